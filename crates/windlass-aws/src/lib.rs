@@ -1,0 +1,1 @@
+//! Auto Scaling groups as node groups; instance types and prices.

@@ -1,0 +1,1 @@
+//! What one loop does, and why: decide and check.

@@ -1,0 +1,1 @@
+//! The API server: watches, evictions, taints, events, the lease and the status ConfigMap.

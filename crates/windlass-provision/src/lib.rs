@@ -1,0 +1,1 @@
+//! Launch templates, groups, IAM, SSM and images; user data; manifests.
