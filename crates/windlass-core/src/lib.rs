@@ -1,1 +1,32 @@
-//! What one loop does, and why: decide and check.
+//! What one loop does, and why.
+//!
+//! [`decide`] looks at a [`Cluster`](windlass_model::Cluster), at what earlier loops left in
+//! [`Memory`] and at what came of their actions, and answers with a [`Plan`]: everything to be
+//! done and everything to be said. [`check`] judges any plan by independent rules.
+//!
+//! The crate refuses to know the clock, the network, files, the environment and threads that
+//! could change an answer. The same input gives the same bytes. Randomness is a seed in the
+//! input; maps are iterated in key order where the order could reach a plan.
+//!
+//! One loop, in the order of `decide`: what came of earlier actions → readiness and cluster
+//! state ([`cluster_state`]) → templates ([`template`]) → pending pods ([`pending`]) → scale-up
+//! ([`scale_up`]) → scale-down ([`scale_down`]) → drains in progress ([`drain`]) → report.
+
+pub mod check;
+pub mod cluster_state;
+mod decide;
+pub mod drain;
+mod memory;
+pub mod pending;
+mod plan;
+pub mod scale_down;
+pub mod scale_up;
+pub mod template;
+
+pub use check::{Violation, check};
+pub use decide::{Decision, Input, decide, prepare};
+pub use memory::{Memory, OpenScaleUp};
+pub use plan::{
+    Action, Event, EventObject, EventType, NodeRemoval, Outcome, OutcomeResult, Plan, PodReport,
+    Resize, ResizeCause, ScaleDownReport, ScaleUpReport, Unremovable, UnremovableReason,
+};

@@ -1,0 +1,1 @@
+//! What a new node of each group looks like. Source: `pkg/processors/nodeinfosprovider`.
