@@ -1,86 +1,83 @@
 use crate::Duration;
 
-/// What is not a Go duration.
+/// A text that is no Go duration; told in Go's words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is not a duration: use a number with a unit, such as `30s`, `10m` or `1h30m`")]
-pub struct DurationError {
-    text: String,
+pub enum DurationError {
+    /// Not a sequence of numbers with units, or out of range (about 292 years).
+    #[error("time: invalid duration {}", quote(.0))]
+    Invalid(String),
+    /// A number without a unit.
+    #[error("time: missing unit in duration {}", quote(.0))]
+    MissingUnit(String),
+    /// A unit other than `ns`, `us`, `µs`, `ms`, `s`, `m`, `h`.
+    #[error("time: unknown unit {} in duration {}", quote(.unit), quote(.text))]
+    UnknownUnit {
+        /// The unit that was found.
+        unit: String,
+        /// The whole text.
+        text: String,
+    },
 }
 
-const UNITS: [(&str, u64); 8] = [
-    ("ns", 1),
-    ("us", 1_000),
-    ("\u{b5}s", 1_000),
-    ("\u{3bc}s", 1_000),
-    ("ms", 1_000_000),
-    ("s", 1_000_000_000),
-    ("m", 60_000_000_000),
-    ("h", 3_600_000_000_000),
-];
+/// One past the largest magnitude: durations are 64-bit nanoseconds, so the most negative one
+/// has exactly this magnitude.
+const LIMIT: u64 = 1 << 63;
 
-/// Reads a duration as Go's `time.ParseDuration` does.
+/// Reads a duration as Go's `time.ParseDuration` does: `1h2m3.5s`, `-90s`, `.5m` or `0`.
 pub fn parse_go_duration(text: &str) -> Result<Duration, DurationError> {
-    parse(text).ok_or_else(|| DurationError {
-        text: text.to_owned(),
-    })
-}
-
-fn parse(text: &str) -> Option<Duration> {
-    let (is_negative, mut rest) = match text.as_bytes().first()? {
-        b'-' => (true, &text[1..]),
-        b'+' => (false, &text[1..]),
+    let invalid = || DurationError::Invalid(text.to_owned());
+    let (negative, mut rest) = match text.as_bytes().first() {
+        Some(b'-') => (true, &text[1..]),
+        Some(b'+') => (false, &text[1..]),
         _ => (false, text),
     };
     if rest == "0" {
-        return Some(Duration::ZERO);
+        return Ok(Duration::ZERO);
     }
     if rest.is_empty() {
-        return None;
+        return Err(invalid());
     }
-    let mut nanos: u128 = 0;
+    let mut total: u64 = 0;
     while !rest.is_empty() {
-        let number_end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let (number, after) = rest.split_at(number_end);
-        let unit_end = after
-            .find(|c: char| c.is_ascii_digit() || c == '.')
+        let (whole, after) = split_digits(rest);
+        let (fraction, after) = match after.strip_prefix('.') {
+            Some(after) => split_digits(after),
+            None => ("", after),
+        };
+        if whole.is_empty() && fraction.is_empty() {
+            return Err(invalid());
+        }
+        let unit_length = after
+            .find(|c: char| c == '.' || c.is_ascii_digit())
             .unwrap_or(after.len());
-        let (unit, tail) = after.split_at(unit_end);
-        let (_, unit_nanos) = UNITS.iter().find(|(name, _)| *name == unit)?;
-        nanos = nanos.checked_add(amount(number, u128::from(*unit_nanos))?)?;
-        rest = tail;
+        let (unit, after) = after.split_at(unit_length);
+        let whole = leading_integer(whole).ok_or_else(invalid)?;
+        if unit.is_empty() {
+            return Err(DurationError::MissingUnit(text.to_owned()));
+        }
+        let nanos_per_unit = nanoseconds(unit).ok_or_else(|| DurationError::UnknownUnit {
+            unit: unit.to_owned(),
+            text: text.to_owned(),
+        })?;
+        total = whole
+            .checked_mul(nanos_per_unit)
+            .filter(|&nanos| nanos <= LIMIT)
+            .and_then(|nanos| nanos.checked_add(fraction_nanoseconds(fraction, nanos_per_unit)))
+            .filter(|&nanos| nanos <= LIMIT)
+            .and_then(|nanos| nanos.checked_add(total))
+            .filter(|&nanos| nanos <= LIMIT)
+            .ok_or_else(invalid)?;
+        rest = after;
     }
-    let limit = i64::MAX.unsigned_abs() + u64::from(is_negative);
-    let nanos = u64::try_from(nanos).ok().filter(|nanos| *nanos <= limit)?;
-    let signed = if is_negative {
-        0_i64.wrapping_sub_unsigned(nanos)
-    } else {
-        nanos.cast_signed()
-    };
-    Some(Duration::from_nanos(signed))
+    if negative {
+        return Ok(Duration::from_nanos(0i64.wrapping_sub_unsigned(total)));
+    }
+    i64::try_from(total)
+        .map(Duration::from_nanos)
+        .map_err(|_| invalid())
 }
 
-fn amount(number: &str, unit_nanos: u128) -> Option<u128> {
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    if whole.is_empty() && fraction.is_empty() || fraction.contains('.') {
-        return None;
-    }
-    let whole = if whole.is_empty() {
-        0
-    } else {
-        whole.parse::<u64>().ok()?
-    };
-    // Go keeps as many digits of the fraction as fit; below a nanosecond they do not count.
-    let digits = &fraction[..fraction.len().min(18)];
-    let scaled = if digits.is_empty() {
-        0
-    } else {
-        digits.parse::<u128>().ok()?
-    };
-    let divisor = 10_u128.pow(u32::try_from(digits.len()).ok()?);
-    Some(u128::from(whole) * unit_nanos + scaled * unit_nanos / divisor)
-}
-
-/// Writes a duration as Go's `Duration.String` does: `1h30m0s`, `1.5s`, `250ms`, `0s`.
+/// Writes a duration as Go's `Duration.String` does: `1h0m0s`, `1.5s`, `20ms`, `0s`.
 pub fn format_go_duration(duration: Duration) -> String {
     let nanos = duration.as_nanos();
     let sign = if nanos < 0 { "-" } else { "" };
@@ -88,32 +85,97 @@ pub fn format_go_duration(duration: Duration) -> String {
     if nanos == 0 {
         return "0s".to_owned();
     }
-    let below_a_second = [("ns", 1_u128), ("\u{b5}s", 1_000), ("ms", 1_000_000)];
-    if nanos < 1_000_000_000 {
-        let (unit, size) = below_a_second
-            .iter()
-            .rev()
-            .find(|(_, size)| nanos >= *size)
-            .unwrap_or(&("ns", 1));
-        return format!("{sign}{}{unit}", decimal(nanos, *size));
-    }
-    let minutes = nanos / 60_000_000_000;
-    let seconds = decimal(nanos % 60_000_000_000, 1_000_000_000);
-    match (minutes / 60, minutes % 60) {
-        (0, 0) => format!("{sign}{seconds}s"),
-        (0, m) => format!("{sign}{m}m{seconds}s"),
-        (h, m) => format!("{sign}{h}h{m}m{seconds}s"),
-    }
+    let body = if nanos < 1_000 {
+        format!("{nanos}ns")
+    } else if nanos < 1_000_000 {
+        format!("{}µs", decimal(nanos, 3))
+    } else if nanos < 1_000_000_000 {
+        format!("{}ms", decimal(nanos, 6))
+    } else {
+        let seconds = decimal(nanos % 60_000_000_000, 9);
+        let minutes = nanos / 60_000_000_000;
+        match (minutes / 60, minutes % 60) {
+            (0, 0) => format!("{seconds}s"),
+            (0, minutes) => format!("{minutes}m{seconds}s"),
+            (hours, minutes) => format!("{hours}h{minutes}m{seconds}s"),
+        }
+    };
+    format!("{sign}{body}")
 }
 
-fn decimal(value: u128, size: u128) -> String {
-    let fraction = value % size;
+/// `amount` divided by ten to the power `places`, without zeros at the end.
+fn decimal(amount: u128, places: u32) -> String {
+    let unit = 10u128.pow(places);
+    let (whole, fraction) = (amount / unit, amount % unit);
     if fraction == 0 {
-        return (value / size).to_string();
+        return whole.to_string();
     }
-    let width = size.ilog10() as usize;
+    let width = places as usize;
     let digits = format!("{fraction:0width$}");
-    format!("{}.{}", value / size, digits.trim_end_matches('0'))
+    format!("{whole}.{}", digits.trim_end_matches('0'))
+}
+
+fn split_digits(text: &str) -> (&str, &str) {
+    let end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    text.split_at(end)
+}
+
+/// The digits as a number; none is 0. `None` above the limit.
+fn leading_integer(digits: &str) -> Option<u64> {
+    if digits.is_empty() {
+        return Some(0);
+    }
+    digits.parse().ok().filter(|&number: &u64| number <= LIMIT)
+}
+
+/// The nanoseconds of the digits behind the point. Digits beyond what 63 bits hold are
+/// dropped, and the product is a float's, as in Go: `.333…h` ends on the same nanosecond.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "not negative, and less than one unit: at most an hour of nanoseconds"
+)]
+fn fraction_nanoseconds(digits: &str, nanos_per_unit: u64) -> u64 {
+    let mut number: u64 = 0;
+    let mut scale: f64 = 1.0;
+    for digit in digits.bytes() {
+        let next = number
+            .checked_mul(10)
+            .and_then(|n| n.checked_add(u64::from(digit - b'0')))
+            .filter(|&n| number <= (LIMIT - 1) / 10 && n <= LIMIT);
+        let Some(next) = next else { break };
+        number = next;
+        scale *= 10.0;
+    }
+    (number as f64 * (nanos_per_unit as f64 / scale)) as u64
+}
+
+fn nanoseconds(unit: &str) -> Option<u64> {
+    Some(match unit {
+        "ns" => 1,
+        // The micro sign and the Greek letter mu.
+        "us" | "\u{b5}s" | "\u{3bc}s" => 1_000,
+        "ms" => 1_000_000,
+        "s" => 1_000_000_000,
+        "m" => 60_000_000_000,
+        "h" => 3_600_000_000_000,
+        _ => return None,
+    })
+}
+
+/// Quotes as Go's `time` package does: bytes outside printable ASCII as `\x` escapes.
+fn quote(text: &str) -> String {
+    let escaped: String = text
+        .bytes()
+        .map(|byte| match byte {
+            b'"' | b'\\' => format!("\\{}", char::from(byte)),
+            b' '..=b'~' => char::from(byte).to_string(),
+            _ => format!("\\x{byte:02x}"),
+        })
+        .collect();
+    format!("\"{escaped}\"")
 }
 
 #[cfg(test)]
