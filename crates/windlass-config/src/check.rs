@@ -1,6 +1,6 @@
 //! What is checked once all flags are read, and what is adjusted then.
 
-use jiff::SignedDuration;
+use windlass_model::Duration;
 
 use crate::{
     config::Config,
@@ -86,7 +86,7 @@ pub(crate) fn check(config: &Config, earlier: &[FlagError]) -> Vec<FlagError> {
                 .to_owned(),
         );
     }
-    if logging.flush_frequency <= SignedDuration::ZERO {
+    if logging.flush_frequency <= Duration::ZERO {
         refuse(
             &["log-flush-frequency"],
             "`--log-flush-frequency` must be more than 0".to_owned(),

@@ -11,7 +11,7 @@ mod safety;
 mod scale_down;
 mod scale_up;
 
-use jiff::SignedDuration;
+use windlass_model::Duration;
 
 pub use aws::Aws;
 pub use features::Features;
@@ -136,16 +136,16 @@ impl Config {
     }
 }
 
-const fn seconds(count: i64) -> SignedDuration {
-    SignedDuration::from_secs(count)
+const fn seconds(count: i64) -> Duration {
+    Duration::from_secs(count)
 }
 
-const fn minutes(count: i64) -> SignedDuration {
-    SignedDuration::from_mins(count)
+const fn minutes(count: i64) -> Duration {
+    Duration::from_mins(count)
 }
 
-const fn hours(count: i64) -> SignedDuration {
-    SignedDuration::from_hours(count)
+const fn hours(count: i64) -> Duration {
+    Duration::from_hours(count)
 }
 
 fn text(literal: &str) -> String {

@@ -2,9 +2,7 @@
 
 use std::fmt;
 
-use jiff::SignedDuration;
-
-use crate::grammar::show_duration;
+use windlass_model::{Duration, format_go_duration};
 
 /// One thing that is wrong with a command line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -18,7 +16,7 @@ pub enum FlagError {
     Unknown {
         /// The flag as given, with its dashes.
         given: String,
-        /// Flags of similar name, nearest first.
+        /// Flags of most similar name.
         suggestions: Vec<String>,
     },
     /// Dashes without a name.
@@ -127,9 +125,9 @@ pub enum Warning {
     /// `--max-startup-time` was raised.
     StartupTimeRaised {
         /// What was given.
-        from: SignedDuration,
+        from: Duration,
         /// What counts.
-        to: SignedDuration,
+        to: Duration,
     },
     /// `--scheduler-verbosity` was lowered to `--v`.
     SchedulerVerbosityCapped {
@@ -172,8 +170,8 @@ impl fmt::Display for Warning {
                 formatter,
                 "`--max-startup-time={}` is raised to {}, the larger of `--max-inactivity` and \
                  `--max-failing-time`",
-                show_duration(*from),
-                show_duration(*to)
+                format_go_duration(*from),
+                format_go_duration(*to)
             ),
             Self::SchedulerVerbosityCapped { from, to } => write!(
                 formatter,

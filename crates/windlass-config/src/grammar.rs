@@ -1,10 +1,8 @@
-//! How Go reads and prints the values of flags: its `time`, `strconv` and `encoding/csv`
-//! packages, to the letter.
+//! How Go reads and prints the values of flags: its `strconv` and `encoding/csv` packages, to
+//! the letter. Durations are in [`windlass_model`], since annotations hold them too.
 
-mod duration;
 mod line;
 mod number;
 
-pub use duration::{DurationError, parse_duration, show_duration};
 pub(crate) use line::split_line;
 pub use number::{NumberError, parse_bool, parse_float, parse_int, parse_uint, show_float};

@@ -29,6 +29,7 @@ mod config;
 mod diagnostic;
 mod flag;
 pub mod grammar;
+mod node_group_settings;
 mod suggestion;
 mod value;
 
@@ -38,6 +39,7 @@ pub use config::{
 };
 pub use diagnostic::{FlagError, Warning};
 pub use flag::{BadValue, Flag, Kind, Status, flag, flags, headings};
+pub use node_group_settings::NodeGroupSettings;
 pub use value::{
     AwsLaunchApi, AwsMaxPods, AwsMixedTemplate, CloudProvider, DiscoveryMode, DiscoverySpec,
     DrainPriorities, DrainPriority, Estimator, Expander, ExpanderChain, FeatureGates, GpuLimit,

@@ -5,7 +5,7 @@ use crate::flag::flags;
 /// Most names that are suggested at once.
 const MAX_SUGGESTIONS: usize = 3;
 
-/// Names of flags near `name`, nearest first, equally near ones by name.
+/// Names of the flags nearest to `name`, in alphabetical order.
 pub(crate) fn near_names(name: &str) -> Vec<String> {
     // A third of the letters wrong is a typo still; more is another word.
     let most_edits = (name.chars().count() / 3).clamp(1, 4);
@@ -14,6 +14,8 @@ pub(crate) fn near_names(name: &str) -> Vec<String> {
         .filter(|&(edits, candidate)| edits <= most_edits && candidate.len() > edits)
         .collect();
     near.sort_unstable();
+    let nearest = near.first().map_or(0, |&(edits, _)| edits);
+    near.retain(|&(edits, _)| edits == nearest);
     near.truncate(MAX_SUGGESTIONS);
     near.into_iter().map(|(_, name)| name.to_owned()).collect()
 }

@@ -1,4 +1,4 @@
-use jiff::SignedDuration;
+use windlass_model::Duration;
 
 use super::{minutes, seconds};
 use crate::flag::flag_group;
@@ -11,10 +11,10 @@ flag_group! {
     "enable-provisioning-requests" => provisioning_requests: bool = false, NotYet;
 
     /// How long after its first failure a `ProvisioningRequest` is tried again.
-    "provisioning-request-initial-backoff-time" => provisioning_request_initial_backoff: SignedDuration = minutes(1), NotYet;
+    "provisioning-request-initial-backoff-time" => provisioning_request_initial_backoff: Duration = minutes(1), NotYet;
 
     /// Longest time until a failed `ProvisioningRequest` is tried again.
-    "provisioning-request-max-backoff-time" => provisioning_request_max_backoff: SignedDuration = minutes(10), NotYet;
+    "provisioning-request-max-backoff-time" => provisioning_request_max_backoff: Duration = minutes(10), NotYet;
 
     /// How many failed `ProvisioningRequest`s are remembered.
     "provisioning-request-max-backoff-cache-size" => provisioning_request_max_backoff_cache_size: i64 = 1000, NotYet;
@@ -26,7 +26,7 @@ flag_group! {
     "check-capacity-provisioning-request-max-batch-size" => check_capacity_max_batch_size: i64 = 10, NotYet;
 
     /// Longest time for the check-capacity requests of one loop.
-    "check-capacity-provisioning-request-batch-timebox" => check_capacity_batch_timebox: SignedDuration = seconds(10), NotYet;
+    "check-capacity-provisioning-request-batch-timebox" => check_capacity_batch_timebox: Duration = seconds(10), NotYet;
 
     /// Handle only the check-capacity requests that name this instance in their parameter
     /// `processorInstance`; best-effort-atomic requests are then left alone.

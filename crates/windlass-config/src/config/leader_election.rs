@@ -1,4 +1,4 @@
-use jiff::SignedDuration;
+use windlass_model::Duration;
 
 use super::{seconds, text};
 use crate::{flag::flag_group, value::ResourceLock};
@@ -11,13 +11,13 @@ flag_group! {
     "leader-elect" => enabled: bool = true, NotYet;
 
     /// How long the others wait after the last renewal that they saw.
-    "leader-elect-lease-duration" => lease_duration: SignedDuration = seconds(15), NotYet;
+    "leader-elect-lease-duration" => lease_duration: Duration = seconds(15), NotYet;
 
     /// How long the leader tries to renew before it gives up. Less than the lease duration.
-    "leader-elect-renew-deadline" => renew_deadline: SignedDuration = seconds(10), NotYet;
+    "leader-elect-renew-deadline" => renew_deadline: Duration = seconds(10), NotYet;
 
     /// Pause between two attempts. The renew deadline must be more than 1.2 times as long.
-    "leader-elect-retry-period" => retry_period: SignedDuration = seconds(2), NotYet;
+    "leader-elect-retry-period" => retry_period: Duration = seconds(2), NotYet;
 
     /// Kind of the object that the leader holds. Only `leases`.
     "leader-elect-resource-lock" => resource_lock: ResourceLock = ResourceLock::Leases, NotYet;
@@ -36,7 +36,7 @@ impl LeaderElection {
         const RENEW: &str = "leader-elect-renew-deadline";
         const RETRY: &str = "leader-elect-retry-period";
         let mut problems: Vec<(&'static [&'static str], String)> = Vec::new();
-        let least = SignedDuration::from_nanos(1);
+        let least = Duration::from_nanos(1);
         for (flags, duration) in [
             (&[LEASE], self.lease_duration),
             (&[RENEW], self.renew_deadline),
@@ -55,7 +55,7 @@ impl LeaderElection {
         let jittered = self
             .retry_period
             .checked_mul(JITTER_PERCENT)
-            .map_or(SignedDuration::MAX, |product| product / 100);
+            .map_or(Duration::MAX, |product| product / 100);
         if self.renew_deadline <= jittered {
             problems.push((
                 &[RENEW, RETRY],

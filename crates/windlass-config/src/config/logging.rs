@@ -1,6 +1,6 @@
-use jiff::SignedDuration;
+use windlass_model::{Duration, Quantity};
 
-use super::{seconds, text};
+use super::seconds;
 use crate::{
     flag::flag_group,
     value::{FeatureGates, LogFormat, Severity, VModule, Verbosity},
@@ -20,19 +20,19 @@ flag_group! {
     "logging-format" => format: LogFormat = LogFormat::Text, NotYet;
 
     /// Longest time that log lines are kept back. More than 0.
-    "log-flush-frequency" => flush_frequency: SignedDuration = seconds(5), NotYet;
+    "log-flush-frequency" => flush_frequency: Duration = seconds(5), NotYet;
 
     /// In format `text`: errors to stderr, everything else to stdout.
     "log-text-split-stream" => text_split_stream: bool = false, NotYet;
 
     /// In format `text` with split streams: bytes of stdout kept back.
-    "log-text-info-buffer-size" => text_info_buffer_size: String = text("0"), NotYet;
+    "log-text-info-buffer-size" => text_info_buffer_size: Quantity = Quantity::ZERO, NotYet;
 
     /// In format `json`: errors to stderr, everything else to stdout.
     "log-json-split-stream" => json_split_stream: bool = false, NotYet;
 
     /// In format `json` with split streams: bytes of stdout kept back.
-    "log-json-info-buffer-size" => json_info_buffer_size: String = text("0"), NotYet;
+    "log-json-info-buffer-size" => json_info_buffer_size: Quantity = Quantity::ZERO, NotYet;
 
     /// Write the source file's directory into each line.
     "add-dir-header" => add_dir_header: bool = false, NotYet;

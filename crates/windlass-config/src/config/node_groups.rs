@@ -1,4 +1,4 @@
-use jiff::SignedDuration;
+use windlass_model::Duration;
 
 use super::{hours, minutes};
 use crate::{
@@ -60,10 +60,10 @@ flag_group! {
     struct ClusterHealth in cluster_health, "Cluster health and backoff";
 
     /// How long a requested node may take to register.
-    "max-node-provision-time" => max_node_provision_time: SignedDuration = minutes(15), NotYet;
+    "max-node-provision-time" => max_node_provision_time: Duration = minutes(15), NotYet;
 
     /// How long a registered node may take to become ready before it counts as unready.
-    "max-node-startup-time" => max_node_startup_time: SignedDuration = minutes(15), NotYet;
+    "max-node-startup-time" => max_node_startup_time: Duration = minutes(15), NotYet;
 
     /// Percentage of unready nodes above which the cluster or a group is unhealthy.
     "max-total-unready-percentage" => max_total_unready_percentage: f64 = 45.0, NotYet;
@@ -72,13 +72,13 @@ flag_group! {
     "ok-total-unready-count" => ok_total_unready_count: i64 = 3, NotYet;
 
     /// How long a group is left alone after its first failed scale-up.
-    "initial-node-group-backoff-duration" => initial_backoff: SignedDuration = minutes(5), NotYet;
+    "initial-node-group-backoff-duration" => initial_backoff: Duration = minutes(5), NotYet;
 
     /// Longest time that a group is left alone after failed scale-ups.
-    "max-node-group-backoff-duration" => max_backoff: SignedDuration = minutes(30), NotYet;
+    "max-node-group-backoff-duration" => max_backoff: Duration = minutes(30), NotYet;
 
     /// How long after its last failure a group's failures are forgotten.
-    "node-group-backoff-reset-timeout" => backoff_reset_timeout: SignedDuration = hours(3), NotYet;
+    "node-group-backoff-reset-timeout" => backoff_reset_timeout: Duration = hours(3), NotYet;
 
     /// Remove instances that never registered even below the group's minimum.
     "force-delete-unregistered-nodes" => force_delete_unregistered_nodes: bool = false, NotYet;
@@ -92,7 +92,7 @@ flag_group! {
     struct Templates in templates, "Node templates and taints";
 
     /// How long the shape of a group's last real node is remembered.
-    "node-info-cache-expire-time" => node_info_cache_expire_time: SignedDuration = hours(87_600), NotYet;
+    "node-info-cache-expire-time" => node_info_cache_expire_time: Duration = hours(87_600), NotYet;
 
     /// Add every suitable `DaemonSet` pod to the template of a group that has nodes too, so
     /// that a group too small for them is not scaled.

@@ -1,4 +1,4 @@
-use jiff::SignedDuration;
+use windlass_model::Duration;
 
 use super::{minutes, seconds, text};
 use crate::{flag::flag_group, value::CloudProvider};
@@ -39,23 +39,23 @@ flag_group! {
     "cloud-config" => cloud_config: Option<String> = None, NotYet;
 
     /// Longest pause between two loops. Events start a loop earlier.
-    "scan-interval" => scan_interval: SignedDuration = seconds(10), NotYet;
+    "scan-interval" => scan_interval: Duration = seconds(10), NotYet;
 
     /// Start the next loop at once after one that changed something, or when a pod becomes
     /// unschedulable.
     "frequent-loops-enabled" => frequent_loops_enabled: bool = true, NotYet;
 
     /// Health: longest time since a loop started.
-    "max-inactivity" => max_inactivity: SignedDuration = minutes(10), NotYet;
+    "max-inactivity" => max_inactivity: Duration = minutes(10), NotYet;
 
     /// Health: longest time since a loop succeeded.
-    "max-failing-time" => max_failing_time: SignedDuration = minutes(15), NotYet;
+    "max-failing-time" => max_failing_time: Duration = minutes(15), NotYet;
 
     /// Health: takes the place of `--max-inactivity` and `--max-failing-time` until a first
     /// loop has succeeded.
     ///
     /// Raised to the larger of those two when it is smaller.
-    "max-startup-time" => max_startup_time: SignedDuration = minutes(20), NotYet;
+    "max-startup-time" => max_startup_time: Duration = minutes(20), NotYet;
 
     /// Serve `/debug/pprof`.
     "profiling" => profiling: bool = false, NotYet;

@@ -1,4 +1,4 @@
-use jiff::SignedDuration;
+use windlass_model::Duration;
 
 use super::minutes;
 use crate::flag::flag_group;
@@ -22,7 +22,7 @@ flag_group! {
     /// Remove no node on a view of the cluster or the cloud that is older than this.
     ///
     /// 0: of any age.
-    "max-cache-age" => max_cache_age: SignedDuration = minutes(2), NotYet;
+    "max-cache-age" => max_cache_age: Duration = minutes(2), NotYet;
 }
 
 impl Safety {

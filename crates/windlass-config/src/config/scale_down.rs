@@ -1,4 +1,4 @@
-use jiff::SignedDuration;
+use windlass_model::Duration;
 
 use super::{hours, minutes, seconds};
 use crate::{flag::flag_group, value::DrainPriorities};
@@ -14,23 +14,23 @@ flag_group! {
     "scale-down-unready-enabled" => unready_enabled: bool = true, NotYet;
 
     /// How long no node is removed after a scale-up.
-    "scale-down-delay-after-add" => delay_after_add: SignedDuration = minutes(10), NotYet;
+    "scale-down-delay-after-add" => delay_after_add: Duration = minutes(10), NotYet;
 
     /// How long no node is removed after a removal has begun.
-    "scale-down-delay-after-delete" => delay_after_delete: SignedDuration = SignedDuration::ZERO, NotYet;
+    "scale-down-delay-after-delete" => delay_after_delete: Duration = Duration::ZERO, NotYet;
 
     /// How long no node is removed after a failed removal.
-    "scale-down-delay-after-failure" => delay_after_failure: SignedDuration = minutes(3), NotYet;
+    "scale-down-delay-after-failure" => delay_after_failure: Duration = minutes(3), NotYet;
 
     /// Count these three delays for each group on its own.
     "scale-down-delay-type-local" => delay_type_local: bool = false, NotYet;
 
     /// How long a node must be unneeded before it is removed. A group's tag may override it.
-    "scale-down-unneeded-time" => unneeded_time: SignedDuration = minutes(10), NotYet;
+    "scale-down-unneeded-time" => unneeded_time: Duration = minutes(10), NotYet;
 
     /// How long an unready node must be unneeded before it is removed. A group's tag may
     /// override it.
-    "scale-down-unready-time" => unready_time: SignedDuration = minutes(20), NotYet;
+    "scale-down-unready-time" => unready_time: Duration = minutes(20), NotYet;
 
     /// Utilisation below which a node may be unneeded: the larger of the shares of CPU and
     /// memory that its pods request. A group's tag may override it.
@@ -46,10 +46,10 @@ flag_group! {
     "ignore-mirror-pods-utilization" => ignore_mirror_pods_utilization: bool = false, NotYet;
 
     /// Longest time for finding the nodes that could go.
-    "scale-down-simulation-timeout" => simulation_timeout: SignedDuration = seconds(30), NotYet;
+    "scale-down-simulation-timeout" => simulation_timeout: Duration = seconds(30), NotYet;
 
     /// How long a node that could not go is not tried again.
-    "unremovable-node-recheck-timeout" => unremovable_node_recheck_timeout: SignedDuration = minutes(5), NotYet;
+    "unremovable-node-recheck-timeout" => unremovable_node_recheck_timeout: Duration = minutes(5), NotYet;
 
     /// Export `node_removal_latency_seconds`.
     "node-removal-latency-tracking-enabled" => node_removal_latency_tracking: bool = false, NotYet;
@@ -67,7 +67,7 @@ flag_group! {
 
     /// Age at which such a pod without a `PodDisruptionBudget` stops keeping its node. The
     /// misspelling is the Go autoscaler's.
-    "blocking-system-pod-distruption-timeout" => blocking_system_pod_disruption_timeout: SignedDuration = hours(1), NotYet;
+    "blocking-system-pod-distruption-timeout" => blocking_system_pod_disruption_timeout: Duration = hours(1), NotYet;
 
     /// Keep nodes with pods that have an `emptyDir` or `hostPath` volume.
     "skip-nodes-with-local-storage" => skip_nodes_with_local_storage: bool = true, NotYet;
@@ -94,21 +94,21 @@ flag_group! {
     "max-bulk-soft-taint-count" => max_bulk_soft_taint_count: i64 = 10, NotYet;
 
     /// Longest time in one loop for these taints.
-    "max-bulk-soft-taint-time" => max_bulk_soft_taint_time: SignedDuration = seconds(3), NotYet;
+    "max-bulk-soft-taint-time" => max_bulk_soft_taint_time: Duration = seconds(3), NotYet;
 
     /// At the start, with these taints switched off: leave those younger than this. 0: remove
     /// all.
-    "node-deletion-candidate-ttl" => node_deletion_candidate_ttl: SignedDuration = SignedDuration::ZERO, NotYet;
+    "node-deletion-candidate-ttl" => node_deletion_candidate_ttl: Duration = Duration::ZERO, NotYet;
 
     /// Longest wait for a node to lose its annotations
     /// `delay-deletion.cluster-autoscaler.kubernetes.io/…`.
-    "node-deletion-delay-timeout" => node_deletion_delay_timeout: SignedDuration = minutes(2), NotYet;
+    "node-deletion-delay-timeout" => node_deletion_delay_timeout: Duration = minutes(2), NotYet;
 
     /// How long the removals of a group are gathered for one call. 0: not at all.
-    "node-deletion-batcher-interval" => node_deletion_batcher_interval: SignedDuration = SignedDuration::ZERO, NotYet;
+    "node-deletion-batcher-interval" => node_deletion_batcher_interval: Duration = Duration::ZERO, NotYet;
 
     /// Wait between a node's taint and its drain or removal.
-    "node-delete-delay-after-taint" => node_delete_delay_after_taint: SignedDuration = seconds(5), NotYet;
+    "node-delete-delay-after-taint" => node_delete_delay_after_taint: Duration = seconds(5), NotYet;
 
     /// Take that wait from how long the API server's changes are observed to take.
     "dynamic-node-delete-delay-after-taint-enabled" => dynamic_node_delete_delay_after_taint: bool = false, NotYet;
@@ -124,7 +124,7 @@ flag_group! {
     "drain-priority-config" => drain_priority_config: DrainPriorities = DrainPriorities::default(), NotYet;
 
     /// How long a refused eviction is tried again.
-    "max-pod-eviction-time" => max_pod_eviction_time: SignedDuration = minutes(2), NotYet;
+    "max-pod-eviction-time" => max_pod_eviction_time: Duration = minutes(2), NotYet;
 
     /// Evict `DaemonSet` pods from nodes without other pods.
     "daemonset-eviction-for-empty-nodes" => daemon_set_eviction_for_empty_nodes: bool = false, NotYet;

@@ -1,4 +1,4 @@
-use jiff::SignedDuration;
+use windlass_model::Duration;
 
 use super::{minutes, seconds};
 use crate::{
@@ -30,10 +30,10 @@ flag_group! {
     "max-nodes-per-scaleup" => max_nodes_per_scaleup: i64 = 1000, NotYet;
 
     /// Longest time for counting the nodes of one group.
-    "max-nodegroup-binpacking-duration" => max_nodegroup_binpacking_duration: SignedDuration = seconds(10), NotYet;
+    "max-nodegroup-binpacking-duration" => max_nodegroup_binpacking_duration: Duration = seconds(10), NotYet;
 
     /// Longest time for counting the nodes of all groups in one scale-up.
-    "max-binpacking-time" => max_binpacking_time: SignedDuration = minutes(5), NotYet;
+    "max-binpacking-time" => max_binpacking_time: Duration = minutes(5), NotYet;
 
     /// Count the nodes of a single kind of pod by arithmetic.
     "fastpath-binpacking-enabled" => fastpath_binpacking: bool = false, NotYet;
@@ -45,14 +45,14 @@ flag_group! {
     "salvo-scale-up" => salvo_scale_up: bool = false, NotYet;
 
     /// Longest time for the scale-ups of one loop.
-    "salvo-scale-up-budget" => salvo_scale_up_budget: SignedDuration = minutes(1), NotYet;
+    "salvo-scale-up-budget" => salvo_scale_up_budget: Duration = minutes(1), NotYet;
 
     /// For pods that stay pending, report only those of the skipped groups that would have
     /// taken them.
     "scaleup-simulation-for-skipped-node-groups-enabled" => simulate_skipped_node_groups: bool = false, NotYet;
 
     /// Pods younger than this cause no scale-up. A pod's annotation can only lengthen it.
-    "new-pod-scale-up-delay" => new_pod_scale_up_delay: SignedDuration = SignedDuration::ZERO, NotYet;
+    "new-pod-scale-up-delay" => new_pod_scale_up_delay: Duration = Duration::ZERO, NotYet;
 
     /// Pods of a priority below this neither cause a scale-up nor keep a node. Pods without a
     /// priority always count.
@@ -66,7 +66,7 @@ flag_group! {
 
     /// Longest time for finding out which pending pods fit on nodes that are there; used with
     /// `--enable-graceful-degradation`.
-    "pending-pods-batching-timeout" => pending_pods_batching_timeout: SignedDuration = minutes(4), NotYet;
+    "pending-pods-batching-timeout" => pending_pods_batching_timeout: Duration = minutes(4), NotYet;
 
     /// Stop that at `--pending-pods-batching-timeout`, and let scale-up and scale-down take
     /// turns.

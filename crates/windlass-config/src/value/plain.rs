@@ -2,13 +2,11 @@
 
 use std::{convert::Infallible, fmt::Display};
 
-use jiff::SignedDuration;
+use windlass_model::{Duration, Quantity, format_go_duration, parse_go_duration};
 
 use crate::{
     flag::{BadValue, FlagValue, Kind},
-    grammar::{
-        parse_bool, parse_duration, parse_float, parse_int, parse_uint, show_duration, show_float,
-    },
+    grammar::{parse_bool, parse_float, parse_int, parse_uint, show_float},
 };
 
 /// Reads each occurrence of a scalar that Go checks as it meets it; the last one counts.
@@ -109,17 +107,31 @@ impl FlagValue for f64 {
     }
 }
 
-impl FlagValue for SignedDuration {
+impl FlagValue for Duration {
     const KIND: Kind = Kind::Scalar;
     const FORM: &'static str = "DURATION";
     const EXPECTED: &'static str = "a duration such as `10s`, `2m30s` or `1h`";
 
     fn read(given: &[&str]) -> Result<Self, BadValue> {
-        read_each(given, parse_duration)
+        read_each(given, parse_go_duration)
     }
 
     fn show(&self) -> String {
-        show_duration(*self)
+        format_go_duration(*self)
+    }
+}
+
+impl FlagValue for Quantity {
+    const KIND: Kind = Kind::Scalar;
+    const FORM: &'static str = "QUANTITY";
+    const EXPECTED: &'static str = "a quantity such as `512` or `64Ki`";
+
+    fn read(given: &[&str]) -> Result<Self, BadValue> {
+        read_each(given, str::parse::<Self>)
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
     }
 }
 
