@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use windlass_model::{ObjectName, SmolStr, Taint};
+use windlass_model::{ObjectName, SmolStr, Taint, Timestamp};
 
 /// Everything that one loop wants done, in order, and everything that it has to say.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -16,6 +16,15 @@ pub struct Plan {
     pub scale_down: ScaleDownReport,
     /// Where each pending pod stands.
     pub pods: PodReport,
+    /// When the next loop is due even if nothing happens before; `None` for no such time.
+    pub wake_at: Option<Timestamp>,
+}
+
+impl Plan {
+    /// Asks for a loop at `at` at the latest.
+    pub fn wake_by(&mut self, at: Timestamp) {
+        self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
+    }
 }
 
 /// A side effect. Each is safe to repeat; its [`Outcome`] is fed to the next loop.

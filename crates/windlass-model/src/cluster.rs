@@ -4,7 +4,7 @@ use std::sync::Arc;
 use crate::{
     CsiDriver, CsiNode, CsiStorageCapacity, DeviceClass, DisruptionBudget, Labels, Node, NodeGroup,
     ObjectName, PersistentVolume, PersistentVolumeClaim, Pod, ResourceClaim, ResourceSlice,
-    Service, SmolStr, StorageClass, VolumeAttachment, Workload,
+    Service, SmolStr, StorageClass, Timestamp, VolumeAttachment, Workload,
 };
 
 /// Whose kube-scheduler decides where pods go.
@@ -69,4 +69,10 @@ pub struct Cluster {
     /// `priorities` of the priority expander's ConfigMap: `None` without that ConfigMap, an
     /// inner `None` where the key is missing.
     pub priority_expander: Option<Option<SmolStr>>,
+    /// When the oldest of the views that this was put together from was last known to be
+    /// current; `None` where it always is, as in a scenario.
+    pub current_at: Option<Timestamp>,
+    /// Whether somebody has paused scale-down: the annotation `windlass.dev/scale-down: paused`
+    /// of the status `ConfigMap`.
+    pub is_scale_down_paused: bool,
 }

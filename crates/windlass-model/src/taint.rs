@@ -1,7 +1,9 @@
+use serde::{Deserialize, Serialize};
+
 use crate::{SmolStr, Timestamp};
 
 /// What a taint does to pods that do not tolerate it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Effect {
     /// The scheduler does not place the pod.
     NoSchedule,
@@ -37,7 +39,7 @@ impl From<&str> for Effect {
 }
 
 /// A node's mark that repels pods.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Taint {
     /// The key.
     pub key: SmolStr,
