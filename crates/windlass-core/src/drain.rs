@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use windlass_model::{SmolStr, Timestamp};
 
+use crate::decide::Loop;
+
 /// One removal in progress.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Drain {
@@ -13,3 +15,6 @@ pub struct Drain {
     /// When the removal began.
     pub started_at: Timestamp,
 }
+
+/// Takes every removal in progress one step further.
+pub(crate) fn advance(_context: &mut Loop<'_>) {}

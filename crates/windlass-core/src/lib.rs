@@ -12,21 +12,27 @@
 //! state ([`cluster_state`]) → templates ([`template`]) → pending pods ([`pending`]) → scale-up
 //! ([`scale_up`]) → scale-down ([`scale_down`]) → drains in progress ([`drain`]) → report.
 
+mod budget;
 pub mod check;
 pub mod cluster_state;
 mod decide;
 pub mod drain;
+pub mod gpu;
 mod memory;
+pub mod metrics;
 pub mod pending;
 mod plan;
 pub mod scale_down;
 pub mod scale_up;
+pub mod taints;
 pub mod template;
 
+pub use budget::{Budget, NoTimeLimits, TimeLimit};
 pub use check::{Violation, check};
 pub use decide::{Decision, Input, decide, prepare};
 pub use memory::{Memory, OpenScaleUp};
+pub use metrics::{Metrics, Series};
 pub use plan::{
-    Action, Event, EventObject, EventType, NodeRemoval, Outcome, OutcomeResult, Plan, PodReport,
-    Resize, ResizeCause, ScaleDownReport, ScaleUpReport, Unremovable, UnremovableReason,
+    Action, Event, EventObject, EventTiming, EventType, NodeRemoval, Outcome, OutcomeResult, Plan,
+    PodReport, Resize, ResizeCause, ScaleDownReport, ScaleUpReport, Unremovable, UnremovableReason,
 };

@@ -3,6 +3,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use windlass_model::{ObjectName, SmolStr, Taint, Timestamp};
 
+use crate::metrics::Metrics;
+
 /// Everything that one loop wants done, in order, and everything that it has to say.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
@@ -10,6 +12,10 @@ pub struct Plan {
     pub actions: Vec<Action>,
     /// Events, in order.
     pub events: Vec<Event>,
+    /// Gauges and counters of this loop.
+    pub metrics: Metrics,
+    /// The key `status` of the status ConfigMap; `None` where this loop leaves it as it is.
+    pub status: Option<String>,
     /// What scale-up did and why not more.
     pub scale_up: ScaleUpReport,
     /// What scale-down did and why not more.
@@ -153,7 +159,47 @@ pub struct Event {
     /// What it is about.
     pub object: EventObject,
     /// The text.
-    pub message: String,
+    pub message: SmolStr,
+    /// What must have happened first.
+    pub timing: EventTiming,
+}
+
+impl Event {
+    /// An event of type Normal, recorded at once.
+    pub fn normal(reason: &'static str, object: EventObject, message: impl Into<SmolStr>) -> Self {
+        Self {
+            kind: EventType::Normal,
+            reason: SmolStr::new_static(reason),
+            object,
+            message: message.into(),
+            timing: EventTiming::AtOnce,
+        }
+    }
+
+    /// An event of type Warning, recorded at once.
+    pub fn warning(reason: &'static str, object: EventObject, message: impl Into<SmolStr>) -> Self {
+        Self {
+            kind: EventType::Warning,
+            ..Self::normal(reason, object, message)
+        }
+    }
+
+    /// The same event, recorded later.
+    #[must_use]
+    pub fn at(self, timing: EventTiming) -> Self {
+        Self { timing, ..self }
+    }
+}
+
+/// When an event is recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventTiming {
+    /// Before the actions of the plan.
+    AtOnce,
+    /// Once the action at this place of [`Plan::actions`] has succeeded; never if it fails.
+    OnceDone(usize),
+    /// Once every [`Action::IncreaseSize`] of the plan has succeeded; never if one fails.
+    OnceGrown,
 }
 
 /// An event's type.

@@ -1,0 +1,38 @@
+use windlass_model::Duration;
+
+/// Limits by duration, which a pure decision cannot measure itself: the shell brings wall time
+/// and records where a limit struck, a replay brings what was recorded, a scenario
+/// [`NoTimeLimits`].
+pub trait Budget: Sync {
+    /// Starts the clock of `limit`, which strikes after `allowed`.
+    fn start(&self, limit: TimeLimit, allowed: Duration);
+    /// Whether `limit` has struck since it was started last.
+    fn is_spent(&self, limit: TimeLimit) -> bool;
+}
+
+/// A limit by duration, named for its flag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TimeLimit {
+    /// `--max-binpacking-time`: asked after each group's estimation.
+    Binpacking,
+    /// `--max-nodegroup-binpacking-duration`: asked before each node of one group's estimation.
+    NodeGroupBinpacking,
+    /// `--salvo-scale-up-budget`: asked after each scale-up of a salvo.
+    SalvoScaleUp,
+    /// `--pending-pods-batching-timeout`: asked before each class of pending pods is placed.
+    PendingPods,
+    /// `--scale-down-simulation-timeout`: asked before each node is simulated.
+    ScaleDownSimulation,
+}
+
+/// Time does not pass while a decision is made.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoTimeLimits;
+
+impl Budget for NoTimeLimits {
+    fn start(&self, _: TimeLimit, _: Duration) {}
+
+    fn is_spent(&self, _: TimeLimit) -> bool {
+        false
+    }
+}

@@ -1,0 +1,101 @@
+//! GPUs and other devices of nodes. Source: `pkg/utils/gpu`, `pkg/processors/customresources`.
+
+use std::collections::BTreeMap;
+
+use rustc_hash::FxHashMap;
+use windlass_model::{Cluster, Node, NodeTemplate, Quantity, ResourceSlice, SliceNodes};
+
+/// The label that marks a GPU node on AWS; its value is the GPU's type.
+pub const GPU_LABEL: &str = "k8s.amazonaws.com/accelerator";
+
+/// Resources that are GPUs, in the order in which they are looked for.
+pub const GPU_RESOURCES: [&str; 5] = [
+    "nvidia.com/gpu",
+    "habana.ai/gaudi",
+    "gpu.intel.com/xe",
+    "amd.com/gpu",
+    "microsoft.com/directx",
+];
+
+/// The first GPU resource of which `node` has any allocatable, with how many.
+pub fn allocatable_gpus(node: &Node) -> Option<(&'static str, i64)> {
+    first_gpus(|resource| node.allocatable.get(resource))
+}
+
+/// The first GPU resource of which `node` has any capacity, with how many.
+pub fn gpu_capacity(node: &Node) -> Option<(&'static str, i64)> {
+    first_gpus(|resource| node.capacity.get(resource))
+}
+
+fn first_gpus(amount: impl Fn(&str) -> Option<Quantity>) -> Option<(&'static str, i64)> {
+    GPU_RESOURCES.iter().find_map(|resource| {
+        let count = amount(resource)?.units_ceil();
+        (count > 0).then_some((*resource, count))
+    })
+}
+
+/// Whether `node` is labelled as a GPU node and none of its GPUs can be seen yet.
+pub fn lacks_labelled_gpu(node: &Node) -> bool {
+    node.labels.contains_key(GPU_LABEL) && allocatable_gpus(node).is_none()
+}
+
+/// How many complete pools of devices each node has, by driver.
+pub(crate) struct DevicePools<'a> {
+    complete: FxHashMap<&'a str, BTreeMap<&'a str, usize>>,
+}
+
+impl<'a> DevicePools<'a> {
+    pub(crate) fn observe(cluster: &'a Cluster) -> Self {
+        let mut slices: FxHashMap<&str, Vec<&ResourceSlice>> = FxHashMap::default();
+        for slice in &cluster.resource_slices {
+            if let SliceNodes::Node(name) = &slice.nodes {
+                slices.entry(name).or_default().push(slice);
+            }
+        }
+        let complete = slices
+            .into_iter()
+            .map(|(node, slices)| (node, complete_pools(&slices)))
+            .collect();
+        Self { complete }
+    }
+
+    /// Whether `node` has fewer complete pools of some driver than `template`.
+    pub(crate) fn are_missing(&self, node: &Node, template: &NodeTemplate) -> bool {
+        if template.resource_slices.is_empty() {
+            return false;
+        }
+        let wanted: Vec<&ResourceSlice> =
+            template.resource_slices.iter().map(AsRef::as_ref).collect();
+        let present = self.complete.get(node.name.as_str());
+        complete_pools(&wanted).into_iter().any(|(driver, wanted)| {
+            let present = present
+                .and_then(|drivers| drivers.get(driver))
+                .copied()
+                .unwrap_or(0);
+            present < wanted
+        })
+    }
+}
+
+/// Pools of which all slices of the newest generation are there, by driver.
+fn complete_pools<'a>(slices: &[&'a ResourceSlice]) -> BTreeMap<&'a str, usize> {
+    let mut pools: BTreeMap<(&str, &str), (i64, i64, i64)> = BTreeMap::new();
+    for slice in slices {
+        let pool = pools
+            .entry((&slice.driver, &slice.pool))
+            .or_insert((i64::MIN, 0, 0));
+        if slice.pool_generation > pool.0 {
+            *pool = (slice.pool_generation, 0, slice.pool_slice_count);
+        }
+        if slice.pool_generation == pool.0 {
+            pool.1 += 1;
+        }
+    }
+    let mut by_driver = BTreeMap::new();
+    for ((driver, _), (_, present, wanted)) in pools {
+        if present == wanted {
+            *by_driver.entry(driver).or_default() += 1;
+        }
+    }
+    by_driver
+}
