@@ -5,7 +5,7 @@ use windlass_model::Duration;
 use crate::{
     config::Config,
     diagnostic::{FlagError, Warning},
-    value::{DiscoveryMode, Expander},
+    value::{DiscoveryMode, Expander, LogFormat, VModule},
 };
 
 /// Value of `--max-graceful-termination-sec` that counts as not given.
@@ -90,6 +90,12 @@ pub(crate) fn check(config: &Config, earlier: &[FlagError]) -> Vec<FlagError> {
         refuse(
             &["log-flush-frequency"],
             "`--log-flush-frequency` must be more than 0".to_owned(),
+        );
+    }
+    if logging.format == LogFormat::Json && logging.vmodule != VModule::default() {
+        refuse(
+            &["logging-format", "vmodule"],
+            "`--vmodule` works with `--logging-format=text` only".to_owned(),
         );
     }
     if leader_election.enabled {

@@ -51,14 +51,21 @@ pub(crate) fn read<S: AsRef<str>>(
                 instead,
             }),
             (_, Field::Config { read, .. }) => {
-                if let Err(bad) = read(&mut config, &values) {
-                    errors.push(FlagError::BadValue {
-                        flag: flag.name,
-                        value: bad.value,
-                        problem: bad.problem,
-                        expected: flag.expected,
-                    });
-                }
+                // Each bad item of a list is reported; of the others, the first bad value.
+                let first_bad = read(&mut config, &values).err();
+                let bad_values = match flag.kind {
+                    Kind::List if first_bad.is_some() => values
+                        .iter()
+                        .filter_map(|value| read(&mut config, &[value]).err())
+                        .collect(),
+                    _ => Vec::from_iter(first_bad),
+                };
+                errors.extend(bad_values.into_iter().map(|bad| FlagError::BadValue {
+                    flag: flag.name,
+                    value: bad.value,
+                    problem: bad.problem,
+                    expected: flag.expected,
+                }));
             }
             (_, Field::Nowhere { .. }) => {}
         }

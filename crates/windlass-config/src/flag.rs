@@ -51,11 +51,11 @@ pub enum Status {
 
 /// A value that a flag cannot take.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BadValue {
+pub(crate) struct BadValue {
     /// The value as it was given.
-    pub value: String,
+    pub(crate) value: String,
     /// What is wrong with it.
-    pub problem: String,
+    pub(crate) problem: String,
 }
 
 impl BadValue {
@@ -81,6 +81,11 @@ pub(crate) trait FlagValue: Sized {
 
     /// The value as it would be written on the command line, canonical.
     fn show(&self) -> String;
+
+    /// The values of as many occurrences as give it: one, but for a list.
+    fn show_each(&self) -> Vec<String> {
+        vec![self.show()]
+    }
 }
 
 /// One flag: all that is known about it.
@@ -109,6 +114,7 @@ pub(crate) enum Field {
     Config {
         read: fn(&mut Config, &[&str]) -> Result<(), BadValue>,
         show: fn(&Config) -> String,
+        show_each: fn(&Config) -> Vec<String>,
     },
     /// Nowhere: the flag is refused.
     Nowhere { default: &'static str },
@@ -147,11 +153,12 @@ impl Flag {
 
     /// The arguments that give this flag its value in `config`: several for a list.
     pub(crate) fn arguments(&self, config: &Config) -> Vec<String> {
-        let value = self.value_text(config);
-        let argument = |value: &str| format!("--{}={value}", self.name);
-        match self.kind {
-            Kind::List => value.split(' ').map(argument).collect(),
-            Kind::Bool | Kind::Scalar | Kind::CommaList => vec![argument(&value)],
+        match self.field {
+            Field::Config { show_each, .. } => show_each(config)
+                .into_iter()
+                .map(|value| format!("--{}={value}", self.name))
+                .collect(),
+            Field::Nowhere { .. } => Vec::new(),
         }
     }
 
@@ -303,6 +310,9 @@ macro_rules! flag_group {
                             Ok(())
                         },
                         show: |config| $crate::flag::FlagValue::show(&config.$place.$field),
+                        show_each: |config| {
+                            $crate::flag::FlagValue::show_each(&config.$place.$field)
+                        },
                     },
                 },)+
             ];

@@ -4,5 +4,5 @@
 mod line;
 mod number;
 
-pub(crate) use line::split_line;
+pub(crate) use line::{join_line, split_line};
 pub use number::{NumberError, parse_bool, parse_float, parse_int, parse_uint, show_float};

@@ -29,6 +29,7 @@ mod config;
 mod diagnostic;
 mod flag;
 pub mod grammar;
+mod help;
 mod node_group_settings;
 mod suggestion;
 mod value;
@@ -38,11 +39,12 @@ pub use config::{
     Limits, Logging, NodeGroups, Process, Safety, ScaleDown, ScaleUp, Scheduler, Templates,
 };
 pub use diagnostic::{FlagError, Warning};
-pub use flag::{BadValue, Flag, Kind, Status, flag, flags, headings};
+pub use flag::{Flag, Kind, Status, flag, flags, headings};
+pub use help::{help, reference};
 pub use node_group_settings::NodeGroupSettings;
 pub use value::{
     AwsLaunchApi, AwsMaxPods, AwsMixedTemplate, CloudProvider, DiscoveryMode, DiscoverySpec,
     DrainPriorities, DrainPriority, Estimator, Expander, ExpanderChain, FeatureGates, GpuLimit,
-    LogFormat, MinMax, NodeGroupSpec, ResourceLock, SchedulerNames, Severity, TagFilter, VModule,
-    Verbosity,
+    LogFormat, MinMax, NodeGroupSpec, ResourceLock, SchedulerNames, Severity, TagFilter,
+    TraceLocation, VModule, Verbosity,
 };

@@ -19,5 +19,5 @@ pub use drain_priority::{DrainPriorities, DrainPriority};
 pub use expander::{Expander, ExpanderChain};
 pub use gates::FeatureGates;
 pub use limit::{GpuLimit, MinMax};
-pub use logging::{Severity, VModule, Verbosity};
+pub use logging::{Severity, TraceLocation, VModule, Verbosity};
 pub use scheduler_names::SchedulerNames;

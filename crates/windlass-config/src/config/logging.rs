@@ -3,7 +3,7 @@ use windlass_model::{Duration, Quantity};
 use super::seconds;
 use crate::{
     flag::flag_group,
-    value::{FeatureGates, LogFormat, Severity, VModule, Verbosity},
+    value::{FeatureGates, LogFormat, Severity, TraceLocation, VModule, Verbosity},
 };
 
 flag_group! {
@@ -44,7 +44,7 @@ flag_group! {
     "alsologtostderrthreshold" => also_log_to_stderr_threshold: Severity = Severity::Info, NotYet;
 
     /// `file:line` whose log lines get a stack trace.
-    "log-backtrace-at" => backtrace_at: Option<String> = None, NotYet;
+    "log-backtrace-at" => backtrace_at: Option<TraceLocation> = None, NotYet;
 
     /// Directory of log files, with `--logtostderr=false`.
     "log-dir" => directory: Option<String> = None, NotYet;

@@ -1,13 +1,14 @@
 //! One line of comma-separated values as Go's `encoding/csv` reads it: `pflag` splits the
 //! values of its slice flags with that.
 
-/// Splits a line into its fields. A field may be quoted, with `""` for a quote in it.
-pub(crate) fn split_line(line: &str) -> Result<Vec<String>, &'static str> {
-    if line.is_empty() {
-        return Ok(Vec::new());
-    }
+/// Splits the first line of `text` into its fields. A field may be quoted, with `""` for a
+/// quote in it; what follows the line is left out, as by Go.
+pub(crate) fn split_line(text: &str) -> Result<Vec<String>, &'static str> {
+    let mut rest = text.trim_start_matches(['\r', '\n']);
     let mut fields = Vec::new();
-    let mut rest = line;
+    if rest.is_empty() {
+        return Ok(fields);
+    }
     loop {
         let (field, after) = match rest.strip_prefix('"') {
             Some(quoted) => quoted_field(quoted)?,
@@ -25,14 +26,17 @@ pub(crate) fn split_line(line: &str) -> Result<Vec<String>, &'static str> {
 type FieldAndRest<'a> = (String, Option<&'a str>);
 
 fn plain_field(text: &str) -> Result<FieldAndRest<'_>, &'static str> {
-    let (field, after) = match text.split_once(',') {
-        Some((field, after)) => (field, Some(after)),
-        None => (text, None),
+    let end = text.find([',', '\n']).unwrap_or(text.len());
+    let (field, after) = text.split_at(end);
+    let field = if after.starts_with('\n') {
+        field.trim_end_matches('\r')
+    } else {
+        field
     };
     if field.contains('"') {
         return Err("a bare \" in a field that is not quoted");
     }
-    Ok((field.to_owned(), after))
+    Ok((field.to_owned(), after.strip_prefix(',')))
 }
 
 fn quoted_field(text: &str) -> Result<FieldAndRest<'_>, &'static str> {
@@ -41,16 +45,31 @@ fn quoted_field(text: &str) -> Result<FieldAndRest<'_>, &'static str> {
     loop {
         let (part, after) = rest.split_once('"').ok_or("a quote is not closed")?;
         field.push_str(part);
-        match after.as_bytes().first() {
-            None => return Ok((field, None)),
-            Some(b',') => return Ok((field, Some(&after[1..]))),
-            Some(b'"') => {
-                field.push('"');
-                rest = &after[1..];
-            }
-            Some(_) => return Err("text behind a closing quote"),
+        if let Some(quoted_again) = after.strip_prefix('"') {
+            field.push('"');
+            rest = quoted_again;
+        } else if let Some(after) = after.strip_prefix(',') {
+            return Ok((field, Some(after)));
+        } else if after.is_empty() || after.starts_with('\n') || after.starts_with("\r\n") {
+            return Ok((field, None));
+        } else {
+            return Err("text behind a closing quote");
         }
     }
+}
+
+/// Writes fields so that [`split_line`] reads them back.
+pub(crate) fn join_line<'a>(fields: impl Iterator<Item = &'a str>) -> String {
+    let fields: Vec<String> = fields
+        .map(|field| {
+            if field.is_empty() || field.contains([',', '"', '\r', '\n']) {
+                format!("\"{}\"", field.replace('"', "\"\""))
+            } else {
+                field.to_owned()
+            }
+        })
+        .collect();
+    fields.join(",")
 }
 
 #[cfg(test)]
@@ -66,6 +85,20 @@ mod tests {
         assert_eq!(split(r#""a,b",c"#), ["a,b", "c"]);
         assert_eq!(split(r#""say ""hi""",c"#), [r#"say "hi""#, "c"]);
         assert_eq!(split(","), ["", ""]);
+        assert_eq!(split("a,b\n"), ["a", "b"]);
+        assert_eq!(split("\"a\"\r\nb"), ["a"]);
+    }
+
+    #[test]
+    fn what_is_joined_is_split_again() {
+        for fields in [
+            vec![],
+            vec![""],
+            vec!["a", "b,c", "say \"hi\"", "", "two\nlines"],
+        ] {
+            let line = join_line(fields.iter().copied());
+            assert_eq!(split_line(&line).unwrap(), fields, "{line}");
+        }
     }
 
     #[test]

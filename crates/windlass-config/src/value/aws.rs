@@ -67,6 +67,10 @@ impl FlagValue for Vec<NodeGroupSpec> {
     }
 
     fn show(&self) -> String {
+        self.show_each().join(" ")
+    }
+
+    fn show_each(&self) -> Vec<String> {
         show_items(self)
     }
 }
@@ -152,6 +156,10 @@ impl FlagValue for Vec<DiscoverySpec> {
     }
 
     fn show(&self) -> String {
+        self.show_each().join(" ")
+    }
+
+    fn show_each(&self) -> Vec<String> {
         show_items(self)
     }
 }

@@ -57,7 +57,7 @@ macro_rules! choice {
 
 choice! {
     /// Whose node groups are scaled.
-    CloudProvider ("PROVIDER", "`aws`"), |name: &str| format!("Unknown cloud provider: {name}");
+    CloudProvider ("PROVIDER", "`aws`, since Windlass scales EC2 Auto Scaling groups only"), |name: &str| format!("Unknown cloud provider: {name}");
     /// EC2 Auto Scaling groups.
     Aws = "aws",
     /// None: the groups come from elsewhere, as in a scenario.

@@ -103,6 +103,10 @@ impl FlagValue for Vec<GpuLimit> {
     }
 
     fn show(&self) -> String {
+        self.show_each().join(" ")
+    }
+
+    fn show_each(&self) -> Vec<String> {
         show_items(self)
     }
 }

@@ -49,31 +49,32 @@ impl FlagValue for Verbosity {
 pub struct VModule(pub Vec<(String, Verbosity)>);
 
 impl VModule {
-    fn parse(text: &str) -> Result<Self, String> {
-        text.split(',')
-            .filter(|item| !item.is_empty())
-            .map(|item| {
-                let malformed = || format!("`{item}` must be pattern=N");
-                let (pattern, level) = item.split_once('=').ok_or_else(malformed)?;
-                if pattern.is_empty() {
-                    return Err(malformed());
-                }
-                let level = Verbosity::parse(level)
-                    .map_err(|problem| format!("the level of `{item}`: {problem}"))?;
-                Ok((pattern.to_owned(), level))
-            })
-            .collect::<Result<_, _>>()
-            .map(Self)
+    fn parse_item(item: &str) -> Result<(String, Verbosity), String> {
+        let (pattern, level) = item
+            .split_once('=')
+            .filter(|(pattern, level)| !pattern.is_empty() && !level.is_empty())
+            .ok_or_else(|| format!("`{item}` does not have the pattern=N format"))?;
+        let level = Verbosity::parse(level)
+            .map_err(|problem| format!("parsing verbosity in `{item}`: {problem}"))?;
+        Ok((pattern.to_owned(), level))
     }
 }
 
 impl FlagValue for VModule {
-    const KIND: Kind = Kind::Scalar;
+    const KIND: Kind = Kind::CommaList;
     const FORM: &'static str = "PATTERN=LEVEL[,…]";
     const EXPECTED: &'static str = "pairs such as `scale_down=5`";
 
     fn read(given: &[&str]) -> Result<Self, BadValue> {
-        read_each(given, Self::parse)
+        let mut items = Vec::new();
+        for text in given {
+            for item in text.split(',').filter(|item| !item.is_empty()) {
+                let item =
+                    Self::parse_item(item).map_err(|problem| BadValue::new(text, problem))?;
+                items.push(item);
+            }
+        }
+        Ok(Self(items))
     }
 
     fn show(&self) -> String {
@@ -112,15 +113,22 @@ impl Severity {
         }
     }
 
+    /// Reads a name in any case, or a number. klog takes any number; those outside 0 to 3 act
+    /// as the nearest.
     fn parse(text: &str) -> Result<Self, &'static str> {
-        Self::ALL
+        let by_name = Self::ALL
             .into_iter()
-            .zip(["0", "1", "2", "3"])
-            .find(|(severity, number)| {
-                text.eq_ignore_ascii_case(severity.as_str()) || text == *number
-            })
-            .map(|(severity, _)| severity)
-            .ok_or("unknown severity")
+            .find(|severity| text.eq_ignore_ascii_case(severity.as_str()));
+        if let Some(severity) = by_name {
+            return Ok(severity);
+        }
+        match text.parse::<i32>() {
+            Ok(..=0) => Ok(Self::Info),
+            Ok(1) => Ok(Self::Warning),
+            Ok(2) => Ok(Self::Error),
+            Ok(3..) => Ok(Self::Fatal),
+            Err(_) => Err("unknown severity"),
+        }
     }
 }
 
@@ -135,5 +143,51 @@ impl FlagValue for Severity {
 
     fn show(&self) -> String {
         self.as_str().to_owned()
+    }
+}
+
+/// A line of a source file: log lines from there get a stack trace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TraceLocation {
+    /// Name of the file, with its ending.
+    pub file: String,
+    /// Number of the line, from 1.
+    pub line: u64,
+}
+
+impl TraceLocation {
+    fn parse(text: &str) -> Result<Option<Self>, &'static str> {
+        const SYNTAX: &str = "not `file:line`";
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let (file, line) = text
+            .split_once(':')
+            .filter(|(file, _)| file.contains('.'))
+            .ok_or(SYNTAX)?;
+        match line.parse() {
+            Ok(0) => Err("lines are counted from 1"),
+            Ok(line) => Ok(Some(Self {
+                file: file.to_owned(),
+                line,
+            })),
+            Err(_) => Err(SYNTAX),
+        }
+    }
+}
+
+impl FlagValue for Option<TraceLocation> {
+    const KIND: Kind = Kind::Scalar;
+    const FORM: &'static str = "FILE:LINE";
+    const EXPECTED: &'static str = "a file and a line such as `decide.rs:42`";
+
+    fn read(given: &[&str]) -> Result<Self, BadValue> {
+        read_each(given, TraceLocation::parse)
+    }
+
+    fn show(&self) -> String {
+        self.as_ref()
+            .map(|location| format!("{}:{}", location.file, location.line))
+            .unwrap_or_default()
     }
 }

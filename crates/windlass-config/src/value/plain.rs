@@ -42,13 +42,9 @@ pub(crate) fn read_items<T, E: Display>(
         .collect()
 }
 
-/// Shows a list as the values of repeated flags, one beside the other.
-pub(crate) fn show_items<T: Display>(items: &[T]) -> String {
-    items
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(" ")
+/// The items of a list as the values of repeated flags.
+pub(crate) fn show_items<T: Display>(items: &[T]) -> Vec<String> {
+    items.iter().map(ToString::to_string).collect()
 }
 
 impl FlagValue for bool {
@@ -174,6 +170,10 @@ impl FlagValue for Vec<String> {
     }
 
     fn show(&self) -> String {
+        self.show_each().join(" ")
+    }
+
+    fn show_each(&self) -> Vec<String> {
         show_items(self)
     }
 }

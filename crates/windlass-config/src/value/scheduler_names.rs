@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::{
     flag::{BadValue, FlagValue, Kind},
-    grammar::split_line,
+    grammar::{join_line, split_line},
 };
 
 /// The scheduler of a pod that names none.
@@ -47,6 +47,6 @@ impl FlagValue for SchedulerNames {
     }
 
     fn show(&self) -> String {
-        self.iter().collect::<Vec<_>>().join(",")
+        join_line(self.iter())
     }
 }
