@@ -4,6 +4,7 @@ use crate::{
     config::Config,
     diagnostic::{FlagError, Warning},
     flag::{Field, Flag, Kind, Status, flag, flags},
+    grammar::parse_bool,
     suggestion::near_names,
 };
 
@@ -120,7 +121,7 @@ fn split<S: AsRef<str>>(arguments: impl IntoIterator<Item = S>) -> Result<Given,
         } else {
             given.warnings.push(Warning::Argument {
                 argument: argument.to_owned(),
-                after,
+                after: after.filter(|_| parse_bool(argument).is_ok()),
             });
             continue;
         };

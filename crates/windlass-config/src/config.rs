@@ -111,8 +111,9 @@ pub(crate) const ADDITIONS: &[&str] = &[
 impl Config {
     /// Reads a command line: the arguments behind the program's (and the subcommand's) name.
     ///
-    /// All that is wrong with it is reported, in the order of the arguments, with what
-    /// concerns several flags at the end.
+    /// All that is wrong with it is reported: first flags that are unknown or lack a value,
+    /// then values that are not taken, then what cannot be together; each in the order of the
+    /// arguments.
     pub fn parse<S: AsRef<str>>(
         arguments: impl IntoIterator<Item = S>,
     ) -> Result<(Self, Vec<Warning>), Vec<FlagError>> {

@@ -112,6 +112,8 @@ pub struct Flag {
 pub(crate) enum Field {
     /// In [`Config`].
     Config {
+        group: &'static str,
+        name: &'static str,
         read: fn(&mut Config, &[&str]) -> Result<(), BadValue>,
         show: fn(&Config) -> String,
         show_each: fn(&Config) -> Vec<String>,
@@ -159,6 +161,15 @@ impl Flag {
                 .map(|value| format!("--{}={value}", self.name))
                 .collect(),
             Field::Nowhere { .. } => Vec::new(),
+        }
+    }
+
+    /// The group of [`Config`] and the field in it that hold the flag's value; `None` for a flag
+    /// that is refused.
+    pub fn field(&self) -> Option<(&'static str, &'static str)> {
+        match self.field {
+            Field::Config { group, name, .. } => Some((group, name)),
+            Field::Nowhere { .. } => None,
         }
     }
 
@@ -305,6 +316,8 @@ macro_rules! flag_group {
                     },
                     help_lines: &[$($help),+],
                     field: $crate::flag::Field::Config {
+                        group: stringify!($place),
+                        name: stringify!($field),
                         read: |config, given| {
                             config.$place.$field = $crate::flag::FlagValue::read(given)?;
                             Ok(())

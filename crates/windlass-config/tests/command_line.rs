@@ -1,4 +1,8 @@
 //! The grammar of the command line, its errors and its warnings.
+#![expect(
+    clippy::unwrap_used,
+    reason = "the functions that the tests share are tests too"
+)]
 
 use proptest::prelude::*;
 use windlass_config::{
@@ -21,13 +25,13 @@ fn errors(arguments: &[&str]) -> Vec<String> {
 }
 
 /// What became of a command line, in the notation of `data/pflag_lines.go`.
-fn outcome(arguments: &[&str], named: &[&str]) -> String {
+fn outcome(arguments: &[&str], flag_names: &[&str]) -> String {
     let (config, warnings) = match Config::parse(arguments) {
         Ok(parsed) => parsed,
         Err(errors) if errors == [FlagError::Help] => return "help".to_owned(),
         Err(_) => return "error".to_owned(),
     };
-    let mut parts: Vec<String> = named
+    let mut parts: Vec<String> = flag_names
         .iter()
         .map(|name| {
             let value = match *name {
@@ -549,10 +553,12 @@ proptest! {
     #[test]
     fn no_command_line_panics(arguments in prop::collection::vec(any_argument(), 0..6)) {
         match Config::parse(&arguments) {
-            Ok((_, warnings)) => warnings.iter().for_each(|warning| drop(warning.to_string())),
+            Ok((_, warnings)) => {
+                prop_assert!(warnings.iter().all(|warning| !warning.to_string().is_empty()));
+            }
             Err(errors) => {
                 prop_assert!(!errors.is_empty());
-                errors.iter().for_each(|error| drop(error.to_string()));
+                prop_assert!(errors.iter().all(|error| !error.to_string().is_empty()));
             }
         }
     }
