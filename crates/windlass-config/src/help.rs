@@ -42,12 +42,14 @@ pub fn reference() -> String {
         lines.push(format!("## {heading}\n"));
         lines.push("| Flag | Value | Default | What it does |\n|---|---|---|---|".to_owned());
         lines.extend(flags.iter().map(|flag| {
+            let mut cell_paragraphs = paragraphs(flag);
+            cell_paragraphs.extend(notes(flag).iter().map(|note| format!("*{note}*")));
             format!(
                 "| `--{}` | `{}` | {} | {} |",
                 flag.name,
                 cell(flag.form),
                 default_cell(flag),
-                cell(&described_without_default(flag).join("<br>")),
+                cell(&cell_paragraphs.join("<br>")),
             )
         }));
         lines.push(String::new());
@@ -96,9 +98,10 @@ fn is_short(flag: &Flag) -> bool {
     flag.name.len() == 1
 }
 
-/// The paragraphs of a flag's help, its default and its status.
+/// The paragraphs of a flag's help, what there is to note about it, and its default.
 fn described(flag: &Flag) -> Vec<String> {
-    let mut paragraphs = described_without_default(flag);
+    let mut paragraphs = paragraphs(flag);
+    paragraphs.extend(notes(flag));
     let default = flag.default_text();
     if !default.is_empty() {
         paragraphs.push(format!("[default: {default}]"));
@@ -106,21 +109,26 @@ fn described(flag: &Flag) -> Vec<String> {
     paragraphs
 }
 
-fn described_without_default(flag: &Flag) -> Vec<String> {
-    let mut paragraphs: Vec<String> = flag.help().split("\n\n").map(str::to_owned).collect();
-    if flag.is_addition() {
-        paragraphs.push("*Addition*: the Go autoscaler has no such flag.".to_owned());
-    }
-    paragraphs.extend(match flag.status {
+/// The paragraphs of a flag's help.
+fn paragraphs(flag: &Flag) -> Vec<String> {
+    flag.help().split("\n\n").map(str::to_owned).collect()
+}
+
+/// Whether the flag is one of ours, and what comes of giving it.
+fn notes(flag: &Flag) -> Vec<String> {
+    let addition = flag
+        .is_addition()
+        .then(|| "Addition: the Go autoscaler has no such flag.".to_owned());
+    let status = match flag.status {
         Status::Acted | Status::Locked { .. } => None,
-        Status::NotYet => Some("*Not acted on yet.*".to_owned()),
-        Status::NoEffect { why } => Some(format!("*Does nothing*: {why}.")),
-        Status::Deprecated { instead } => Some(format!("*Deprecated*: {instead}.")),
+        Status::NotYet => Some("Not acted on yet.".to_owned()),
+        Status::NoEffect { why } => Some(format!("Does nothing: {why}.")),
+        Status::Deprecated { instead } => Some(format!("Deprecated: {instead}.")),
         Status::OtherCloud { cloud, instead } => {
-            Some(format!("*Refused*, a flag for {cloud}: {instead}."))
+            Some(format!("Refused, since it is for {cloud}: {instead}."))
         }
-    });
-    paragraphs
+    };
+    addition.into_iter().chain(status).collect()
 }
 
 /// A paragraph of help as lines, indented and broken between words.
