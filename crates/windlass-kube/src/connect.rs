@@ -2,7 +2,9 @@ use std::time::Duration;
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
-use crate::api::Api;
+use windlass_model::SchedulerVersion;
+
+use crate::api::{Api, ApiError};
 use crate::limiter::Limiter;
 
 /// How long a TCP and TLS handshake may take. Shorter than the renew deadline of the lease, so
@@ -69,6 +71,27 @@ pub async fn connect(options: &ConnectOptions) -> Result<Api, ConnectError> {
         kube::Client::try_from(config).map_err(|error| ConnectError::Client(Box::new(error)))?;
     let limiter = Limiter::new(options.queries_per_second, options.burst);
     Ok(Api::new(client, limiter))
+}
+
+/// Whose scheduler decides: that of the API server's own version, as far as can be told.
+///
+/// # Errors
+///
+/// When the server cannot be asked.
+pub async fn scheduler_version(api: &Api) -> Result<SchedulerVersion, ApiError> {
+    #[derive(serde::Deserialize)]
+    struct Version {
+        minor: String,
+    }
+    let Version { minor } = api.get("/version").await?;
+    // Some distributions write `36+`.
+    let minor = minor
+        .trim_end_matches(|c: char| !c.is_ascii_digit())
+        .parse::<u32>();
+    Ok(match minor {
+        Ok(minor) if minor < 37 => SchedulerVersion::V1_36,
+        _ => SchedulerVersion::V1_37,
+    })
 }
 
 fn in_cluster() -> Result<kube::Config, ConnectError> {

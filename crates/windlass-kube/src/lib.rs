@@ -1,6 +1,7 @@
 //! The API server: what is read from it and what is written to it.
 //!
-//! Writing: taints ([`nodes`]), evictions
+//! Reading: [`ClusterStore`] keeps the model of the cluster up to date from watches and says
+//! how far it can be trusted ([`Freshness`]). Writing: taints ([`nodes`]), evictions
 //! ([`evict`]), events ([`EventRecorder`]), the status `ConfigMap` ([`StatusWriter`]) and the
 //! lease ([`lease`]).
 //!
@@ -15,9 +16,12 @@ pub mod lease;
 mod limiter;
 pub mod nodes;
 mod status;
+mod store;
+mod watch;
 
 pub use api::{Api, ApiError};
-pub use connect::{ConnectError, ConnectOptions, connect};
+pub use connect::{ConnectError, ConnectOptions, connect, scheduler_version};
 pub use events::{EventRecord, EventRecorder, EventSeverity, InvolvedObject, RecorderOptions};
 pub use evict::{Eviction, evict};
 pub use status::{StatusConfigMap, StatusWriter};
+pub use store::{ClusterStore, Freshness, Wake, WakeReasons, WatchOptions};

@@ -10,6 +10,7 @@ pub struct Metadata {
     pub name: SmolStr,
     pub namespace: SmolStr,
     pub uid: SmolStr,
+    pub resource_version: SmolStr,
     pub labels: Strings,
     pub annotations: Strings,
     pub owner_references: Vec<OwnerReference>,
