@@ -1,0 +1,101 @@
+//! The programs of the test bed, built or installed once into a cache outside the checkout.
+//!
+//! [`Parts::ensure`] gives the paths of etcd, the control plane of Kubernetes, kwok, moto and
+//! `leaderelect`. What is there already is taken as it is, without the network; what is missing is
+//! built by Go from `testbed/controlplane` or installed by pip from `testbed/moto`. The cache is
+//! `$WINDLASS_CACHE`, else `$XDG_CACHE_HOME/windlass`, else `~/.cache/windlass`, and every entry's
+//! name carries a hash of what it was made from, so that a change of a pin makes a new entry.
+//!
+//! The crate refuses to know how the parts are run; that is `windlass-testbed`. It has no
+//! dependency that takes long to compile, since `cargo xtask` stands on it.
+
+use std::env;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+mod go;
+mod key;
+mod moto;
+mod system;
+
+pub use system::{Program, missing_programs};
+
+/// The paths of the programs, all of them there.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// `etcd`, the store of the API server.
+    pub etcd: PathBuf,
+    /// `kube-apiserver`.
+    pub api_server: PathBuf,
+    /// `kube-scheduler`.
+    pub scheduler: PathBuf,
+    /// `kube-controller-manager`.
+    pub controller_manager: PathBuf,
+    /// `kubeadm`.
+    pub kubeadm: PathBuf,
+    /// `kwok`, which plays the kubelets.
+    pub kwok: PathBuf,
+    /// The stages that kwok plays: nodes get ready, pods run, complete and are deleted.
+    pub kwok_stages: PathBuf,
+    /// `moto_server`, the AWS of the test bed.
+    pub moto_server: PathBuf,
+    /// client-go's leader election as a program, from `testbed/controlplane/leaderelect`.
+    pub leaderelect: PathBuf,
+}
+
+impl Parts {
+    /// Builds and installs what the cache lacks. `say` is told of each step that takes long.
+    ///
+    /// Two calls at once, also from two processes, do not disturb each other: the second waits.
+    pub fn ensure(say: &mut dyn FnMut(&str)) -> Result<Self> {
+        let cache = cache_directory()?;
+        fs::create_dir_all(&cache).with_context(|| format!("create `{}`", cache.display()))?;
+        let lock_path = cache.join("lock");
+        let lock = File::create(&lock_path)
+            .with_context(|| format!("create `{}`", lock_path.display()))?;
+        lock.lock()
+            .with_context(|| format!("lock `{}`", lock_path.display()))?;
+
+        let testbed = workspace_root().join("testbed");
+        let go = go::ensure(&testbed.join("controlplane"), &cache, say)?;
+        let moto_server = moto::ensure(&testbed.join("moto"), &cache, say)?;
+        Ok(Self {
+            etcd: go.program("etcd"),
+            api_server: go.program("kube-apiserver"),
+            scheduler: go.program("kube-scheduler"),
+            controller_manager: go.program("kube-controller-manager"),
+            kubeadm: go.program("kubeadm"),
+            kwok: go.program("kwok"),
+            kwok_stages: go.stages,
+            moto_server,
+            leaderelect: go.leaderelect,
+        })
+    }
+}
+
+/// Where the parts are kept from one run to the next.
+pub fn cache_directory() -> Result<PathBuf> {
+    if let Some(named) = env::var_os("WINDLASS_CACHE").filter(|value| !value.is_empty()) {
+        return Ok(PathBuf::from(named));
+    }
+    if let Some(base) = env::var_os("XDG_CACHE_HOME").filter(|value| !value.is_empty()) {
+        return Ok(Path::new(&base).join("windlass"));
+    }
+    let home = env::var_os("HOME")
+        .context("there is no place for the cache: set WINDLASS_CACHE (or HOME) to a directory")?;
+    Ok(Path::new(&home).join(".cache").join("windlass"))
+}
+
+/// The root of the checkout that this crate was compiled in.
+#[expect(
+    clippy::missing_panics_doc,
+    reason = "the path is a constant of two folders and more"
+)]
+pub fn workspace_root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .expect("the crate lies two folders below the root")
+}

@@ -1,0 +1,53 @@
+//! moto, the AWS of the test bed: a virtual environment of Python made from pinned requirements.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::key::Key;
+use crate::system;
+
+pub(crate) fn ensure(source: &Path, cache: &Path, say: &mut dyn FnMut(&str)) -> Result<PathBuf> {
+    let requirements = source.join("requirements.txt");
+    let directory = cache.join(Key::new().add_file(&requirements)?.name("moto"));
+    let server = directory.join("bin/moto_server");
+    // An environment whose Python has gone with an upgrade of the system is made anew.
+    let is_whole = directory.join("complete").exists() && directory.join("bin/python").exists();
+    if is_whole {
+        return Ok(server);
+    }
+    system::require(&[system::Program::Python])?;
+    say("installing moto");
+    if directory.exists() {
+        fs::remove_dir_all(&directory)
+            .with_context(|| format!("remove `{}`", directory.display()))?;
+    }
+    run(Command::new("python3").args(["-m", "venv"]).arg(&directory))?;
+    run(Command::new(directory.join("bin/python"))
+        .args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "-r",
+        ])
+        .arg(&requirements))?;
+    // The environment cannot be made aside and renamed, since its scripts name their directory:
+    // this file says that it is whole.
+    fs::write(directory.join("complete"), "")
+        .with_context(|| format!("write to `{}`", directory.display()))?;
+    Ok(server)
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let status = command
+        .status()
+        .with_context(|| format!("run {command:?}"))?;
+    if !status.success() {
+        bail!("{command:?}: {status}");
+    }
+    Ok(())
+}
