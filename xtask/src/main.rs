@@ -1,2 +1,102 @@
-//! The front door.
-fn main() {}
+//! The front door: `cargo xtask fmt|lint|test|doc|bench|testbed|gen|dist`.
+//!
+//! What a newcomer types and what CI runs are the same names. The program compiles in seconds: it
+//! runs cargo and the test bed as programs of their own and links neither.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+mod bench;
+mod cargo;
+mod dist;
+mod generate;
+mod suites;
+mod terminal;
+mod tests;
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  fmt                      formats the sources
+  lint                     formatting and clippy, warnings being errors
+  test [--fast]            every test; --fast leaves the end-to-end suites out
+  test --suite NAME        one end-to-end suite
+  doc                      the documentation, warnings being errors
+  bench                    times and peak memory of decisions, as JSON
+  testbed up|down|status   a control plane, moto and kwok to try things on
+  gen [--check]            writes generated files anew, or says which are stale
+  dist                     a static release build, packed, with its checksum";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            terminal::say(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[&str]) -> Result<()> {
+    match arguments {
+        ["fmt"] => cargo::run(&["fmt", "--all"]),
+        ["lint"] => lint(),
+        ["test"] => tests::run(&tests::Scope::All),
+        ["test", "--fast"] => tests::run(&tests::Scope::Fast),
+        ["test", "--suite", name] => tests::run(&tests::Scope::Suite((*name).to_owned())),
+        ["doc"] => cargo::run_with(
+            &["doc", "--workspace", "--no-deps"],
+            &[("RUSTDOCFLAGS", "-D warnings")],
+        ),
+        ["bench", rest @ ..] => bench::run(rest),
+        ["testbed", rest @ ..] => testbed(rest),
+        ["gen"] => generate::run(generate::Mode::Write),
+        ["gen", "--check"] => generate::run(generate::Mode::Check),
+        ["dist"] => dist::run(),
+        _ => bail!("{USAGE}"),
+    }
+}
+
+fn lint() -> Result<()> {
+    cargo::run(&["fmt", "--all", "--check"])?;
+    let clippy = [
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ];
+    cargo::run(&clippy)?;
+    // What the README's first command builds has no other check that it stands alone.
+    let simulate = [
+        "clippy",
+        "--package",
+        "windlass",
+        "--all-targets",
+        "--no-default-features",
+    ];
+    cargo::run(
+        &[
+            &simulate[..],
+            &["--features", "simulate", "--", "-D", "warnings"],
+        ]
+        .concat(),
+    )
+}
+
+fn testbed(arguments: &[&str]) -> Result<()> {
+    let program = [
+        "run",
+        "--quiet",
+        "--package",
+        "windlass-testbed",
+        "--bin",
+        "testbed",
+        "--",
+    ];
+    cargo::run(&[&program[..], arguments].concat())
+}

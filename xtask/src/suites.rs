@@ -1,0 +1,144 @@
+//! One suite: run it, let its output through, count its tests, keep the time.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+
+use crate::terminal;
+
+/// How a suite ended.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) name: String,
+    pub(crate) passed: usize,
+    pub(crate) failed: usize,
+    /// Whether all went well; a suite that does not compile fails without a failed test.
+    pub(crate) is_success: bool,
+    pub(crate) time: Duration,
+}
+
+impl Outcome {
+    /// A step that is no suite of tests and did not work out.
+    pub(crate) fn of_failed_step(name: &str, time: Duration) -> Self {
+        Self {
+            name: name.to_owned(),
+            passed: 0,
+            failed: 0,
+            is_success: false,
+            time,
+        }
+    }
+}
+
+/// Runs `command`, whose standard output has the closing lines of cargo's tests.
+pub(crate) fn run(name: &str, mut command: Command) -> Result<Outcome> {
+    terminal::say(&format!("=== {name}"));
+    let begun = Instant::now();
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("run the suite {name}"))?;
+    let mut counts = Counts::default();
+    let output = child.stdout.take().context("the output is piped")?;
+    for line in BufReader::new(output).split(b'\n') {
+        let line = line.with_context(|| format!("read the output of {name}"))?;
+        let line = String::from_utf8_lossy(&line);
+        terminal::print(&line);
+        counts.add(&line);
+    }
+    let status = child.wait().with_context(|| format!("wait for {name}"))?;
+    let outcome = Outcome {
+        name: name.to_owned(),
+        passed: counts.passed,
+        failed: counts.failed,
+        is_success: status.success() && counts.failed == 0,
+        time: begun.elapsed(),
+    };
+    terminal::print(&format!(
+        "{name}: {} passed, {} failed",
+        outcome.passed, outcome.failed
+    ));
+    Ok(outcome)
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Counts {
+    passed: usize,
+    failed: usize,
+}
+
+impl Counts {
+    /// Adds what a line such as `test result: ok. 3 passed; 0 failed; …` says.
+    fn add(&mut self, line: &str) {
+        let Some(result) = line.strip_prefix("test result: ") else {
+            return;
+        };
+        let words: Vec<&str> = result.split_whitespace().collect();
+        for pair in words.windows(2) {
+            let Ok(count) = pair[0].parse::<usize>() else {
+                continue;
+            };
+            match pair[1] {
+                "passed;" => self.passed += count,
+                "failed;" => self.failed += count,
+                _ => {}
+            }
+        }
+    }
+}
+
+/// The closing table; whether all went well.
+pub(crate) fn report(outcomes: &[Outcome]) -> bool {
+    let width = outcomes
+        .iter()
+        .map(|outcome| outcome.name.len())
+        .max()
+        .unwrap_or(0);
+    terminal::print("");
+    for Outcome {
+        name,
+        passed,
+        failed,
+        is_success,
+        time,
+    } in outcomes
+    {
+        let verdict = if *is_success { "ok" } else { "FAILED" };
+        terminal::print(&format!(
+            "{name:width$}  {verdict:6}  {passed:>5} passed  {failed:>3} failed  {:>13}",
+            terminal::time(*time),
+        ));
+    }
+    let passed: usize = outcomes.iter().map(|outcome| outcome.passed).sum();
+    let failed: usize = outcomes.iter().map(|outcome| outcome.failed).sum();
+    terminal::print(&format!("all: {passed} passed, {failed} failed"));
+    outcomes.iter().all(|outcome| outcome.is_success)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closing_lines_are_added_up() {
+        let mut counts = Counts::default();
+        for line in [
+            "running 3 tests",
+            "test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 1 filtered out",
+            "test result: FAILED. 10 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out",
+            "test the_result ... ok",
+        ] {
+            counts.add(line);
+        }
+        assert_eq!(
+            counts,
+            Counts {
+                passed: 13,
+                failed: 2
+            }
+        );
+    }
+}
