@@ -47,8 +47,24 @@ struct Inner {
     total_timeout: Duration,
     user_agent: String,
     observer: Option<Arc<dyn Observer>>,
+    clock: Clock,
     /// AWS's clock less ours, in milliseconds.
     clock_offset: AtomicI64,
+}
+
+/// The wall clock when the client was made, and what has passed since by the monotonic one: it
+/// never jumps, and a test that pauses the runtime's time pauses it too.
+#[derive(Clone, Copy, Debug)]
+struct Clock {
+    wall: Timestamp,
+    started: Instant,
+}
+
+impl Clock {
+    fn now(&self) -> Timestamp {
+        let elapsed = jiff::SignedDuration::try_from(self.started.elapsed()).unwrap_or_default();
+        self.wall.checked_add(elapsed).unwrap_or(self.wall)
+    }
 }
 
 /// What [`config::load`] found out.
@@ -137,13 +153,10 @@ impl Client {
     ///
     /// When there is no region, or the environment says something that makes no sense.
     pub async fn connect(options: Options) -> Result<Self, ConnectError> {
+        let transport = options.transport.clone();
         let settings = config::load(options).await?;
-        let connector = connector(settings.connect_timeout);
-        Ok(Self::assemble(settings, connector))
-    }
-
-    pub(crate) fn assemble(settings: Settings, connector: SharedHttpConnector) -> Self {
-        Self {
+        let connector = transport.unwrap_or_else(|| connector(settings.connect_timeout));
+        Ok(Self {
             inner: Arc::new(Inner {
                 region: settings.region,
                 endpoints: settings.endpoints,
@@ -155,9 +168,13 @@ impl Client {
                 total_timeout: settings.total_timeout,
                 user_agent: settings.user_agent,
                 observer: settings.observer,
+                clock: Clock {
+                    wall: Timestamp::now(),
+                    started: Instant::now(),
+                },
                 clock_offset: AtomicI64::new(0),
             }),
-        }
+        })
     }
 
     /// The region that calls go to.
@@ -165,10 +182,15 @@ impl Client {
         &self.inner.region
     }
 
+    /// The time by our clock.
+    pub fn now(&self) -> Timestamp {
+        self.inner.clock.now()
+    }
+
     /// The time by AWS's clock, as far as its answers have told it. Times in AWS's records are to
     /// be compared with this one: the local clock may be off.
     pub fn server_time(&self) -> Timestamp {
-        let now = Timestamp::now();
+        let now = self.now();
         let offset = self.inner.clock_offset.load(Ordering::Relaxed);
         now.checked_add(jiff::SignedDuration::from_millis(offset))
             .unwrap_or(now)
@@ -385,10 +407,7 @@ impl Client {
         let Ok(date) = jiff::fmt::rfc2822::parse(date) else {
             return;
         };
-        let offset = date
-            .timestamp()
-            .duration_since(Timestamp::now())
-            .as_millis();
+        let offset = date.timestamp().duration_since(self.now()).as_millis();
         // Within the resolution of the header, the local clock is the better one.
         let offset = if offset.abs() <= 1500 { 0 } else { offset };
         self.inner

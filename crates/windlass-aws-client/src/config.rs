@@ -8,12 +8,15 @@ use std::time::Duration;
 use aws_config::BehaviorVersion;
 use aws_config::meta::region::RegionProviderChain;
 use aws_config::retry::RetryConfig;
+use aws_credential_types::Credentials;
+use aws_smithy_runtime_api::client::http::SharedHttpConnector;
 use aws_types::SdkConfig;
 use aws_types::region::Region;
 use aws_types::service_config::ServiceConfigKey;
 
 use crate::call::{Observer, Settings};
 use crate::endpoint::{Endpoint, EndpointOverride, Service, Variant};
+use crate::secret::Secret;
 
 /// Calls a minute that all callers together may make, unless told otherwise. A cluster of a
 /// hundred groups at rest needs four.
@@ -44,6 +47,21 @@ pub struct Options {
     pub user_agent: String,
     /// Is told of every operation and attempt.
     pub observer: Option<Arc<dyn Observer>>,
+    /// Credentials to use instead of what the chain would find.
+    pub credentials: Option<StaticCredentials>,
+    /// What carries requests instead of a connection to AWS: tests put a fake here.
+    pub transport: Option<SharedHttpConnector>,
+}
+
+/// Credentials that do not change.
+#[derive(Clone, Debug)]
+pub struct StaticCredentials {
+    /// Id of the access key.
+    pub access_key_id: String,
+    /// The secret access key.
+    pub secret_access_key: Secret,
+    /// Token of a session, with temporary keys.
+    pub session_token: Option<Secret>,
 }
 
 impl Default for Options {
@@ -58,6 +76,8 @@ impl Default for Options {
             total_timeout: Duration::from_secs(30),
             user_agent: concat!("windlass/", env!("CARGO_PKG_VERSION")).to_owned(),
             observer: None,
+            credentials: None,
+            transport: None,
         }
     }
 }
@@ -140,7 +160,20 @@ async fn load_sdk(options: &Options) -> SdkConfig {
         .or_else(aws_config::profile::ProfileFileRegionProvider::new())
         .or_else(options.fallback_region.clone().map(Region::new))
         .or_else(aws_config::imds::region::ImdsRegionProvider::builder().build());
-    aws_config::defaults(BehaviorVersion::latest())
+    let mut loader = aws_config::defaults(BehaviorVersion::latest());
+    if let Some(given) = &options.credentials {
+        loader = loader.credentials_provider(Credentials::new(
+            given.access_key_id.clone(),
+            given.secret_access_key.expose(),
+            given
+                .session_token
+                .as_ref()
+                .map(|token| token.expose().to_owned()),
+            None,
+            "given",
+        ));
+    }
+    loader
         .region(region)
         // The retries are ours; with this the loader does not read AWS_MAX_ATTEMPTS itself,
         // where a bad value would be a panic.

@@ -41,8 +41,9 @@ mod secret;
 pub mod ssm;
 pub mod sts;
 
+pub use aws_smithy_runtime_api::client::http::SharedHttpConnector;
 pub use call::{Attempt, Client, Observer, Operation};
-pub use config::{ConnectError, Options};
+pub use config::{ConnectError, Options, StaticCredentials};
 pub use endpoint::{EndpointOverride, Service};
 pub use error::{CallError, ErrorClass};
 pub use secret::Secret;

@@ -86,6 +86,17 @@ impl Query {
 
     /// Sends it and reads the answer.
     pub(crate) async fn send<T: DeserializeOwned>(self, client: &Client) -> Result<T, CallError> {
+        let (action, resource) = (self.action, self.resource.clone());
+        let body = self.send_raw(client).await?;
+        from_xml(&body).map_err(|source| CallError {
+            action,
+            resource,
+            request_id: None,
+            kind: CallErrorKind::Answer { source },
+        })
+    }
+
+    async fn send_raw(self, client: &Client) -> Result<Vec<u8>, CallError> {
         let Self {
             service,
             action,
@@ -97,7 +108,7 @@ impl Query {
         let call = Call {
             service,
             action,
-            resource: resource.clone(),
+            resource,
             method: "POST",
             path: "/".to_owned(),
             headers: vec![(
@@ -108,13 +119,26 @@ impl Query {
             priority,
             repeat,
         };
-        let body = client.send(call, read_error).await?;
-        from_xml(&body).map_err(|source| CallError {
-            action,
-            resource,
-            request_id: None,
-            kind: CallErrorKind::Answer { source },
-        })
+        client.send(call, read_error).await
+    }
+}
+
+impl Client {
+    /// Calls an action of a Query service that this crate has no types for, once (it is not
+    /// repeated after a lost answer), and gives the answer's XML.
+    pub async fn query(
+        &self,
+        service: Service,
+        version: &str,
+        action: &'static str,
+        parameters: &[(&str, &str)],
+    ) -> Result<String, CallError> {
+        let mut query = Query::write(service, version, action, Repeat::OnlyIfRefused);
+        for (name, value) in parameters {
+            query = query.with(*name, value);
+        }
+        let body = self.observed(action, query.send_raw(self)).await?;
+        Ok(String::from_utf8_lossy(&body).into_owned())
     }
 }
 

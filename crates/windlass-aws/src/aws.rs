@@ -1,0 +1,147 @@
+//! The provider: the groups' state, kept fresh, and the acts on it.
+
+mod actions;
+mod refresh;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use windlass_aws_client::{Client, ConnectError, Options};
+use windlass_model::{Duration, NodeGroup};
+
+use crate::discovery::Membership;
+use crate::groups::{Groups, Presence};
+use crate::schedule::ListingSchedule;
+
+pub use actions::{
+    ActionError, Cancellation, Deletion, Floor, Increase, PostponedBecause, Termination,
+};
+pub use refresh::RefreshReport;
+
+/// How the provider is made.
+#[derive(Debug)]
+pub struct Settings {
+    /// How AWS is called.
+    pub client: Options,
+    /// Which groups are the cluster's.
+    pub membership: Membership,
+}
+
+/// Auto Scaling groups as the cluster's node groups. Cheap to clone; clones share their state.
+#[derive(Clone, Debug)]
+pub struct Aws {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    client: Client,
+    /// Never held over an await.
+    state: Mutex<State>,
+    /// One refresh at a time.
+    refreshing: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug)]
+struct State {
+    groups: Groups,
+    listing: ListingSchedule,
+    /// When AWS was last asked for all groups with success.
+    listed_at: Option<Timestamp>,
+    /// AWS's clock when we began: older activities are none of ours.
+    started_at: Timestamp,
+}
+
+impl Aws {
+    /// Connects by the SDKs' ordinary chain. Nothing is called yet: [`Self::refresh`] does.
+    ///
+    /// # Errors
+    ///
+    /// When the configuration makes no sense: no region, no credentials, a malformed variable.
+    pub async fn connect(settings: Settings) -> Result<Self, ConnectError> {
+        let client = Client::connect(settings.client).await?;
+        Ok(Self::with_client(client, settings.membership))
+    }
+
+    /// A provider on a client that others use too.
+    pub fn with_client(client: Client, membership: Membership) -> Self {
+        let now = client.now();
+        let started_at = client.server_time();
+        Self {
+            inner: Arc::new(Inner {
+                client,
+                state: Mutex::new(State {
+                    groups: Groups::new(membership, now),
+                    listing: ListingSchedule::default(),
+                    listed_at: None,
+                    started_at,
+                }),
+                refreshing: tokio::sync::Mutex::new(()),
+            }),
+        }
+    }
+
+    /// The client, for calls that have nothing to do with groups.
+    pub fn client(&self) -> &Client {
+        &self.inner.client
+    }
+
+    /// What is searched for, in one line for the log.
+    pub fn summary(&self) -> String {
+        self.state().groups.membership().summary()
+    }
+
+    /// The groups as the core sees them, sorted by name.
+    pub fn node_groups(&self) -> Vec<NodeGroup> {
+        self.state().groups.node_groups()
+    }
+
+    /// What people should know of the groups: name and condition, sorted by name.
+    pub fn conditions(&self) -> Vec<(String, String)> {
+        self.state()
+            .groups
+            .iter()
+            .flat_map(|group| {
+                group
+                    .conditions()
+                    .into_iter()
+                    .map(|condition| (group.name().to_owned(), condition))
+            })
+            .collect()
+    }
+
+    /// Where the instance of a node is, by its provider id.
+    pub fn presence(&self, provider_id: &str) -> Presence {
+        self.state().groups.presence(provider_id)
+    }
+
+    /// How old the view of all groups is; none before the first that succeeded. On an old view
+    /// nothing should be scaled down.
+    pub fn age(&self) -> Option<Duration> {
+        Some(
+            self.inner
+                .client
+                .now()
+                .duration_since(self.state().listed_at?),
+        )
+    }
+
+    /// When [`Self::refresh`] will have something to do, by the client's clock
+    /// ([`Client::now`]).
+    pub fn next_refresh(&self) -> Timestamp {
+        let now = self.inner.client.now();
+        let state = self.state();
+        let listing = state.listing.due().unwrap_or(now);
+        state
+            .groups
+            .next_poll()
+            .map_or(listing, |poll| poll.min(listing))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.inner
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,4 @@
+//! The provider against moto, a fake AWS that speaks the real wire formats.
+
+mod groups;
+mod server;

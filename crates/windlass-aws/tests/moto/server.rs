@@ -1,0 +1,239 @@
+//! One moto for the whole test binary; each test has an account of its own on it.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use windlass_aws_client::{Client, EndpointOverride, Options, Secret, Service, StaticCredentials};
+
+const REGION: &str = "us-east-1";
+const AUTOSCALING: &str = "2011-01-01";
+const EC2: &str = "2016-11-15";
+/// An amd64 Linux image of moto's catalogue.
+pub(crate) const IMAGE: &str = "ami-1e749f67";
+
+/// A running moto. It ends when the test binary does: the shell around it waits for the end of
+/// its standard input.
+struct Server {
+    address: String,
+    _process: Child,
+}
+
+/// An account of its own on the shared moto, empty at first.
+pub(crate) struct Account {
+    pub(crate) client: Client,
+    credentials: StaticCredentials,
+}
+
+fn binary() -> PathBuf {
+    let cache = || -> Option<PathBuf> {
+        let directory = std::env::var_os("WINDLASS_CACHE")
+            .map(PathBuf::from)
+            .or_else(|| {
+                let base = std::env::var_os("XDG_CACHE_HOME")
+                    .map(PathBuf::from)
+                    .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?;
+                Some(base.join("windlass"))
+            })?;
+        Some(directory.join("moto/bin/moto_server"))
+    };
+    std::env::var_os("WINDLASS_MOTO_SERVER")
+        .map(PathBuf::from)
+        .or_else(cache)
+        .filter(|path| path.exists())
+        .expect("moto_server is not installed: run `cargo xtask test`, which installs it")
+}
+
+fn server() -> &'static Server {
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    SERVER.get_or_init(|| {
+        let port = TcpListener::bind("127.0.0.1:0")
+            .and_then(|listener| listener.local_addr())
+            .expect("a free port")
+            .port();
+        let address = format!("127.0.0.1:{port}");
+        let process = Command::new("sh")
+            .arg("-c")
+            .arg(r#""$0" -H 127.0.0.1 -p "$1" >/dev/null 2>&1 & cat >/dev/null; kill $!"#)
+            .arg(binary())
+            .arg(port.to_string())
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("moto_server starts");
+        wait_until_it_answers(&address);
+        Server {
+            address,
+            _process: process,
+        }
+    })
+}
+
+fn wait_until_it_answers(address: &str) {
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(60) {
+        if let Ok(mut stream) = TcpStream::connect(address) {
+            let asked = stream.write_all(
+                format!("GET /moto-api/data.json HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes(),
+            );
+            let mut answer = [0; 12];
+            if asked.is_ok() && stream.read_exact(&mut answer).is_ok() && answer.ends_with(b"200") {
+                return;
+            }
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    panic!("moto did not answer within a minute");
+}
+
+fn options(credentials: StaticCredentials) -> Options {
+    let url = format!("http://{}", server().address);
+    Options {
+        region: Some(REGION.to_owned()),
+        credentials: Some(credentials),
+        endpoint_overrides: [
+            Service::AutoScaling,
+            Service::Ec2,
+            Service::Eks,
+            Service::Iam,
+            Service::Ssm,
+            Service::Sts,
+        ]
+        .into_iter()
+        .map(|service| EndpointOverride {
+            service,
+            url: url.clone(),
+            signing_region: REGION.to_owned(),
+            signing_name: None,
+        })
+        .collect(),
+        calls_per_minute: 100_000,
+        // The first call that touches EC2 loads moto's catalogues.
+        attempt_timeout: Duration::from_secs(60),
+        total_timeout: Duration::from_secs(120),
+        ..Options::default()
+    }
+}
+
+/// The text between the first `<tag>` and `</tag>`.
+pub(crate) fn text<'a>(xml: &'a str, tag: &str) -> &'a str {
+    let (_, rest) = xml
+        .split_once(&format!("<{tag}>"))
+        .unwrap_or_else(|| panic!("no <{tag}> in {xml}"));
+    rest.split_once(&format!("</{tag}>"))
+        .expect("a closing tag")
+        .0
+}
+
+impl Account {
+    /// Temporary keys of another account's role lead moto to that account's own state.
+    pub(crate) async fn new() -> Self {
+        static ACCOUNTS: AtomicU32 = AtomicU32::new(1);
+        let number = ACCOUNTS.fetch_add(1, Ordering::Relaxed);
+        let root = Client::connect(options(StaticCredentials {
+            access_key_id: "test".to_owned(),
+            secret_access_key: Secret::new("test"),
+            session_token: None,
+        }))
+        .await
+        .expect("a client");
+        let role = format!(
+            "arn:aws:iam::{:012}:role/test",
+            200_000_000_000_u64 + u64::from(number)
+        );
+        let xml = root
+            .query(
+                Service::Sts,
+                "2011-06-15",
+                "AssumeRole",
+                &[("RoleArn", &role), ("RoleSessionName", "test")],
+            )
+            .await
+            .expect("moto lets anybody assume any role");
+        let credentials = StaticCredentials {
+            access_key_id: text(&xml, "AccessKeyId").to_owned(),
+            secret_access_key: Secret::new(text(&xml, "SecretAccessKey")),
+            session_token: Some(Secret::new(text(&xml, "SessionToken"))),
+        };
+        Self {
+            client: Client::connect(options(credentials.clone()))
+                .await
+                .expect("a client"),
+            credentials,
+        }
+    }
+
+    /// Another client of the same account.
+    pub(crate) async fn client_with(&self, change: impl FnOnce(&mut Options)) -> Client {
+        let mut options = options(self.credentials.clone());
+        change(&mut options);
+        Client::connect(options).await.expect("a client")
+    }
+
+    pub(crate) async fn autoscaling(
+        &self,
+        action: &'static str,
+        parameters: &[(&str, &str)],
+    ) -> String {
+        self.client
+            .query(Service::AutoScaling, AUTOSCALING, action, parameters)
+            .await
+            .expect(action)
+    }
+
+    pub(crate) async fn ec2(&self, action: &'static str, parameters: &[(&str, &str)]) -> String {
+        self.client
+            .query(Service::Ec2, EC2, action, parameters)
+            .await
+            .expect(action)
+    }
+
+    /// A launch template of that name for that instance type.
+    pub(crate) async fn launch_template(&self, name: &str, instance_type: &str) {
+        self.ec2(
+            "CreateLaunchTemplate",
+            &[
+                ("LaunchTemplateName", name),
+                ("LaunchTemplateData.InstanceType", instance_type),
+                ("LaunchTemplateData.ImageId", IMAGE),
+            ],
+        )
+        .await;
+    }
+
+    /// A group in one zone, of a launch template of its own, with tags.
+    pub(crate) async fn group(
+        &self,
+        name: &str,
+        (min, max, desired): (u32, u32, u32),
+        tags: &[(&str, &str)],
+    ) {
+        self.launch_template(name, "m5.large").await;
+        let (min, max, desired) = (min.to_string(), max.to_string(), desired.to_string());
+        let mut parameters = vec![
+            ("AutoScalingGroupName".to_owned(), name),
+            ("MinSize".to_owned(), min.as_str()),
+            ("MaxSize".to_owned(), max.as_str()),
+            ("DesiredCapacity".to_owned(), desired.as_str()),
+            ("AvailabilityZones.member.1".to_owned(), "us-east-1a"),
+            ("LaunchTemplate.LaunchTemplateName".to_owned(), name),
+        ];
+        for (index, (key, value)) in tags.iter().enumerate() {
+            let tag = format!("Tags.member.{}", index + 1);
+            parameters.push((format!("{tag}.Key"), key));
+            parameters.push((format!("{tag}.Value"), value));
+            parameters.push((format!("{tag}.ResourceId"), name));
+            parameters.push((format!("{tag}.ResourceType"), "auto-scaling-group"));
+            parameters.push((format!("{tag}.PropagateAtLaunch"), "true"));
+        }
+        let parameters: Vec<(&str, &str)> = parameters
+            .iter()
+            .map(|(name, value)| (name.as_str(), *value))
+            .collect();
+        self.autoscaling("CreateAutoScalingGroup", &parameters)
+            .await;
+    }
+}
