@@ -18,6 +18,7 @@ pub mod cluster_state;
 mod decide;
 pub mod drain;
 pub mod gpu;
+mod instant;
 mod memory;
 pub mod metrics;
 pub mod pending;
@@ -30,9 +31,10 @@ pub mod template;
 pub use budget::{Budget, NoTimeLimits, TimeLimit};
 pub use check::{Violation, check};
 pub use decide::{Decision, Input, decide, prepare};
-pub use memory::{Memory, OpenScaleUp};
+pub use memory::{GroupTimes, Memory, OpenScaleUp, SeenNodes};
 pub use metrics::{Metrics, Series};
 pub use plan::{
-    Action, Event, EventObject, EventTiming, EventType, NodeRemoval, Outcome, OutcomeResult, Plan,
-    PodReport, Resize, ResizeCause, ScaleDownReport, ScaleUpReport, Unremovable, UnremovableReason,
+    Action, EndedRemoval, Event, EventObject, EventTiming, EventType, NodeRemoval, Outcome,
+    OutcomeResult, Plan, PodReport, Resize, ResizeCause, ScaleDownReport, ScaleUpReport,
+    Unremovable, UnremovableReason,
 };

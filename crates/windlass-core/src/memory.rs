@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use windlass_model::{SmolStr, Timestamp};
+use windlass_model::{Duration, SmolStr, Timestamp};
 
 use crate::drain::Drain;
 
@@ -23,6 +23,43 @@ pub struct Memory {
     pub last_scale_down_delete: Option<Timestamp>,
     /// The start of the loop in which beginning a deletion last failed.
     pub last_scale_down_failure: Option<Timestamp>,
+    /// When unneeded nodes were last looked for.
+    pub last_planning: Option<Timestamp>,
+    /// The shortest time between two times that they were.
+    pub shortest_planning_interval: Option<Duration>,
+    /// When removals of the last hour began.
+    pub recent_removals: Vec<Timestamp>,
+    /// When groups grew and shrank last, for `--scale-down-delay-type-local`.
+    pub group_times: BTreeMap<SmolStr, GroupTimes>,
+    /// How long taints took to be seen, and when that was measured, within the last hour.
+    pub taint_latencies: Vec<(Timestamp, Duration)>,
+    /// Whether this process has been through a loop. Not written down: a successor's first loop
+    /// cleans up.
+    #[serde(skip)]
+    pub has_looped: bool,
+    /// The nodes of an earlier view. Not written down: what a predecessor saw proves nothing.
+    #[serde(skip)]
+    pub seen_nodes: Option<SeenNodes>,
+}
+
+/// When a group grew and shrank last.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct GroupTimes {
+    /// The start of the loop that last enlarged it.
+    pub scale_up: Option<Timestamp>,
+    /// When a node of it was last removed.
+    pub removal: Option<Timestamp>,
+    /// When the cloud last refused to remove one.
+    pub failed_removal: Option<Timestamp>,
+}
+
+/// The nodes that a loop saw.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SeenNodes {
+    /// The start of that loop.
+    pub at: Timestamp,
+    /// Their names, in the cluster's order, less those on their way out.
+    pub names: Vec<SmolStr>,
 }
 
 /// A scale-up that was asked for and has not come.

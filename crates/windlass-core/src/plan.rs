@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use windlass_model::{ObjectName, SmolStr, Taint, Timestamp};
 
-use crate::metrics::Metrics;
+use crate::{metrics::Metrics, scale_down::HeldBack};
 
 /// Everything that one loop wants done, in order, and everything that it has to say.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -257,6 +257,21 @@ pub struct ScaleDownReport {
     pub removals: Vec<NodeRemoval>,
     /// Whether removals wait for a cooldown.
     pub is_in_cooldown: bool,
+    /// Why no removal may begin, where none may.
+    pub held_back: Option<HeldBack>,
+    /// Removals that ended in this loop.
+    pub ended: Vec<EndedRemoval>,
+}
+
+/// A removal that ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndedRemoval {
+    /// The node.
+    pub node: SmolStr,
+    /// Its group.
+    pub group: SmolStr,
+    /// Why it stays after all; `None` where the instance is gone or going.
+    pub failure: Option<String>,
 }
 
 /// A node that stays.

@@ -1,0 +1,142 @@
+//! How much of a node is requested. Source: `pkg/simulator/utilization/info.go`.
+
+use std::sync::Arc;
+
+use windlass_model::{Node, Pod, Resources, SmolStr, Timestamp};
+
+use super::devices::{Devices, DevicesError};
+use crate::{drain::rules::is_long_terminating, gpu};
+
+/// The share of a node's resources that its pods request.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Utilization {
+    pub(crate) cpu: f64,
+    pub(crate) memory: f64,
+    pub(crate) gpu: f64,
+    pub(crate) devices: f64,
+    /// The resource that decided.
+    pub(crate) resource: SmolStr,
+    /// Its share.
+    pub(crate) value: f64,
+}
+
+/// Why the share cannot be told.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum UtilizationError {
+    #[error("the node has no allocatable {resource}")]
+    NothingAllocatable { resource: &'static str },
+    #[error(transparent)]
+    Devices(#[from] DevicesError),
+}
+
+/// Which pods do not count: their requests are taken from what the node has instead.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ignored {
+    pub(crate) daemonset_pods: bool,
+    pub(crate) mirror_pods: bool,
+}
+
+/// Whether the GPUs alone decide about a node: it is marked as a GPU node, or has some.
+pub(crate) fn is_gpu_node(node: &Node) -> bool {
+    node.labels.contains_key(gpu::GPU_LABEL) || gpu::allocatable_gpus(node).is_some()
+}
+
+/// The share of `node` that `pods` request.
+pub(crate) fn of_node<'p>(
+    node: &Node,
+    pods: impl Iterator<Item = &'p Arc<Pod>> + Clone,
+    ignored: Ignored,
+    devices: &Devices<'_>,
+    now: Timestamp,
+) -> Result<Utilization, UtilizationError> {
+    let mut utilization = Utilization {
+        cpu: 0.0,
+        memory: 0.0,
+        gpu: 0.0,
+        devices: 0.0,
+        resource: SmolStr::default(),
+        value: 0.0,
+    };
+    if is_gpu_node(node) {
+        if let Some((resource, allocatable)) = gpu::allocatable_gpus(node) {
+            let amount = |requests: &Resources| requests.scalar(resource).unwrap_or(0);
+            utilization.gpu = Requested::by(pods, ignored, now, amount).share_of(allocatable);
+            utilization.resource = SmolStr::new_static(resource);
+        }
+        utilization.value = utilization.gpu;
+        return Ok(utilization);
+    }
+    if let Some((pool, share)) = devices.utilization(node, pods.clone())? {
+        utilization.devices = share;
+        utilization.resource = pool;
+        utilization.value = share;
+        return Ok(utilization);
+    }
+    let allocatable = |resource: &'static str, amount: i64| match amount {
+        0 => Err(UtilizationError::NothingAllocatable { resource }),
+        amount => Ok(amount),
+    };
+    let has = Resources::from_list(&node.allocatable);
+    let has_cpu = allocatable("cpu", has.milli_cpu)?;
+    let has_memory = allocatable("memory", has.memory_bytes)?;
+    utilization.cpu = Requested::by(pods.clone(), ignored, now, |r| r.milli_cpu).share_of(has_cpu);
+    utilization.memory = Requested::by(pods, ignored, now, |r| r.memory_bytes).share_of(has_memory);
+    (utilization.resource, utilization.value) = if utilization.cpu > utilization.memory {
+        (SmolStr::new_static("cpu"), utilization.cpu)
+    } else {
+        (SmolStr::new_static("memory"), utilization.memory)
+    };
+    Ok(utilization)
+}
+
+/// The requests for one resource.
+struct Requested {
+    counted: i64,
+    /// Of pods that do not count.
+    ignored: i64,
+}
+
+impl Requested {
+    fn by<'p>(
+        pods: impl Iterator<Item = &'p Arc<Pod>>,
+        ignored: Ignored,
+        now: Timestamp,
+        amount: impl Fn(&Resources) -> i64,
+    ) -> Self {
+        let mut requested = Self {
+            counted: 0,
+            ignored: 0,
+        };
+        for pod in pods {
+            let amount = amount(pod.requests_on_node());
+            let is_ignored = ignored.daemonset_pods && pod.shape.is_daemonset_pod()
+                || ignored.mirror_pods && pod.shape.safety.is_mirror;
+            if is_ignored {
+                requested.ignored = requested.ignored.saturating_add(amount);
+            } else if !is_long_terminating(pod, now) {
+                requested.counted = requested.counted.saturating_add(amount);
+            }
+        }
+        requested
+    }
+
+    /// Not a number where nothing is asked of nothing, infinite where something is.
+    fn share_of(&self, allocatable: i64) -> f64 {
+        self.counted as f64 / allocatable.saturating_sub(self.ignored) as f64
+    }
+}
+
+/// As the Go autoscaler prints it in an event.
+impl std::fmt::Display for Utilization {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            cpu,
+            memory,
+            gpu,
+            devices,
+            resource,
+            value,
+        } = self;
+        write!(f, "{{{cpu} {memory} {gpu} {devices} {resource} {value}}}")
+    }
+}
