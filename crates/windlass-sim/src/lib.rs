@@ -1,1 +1,15 @@
-//! A cluster, a cloud and a clock on paper: scenario files, simulated controllers, and the decision code playing them.
+//! A cluster, a cloud and a clock on paper, played with the production decision code.
+//!
+//! A [`Scenario`] is read from YAML or JSON. [`decide_once`] takes one decision at its start and
+//! gives the document that conformance cases compare.
+//!
+//! The crate refuses to know the network and the wall clock; files are opened by its caller. The
+//! same scenario gives the same bytes.
+
+mod decision;
+mod once;
+mod scenario;
+
+pub use decision::DecisionDocument;
+pub use once::{Once, Timings, decide_once};
+pub use scenario::{Scenario, ScenarioError, ScenarioReader};

@@ -1,0 +1,263 @@
+use std::collections::BTreeMap;
+
+use rustc_hash::FxHashMap;
+use serde::Serialize;
+use windlass_core::{NodeRemoval, Plan};
+use windlass_model::{Cluster, NodeGroup, ObjectName, Pod, SmolStr};
+
+/// One loop's result, made for comparing: equal decisions are equal bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DecisionDocument {
+    api_version: &'static str,
+    kind: &'static str,
+    scale_up: Vec<Resize>,
+    pods: Pods,
+    scale_down: ScaleDown,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct Resize {
+    group: SmolStr,
+    from: i64,
+    to: i64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Pods {
+    schedulable: Vec<String>,
+    triggered_scale_up: Vec<String>,
+    unschedulable: Vec<Unschedulable>,
+    waiting: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct Unschedulable {
+    pod: String,
+    reasons: BTreeMap<SmolStr, Vec<String>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct ScaleDown {
+    unneeded: Vec<SmolStr>,
+    unremovable: Vec<Unremovable>,
+    removed: Vec<Removed>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct Unremovable {
+    node: SmolStr,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct Removed {
+    node: SmolStr,
+    empty: bool,
+    evicted: Vec<String>,
+}
+
+impl DecisionDocument {
+    /// The result of `plan`, which was made for `cluster`.
+    pub fn new(cluster: &Cluster, plan: &Plan) -> Self {
+        let mut scale_up: Vec<Resize> = plan
+            .scale_up
+            .resizes
+            .iter()
+            .map(|resize| Resize {
+                group: resize.group.clone(),
+                from: resize.from,
+                to: resize.to,
+            })
+            .collect();
+        scale_up.sort_by(|a, b| a.group.cmp(&b.group));
+        Self {
+            api_version: "windlass.dev/v1alpha1",
+            kind: "Decision",
+            scale_up,
+            pods: pods(cluster, plan),
+            scale_down: scale_down(cluster, plan),
+        }
+    }
+
+    /// The document: indented by two spaces, ended by a newline.
+    pub fn to_json(&self) -> String {
+        let mut text = serde_json::to_string_pretty(self)
+            .expect("the document's keys are strings and its values plain");
+        text.push('\n');
+        text
+    }
+}
+
+/// Where a pending pod stands, in the order in which equal pods' names are given out.
+#[derive(Clone, Debug)]
+enum Standing {
+    Schedulable,
+    TriggeredScaleUp,
+    Unschedulable(BTreeMap<SmolStr, Vec<String>>),
+    Waiting,
+}
+
+impl Standing {
+    fn rank(&self) -> u8 {
+        match self {
+            Self::Schedulable => 0,
+            Self::TriggeredScaleUp => 1,
+            Self::Unschedulable(_) => 2,
+            Self::Waiting => 3,
+        }
+    }
+}
+
+fn pods(cluster: &Cluster, plan: &Plan) -> Pods {
+    let report = &plan.pods;
+    let plain = |standing: Standing| move |name: &ObjectName| (name.clone(), standing.clone());
+    let standings = report
+        .schedulable
+        .iter()
+        .map(plain(Standing::Schedulable))
+        .chain(
+            report
+                .triggered_scale_up
+                .iter()
+                .map(plain(Standing::TriggeredScaleUp)),
+        )
+        .chain(
+            report
+                .unschedulable
+                .iter()
+                .map(|(name, reasons)| (name.clone(), Standing::Unschedulable(reasons.clone()))),
+        )
+        .chain(report.waiting.iter().map(plain(Standing::Waiting)))
+        .collect();
+    let mut pods = Pods {
+        schedulable: Vec::new(),
+        triggered_scale_up: Vec::new(),
+        unschedulable: Vec::new(),
+        waiting: Vec::new(),
+    };
+    for (name, standing) in name_equal_pods(cluster, standings) {
+        let pod = name.to_string();
+        match standing {
+            Standing::Schedulable => pods.schedulable.push(pod),
+            Standing::TriggeredScaleUp => pods.triggered_scale_up.push(pod),
+            Standing::Unschedulable(reasons) => {
+                pods.unschedulable.push(Unschedulable { pod, reasons });
+            }
+            Standing::Waiting => pods.waiting.push(pod),
+        }
+    }
+    pods.schedulable.sort_unstable();
+    pods.triggered_scale_up.sort_unstable();
+    pods.unschedulable.sort_by(|a, b| a.pod.cmp(&b.pod));
+    pods.waiting.sort_unstable();
+    pods
+}
+
+/// Which of a controller's equal pods stands where is chance: gives the first names to those
+/// that stand best.
+fn name_equal_pods(
+    cluster: &Cluster,
+    standings: Vec<(ObjectName, Standing)>,
+) -> Vec<(ObjectName, Standing)> {
+    let by_name: FxHashMap<ObjectName, &Pod> = cluster
+        .pods
+        .iter()
+        .map(|pod| (pod.full_name(), pod.as_ref()))
+        .collect();
+    let mut class_of: FxHashMap<Pod, usize> = FxHashMap::default();
+    let mut classes: Vec<Vec<usize>> = Vec::new();
+    for (index, (name, _)) in standings.iter().enumerate() {
+        if let Some(pod) = by_name.get(name)
+            && pod.shape.controller.is_some()
+        {
+            let class = *class_of.entry(nameless(pod)).or_insert(classes.len());
+            if class == classes.len() {
+                classes.push(Vec::new());
+            }
+            classes[class].push(index);
+        }
+    }
+    let mut renamed = standings.clone();
+    for members in classes {
+        let mut names: Vec<&ObjectName> = members.iter().map(|i| &standings[*i].0).collect();
+        names.sort_unstable_by_key(|name| name.to_string());
+        let mut ranked = members.clone();
+        ranked.sort_by_key(|i| standings[*i].1.rank());
+        for (index, name) in ranked.into_iter().zip(names) {
+            renamed[index].0 = name.clone();
+        }
+    }
+    renamed
+}
+
+/// All of a pod but what names it.
+fn nameless(pod: &Pod) -> Pod {
+    Pod {
+        name: SmolStr::default(),
+        uid: SmolStr::default(),
+        ..pod.clone()
+    }
+}
+
+fn scale_down(cluster: &Cluster, plan: &Plan) -> ScaleDown {
+    let can_shrink = shrinkable_nodes(cluster);
+    let report = &plan.scale_down;
+    let mut unneeded: Vec<SmolStr> = report
+        .unneeded
+        .iter()
+        .filter(|node| can_shrink(node))
+        .cloned()
+        .collect();
+    unneeded.sort_unstable();
+    let mut unremovable: Vec<Unremovable> = report
+        .unremovable
+        .iter()
+        .filter(|unremovable| can_shrink(&unremovable.node))
+        .map(|unremovable| Unremovable {
+            node: unremovable.node.clone(),
+            reason: unremovable.reason.as_str(),
+        })
+        .collect();
+    unremovable.sort_by(|a, b| a.node.cmp(&b.node));
+    let mut removed: Vec<Removed> = report.removals.iter().map(removed).collect();
+    removed.sort_by(|a, b| a.node.cmp(&b.node));
+    ScaleDown {
+        unneeded,
+        unremovable,
+        removed,
+    }
+}
+
+fn removed(removal: &NodeRemoval) -> Removed {
+    let mut evicted: Vec<String> = removal.evicted.iter().map(ToString::to_string).collect();
+    evicted.sort_unstable();
+    Removed {
+        node: removal.node.clone(),
+        empty: removal.is_empty,
+        evicted,
+    }
+}
+
+/// Whether a node is of a group that is above its minimum size; of others nothing is said.
+fn shrinkable_nodes(cluster: &Cluster) -> impl Fn(&SmolStr) -> bool {
+    let group_of: FxHashMap<&SmolStr, &NodeGroup> = cluster
+        .groups
+        .iter()
+        .flat_map(|group| {
+            let instances = group.instances.iter();
+            instances.map(move |instance| (&instance.provider_id, group))
+        })
+        .collect();
+    let shrinkable: FxHashMap<&SmolStr, bool> = cluster
+        .nodes
+        .iter()
+        .map(|node| {
+            let group = group_of.get(&node.provider_id);
+            let above_minimum = group.is_some_and(|group| group.target_size > group.min_size);
+            (&node.name, above_minimum)
+        })
+        .collect();
+    move |node| shrinkable.get(node).copied().unwrap_or(false)
+}
