@@ -5,11 +5,13 @@ use windlass_model::{Cluster, Node, NodeTemplate, Timestamp};
 use windlass_scheduler::{Profile, Snapshot};
 
 use crate::{
-    Budget, Memory, Outcome, Plan,
-    cluster_state::{self, GroupState, Readiness},
+    Budget, Event, EventObject, GroupReasons, Memory, Outcome, Plan,
+    cluster_state::{self, Counts, GroupState, Readiness, node_readiness},
     drain,
     pending::{Standing, is_expendable, standing},
-    scale_down,
+    report, scale_down,
+    scale_up::{raise_to_minimum, scale_up},
+    status, template,
 };
 
 /// What one loop is decided from.
@@ -51,6 +53,12 @@ pub(crate) struct Loop<'a> {
     pub(crate) groups: Vec<GroupState>,
     /// What a new node of each group looks like, in the cluster's order.
     pub(crate) templates: Vec<Option<NodeTemplate>>,
+    /// The nodes that no group has.
+    pub(crate) counts_outside: Counts,
+    /// Why pods are unschedulable, by the number in their fate.
+    pub(crate) reasons: Vec<Arc<GroupReasons>>,
+    /// Whether this loop looked for unneeded nodes.
+    pub(crate) has_planned_scale_down: bool,
     pub(crate) memory: Memory,
     pub(crate) plan: Plan,
 }
@@ -92,10 +100,66 @@ pub fn prepare(cluster: &Cluster, config: &Config) -> Snapshot {
 /// Decides what one loop does. The same arguments give the same bytes. The snapshot is used up.
 pub fn decide(input: &Input<'_>, snapshot: Snapshot) -> Decision {
     let mut context = observe(input, snapshot);
-    scale_down::plan(&mut context);
+    if let Some(message) = empty_cluster_message(&context) {
+        abort_empty(&mut context, message);
+        return context.into_decision();
+    }
+    cluster_state::apply_outcomes(&mut context);
+    template::recompute(&mut context);
+    cluster_state::update(&mut context);
+    let total = context.total_counts();
+    let is_healthy = cluster_state::is_cluster_healthy(
+        total.unready,
+        context.nodes.len(),
+        &context.config.cluster_health,
+    );
+    report::measure_cluster(&mut context, &total, is_healthy);
+    let may_scale = clean_up(&mut context, is_healthy);
+    if may_scale {
+        scale_up(&mut context);
+        if context.config.scale_down.enabled && !is_scale_down_skipped(&context) {
+            scale_down::plan(&mut context);
+            context.has_planned_scale_down = true;
+        }
+    }
     drain::advance(&mut context);
-    let Loop { plan, memory, .. } = context;
-    Decision { plan, memory }
+    if may_scale && context.config.node_groups.enforce_min_size {
+        raise_to_minimum(&mut context);
+    }
+    context.plan.status = Some(status::running(&mut context, &total, is_healthy));
+    context.into_decision()
+}
+
+impl Loop<'_> {
+    fn into_decision(self) -> Decision {
+        Decision {
+            plan: self.plan,
+            memory: self.memory,
+        }
+    }
+
+    /// The nodes and instances of all groups, and the nodes of none.
+    fn total_counts(&self) -> Counts {
+        let mut total = self.counts_outside;
+        for state in &self.groups {
+            total.add_all(&state.counts);
+        }
+        total
+    }
+
+    /// How many nodes are ready and not cordoned.
+    pub(crate) fn ready_nodes(&self) -> usize {
+        self.nodes
+            .iter()
+            .filter(|node| !node.node.unschedulable && node_readiness(&node.node).is_ready)
+            .count()
+    }
+
+    /// Keeps the reasons of a class of pods; their number.
+    pub(crate) fn add_reasons(&mut self, reasons: Arc<GroupReasons>) -> u32 {
+        self.reasons.push(reasons);
+        u32::try_from(self.reasons.len() - 1).unwrap_or(u32::MAX)
+    }
 }
 
 fn observe<'a>(input: &Input<'a>, snapshot: Snapshot) -> Loop<'a> {
@@ -107,8 +171,8 @@ fn observe<'a>(input: &Input<'a>, snapshot: Snapshot) -> Loop<'a> {
         now,
         budget,
     } = *input;
-    let nodes = cluster_state::readiness::observe_nodes(cluster, config, now);
-    let groups = cluster_state::observe_groups(cluster, &nodes);
+    let nodes = cluster_state::observe_nodes(cluster, config, now);
+    let (groups, counts_outside) = cluster_state::count_nodes(cluster, &nodes);
     Loop {
         cluster,
         config,
@@ -118,8 +182,57 @@ fn observe<'a>(input: &Input<'a>, snapshot: Snapshot) -> Loop<'a> {
         snapshot,
         nodes,
         groups,
+        counts_outside,
         templates: vec![None; cluster.groups.len()],
+        reasons: Vec::new(),
+        has_planned_scale_down: false,
         memory: memory.clone(),
         plan: Plan::default(),
     }
+}
+
+/// Without `--scale-up-from-zero` a cluster without a ready node is left alone. Source:
+/// `pkg/processors/actionablecluster`.
+fn empty_cluster_message(context: &Loop<'_>) -> Option<&'static str> {
+    if context.config.node_groups.scale_up_from_zero {
+        return None;
+    }
+    if context.nodes.is_empty() {
+        return Some("Cluster has no nodes.");
+    }
+    (context.ready_nodes() == 0).then_some("Cluster has no ready nodes.")
+}
+
+fn abort_empty(context: &mut Loop<'_>, message: &'static str) {
+    context.memory.unneeded_since.clear();
+    report::measure_cluster(context, &Counts::default(), false);
+    context.plan.status = Some(status::initializing(context.now, message));
+    context.plan.events.push(Event::warning(
+        "ClusterUnhealthy",
+        EventObject::Status,
+        message,
+    ));
+}
+
+/// Clears away what never came; whether the loop may go on to scale.
+fn clean_up(context: &mut Loop<'_>, is_healthy: bool) -> bool {
+    cluster_state::remove_long_unregistered(context);
+    if !is_healthy {
+        context.memory.unneeded_since.clear();
+        context.plan.events.push(Event::warning(
+            "ClusterUnhealthy",
+            EventObject::Status,
+            "Cluster is unhealthy",
+        ));
+        return false;
+    }
+    cluster_state::remove_failed(context);
+    !cluster_state::fix_target_sizes(context)
+}
+
+/// In graceful degradation scale-up and scale-down take turns.
+fn is_scale_down_skipped(context: &Loop<'_>) -> bool {
+    context.config.scale_up.graceful_degradation
+        && context.memory.degraded_loops > 0
+        && !context.memory.degraded_loops.is_multiple_of(4)
 }

@@ -1,9 +1,11 @@
 //! GPUs and other devices of nodes. Source: `pkg/utils/gpu`, `pkg/processors/customresources`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rustc_hash::FxHashMap;
-use windlass_model::{Cluster, Node, NodeTemplate, Quantity, ResourceSlice, SliceNodes};
+use windlass_model::{Cluster, Node, NodeTemplate, Quantity, ResourceSlice, SliceNodes, SmolStr};
+
+use crate::decide::Loop;
 
 /// The label that marks a GPU node on AWS; its value is the GPU's type.
 pub const GPU_LABEL: &str = "k8s.amazonaws.com/accelerator";
@@ -98,4 +100,66 @@ fn complete_pools<'a>(slices: &[&'a ResourceSlice]) -> BTreeMap<&'a str, usize> 
         }
     }
     by_driver
+}
+
+/// GPU types that the AWS provider lists; others are reported as `not-listed`.
+const LISTED_TYPES: [&str; 6] = [
+    "nvidia-tesla-k80",
+    "nvidia-tesla-p100",
+    "nvidia-tesla-v100",
+    "nvidia-tesla-t4",
+    "nvidia-tesla-a100",
+    "nvidia-a10g",
+];
+
+/// Device drivers that metrics name; others are reported as `custom.driver`.
+const NAMED_DRIVERS: [&str; 4] = [
+    "compute-domain.nvidia.com",
+    "dra.net",
+    "gpu.nvidia.com",
+    "tpu.google.com",
+];
+
+/// The labels `gpu_resource_name`, `gpu_name` and `dra_drivers` that metrics of a group carry.
+pub(crate) fn metric_labels(context: &Loop<'_>, group: &str) -> [(&'static str, SmolStr); 3] {
+    let template = context.memory.templates.get(group).or_else(|| {
+        context
+            .cluster
+            .groups
+            .iter()
+            .find(|candidate| candidate.name == group)
+            .and_then(|group| group.template.as_ref())
+    });
+    let (resource, name) = template.map_or(("", ""), |template| gpu_names(&template.node));
+    let drivers: BTreeSet<&str> = template
+        .iter()
+        .flat_map(|template| &template.resource_slices)
+        .map(|slice| {
+            let driver = slice.driver.as_str();
+            if NAMED_DRIVERS.contains(&driver) {
+                driver
+            } else {
+                "custom.driver"
+            }
+        })
+        .collect();
+    let drivers = drivers.into_iter().collect::<Vec<_>>().join(",");
+    [
+        ("gpu_resource_name", resource.into()),
+        ("gpu_name", name.into()),
+        ("dra_drivers", drivers.into()),
+    ]
+}
+
+fn gpu_names(node: &Node) -> (&'static str, &str) {
+    let capacity = gpu_capacity(node);
+    match (node.labels.get(GPU_LABEL), capacity) {
+        (None, None) => ("", ""),
+        (None, Some((resource, _))) => (resource, "generic"),
+        (Some(_), None) => (GPU_RESOURCES[0], "unexpected-label"),
+        (Some(name), Some((resource, _))) => {
+            let is_listed = LISTED_TYPES.contains(&name.as_str());
+            (resource, if is_listed { name } else { "not-listed" })
+        }
+    }
 }

@@ -23,8 +23,10 @@ mod memory;
 pub mod metrics;
 pub mod pending;
 mod plan;
+mod report;
 pub mod scale_down;
 pub mod scale_up;
+pub mod status;
 pub mod taints;
 pub mod template;
 
@@ -34,7 +36,7 @@ pub use decide::{Decision, Input, decide, prepare};
 pub use memory::{GroupTimes, Memory, OpenScaleUp, SeenNodes};
 pub use metrics::{Metrics, Series};
 pub use plan::{
-    Action, EndedRemoval, Event, EventObject, EventTiming, EventType, NodeRemoval, Outcome,
-    OutcomeResult, Plan, PodReport, Resize, ResizeCause, ScaleDownReport, ScaleUpReport,
+    Action, EndedRemoval, Event, EventObject, EventTiming, EventType, GroupReasons, NodeRemoval,
+    Outcome, OutcomeResult, Plan, PodReport, Resize, ResizeCause, ScaleDownReport, ScaleUpReport,
     Unremovable, UnremovableReason,
 };

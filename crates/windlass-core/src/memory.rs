@@ -1,16 +1,44 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use windlass_model::{Duration, SmolStr, Timestamp};
 
-use crate::drain::Drain;
+use crate::{
+    cluster_state::{Backoff, IncorrectSize},
+    drain::Drain,
+    pending::Hints,
+    status::StatusMemory,
+    template::TemplateCache,
+};
 
 /// Everything that outlives a loop, and a restart: a plain value, serialised into the status
 /// ConfigMap. Each part belongs to the module that reads and writes it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Memory {
-    /// Scale-ups that were asked for and have not come, by group.
+    /// Scale-ups that were asked for and have not come, by group. They are written down before
+    /// the cloud is asked.
     pub open_scale_ups: BTreeMap<SmolStr, OpenScaleUp>,
+    /// Failed scale-ups that keep groups from growing, by group.
+    pub backoffs: BTreeMap<SmolStr, Backoff>,
+    /// Since when instances without a node are known, by provider id.
+    pub unregistered_since: BTreeMap<SmolStr, Timestamp>,
+    /// Groups that have not as many nodes as they should, by group.
+    pub incorrect_sizes: BTreeMap<SmolStr, IncorrectSize>,
+    /// Instances that the last loop saw fail to be created, by provider id.
+    pub failed_instances: BTreeSet<SmolStr>,
+    /// Where pending pods were placed last, by uid (or namespace and name without one).
+    pub hints: Hints,
+    /// Templates made from real nodes in earlier loops; not written down.
+    #[serde(skip)]
+    pub templates: TemplateCache,
+    /// What the status ConfigMap said last, for the times of its transitions.
+    pub status: StatusMemory,
+    /// Loops in a row that did not get through all pending pods.
+    pub degraded_loops: u64,
+    /// How many random choices were made.
+    pub random_draws: u64,
+    /// [`Memory::last_scale_up`] before the scale-ups whose outcomes are not known yet.
+    pub scale_up_before: Option<Timestamp>,
     /// Since when each node is unneeded, by node.
     pub unneeded_since: BTreeMap<SmolStr, Timestamp>,
     /// Nodes that a simulation found unremovable, with the end of that verdict's validity.

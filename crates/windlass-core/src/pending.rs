@@ -1,5 +1,151 @@
 //! Which pods wait for a node: the pod list processors. Source: `pkg/core/podlistprocessor`.
 
-pub(crate) mod classify;
+mod age;
+mod classify;
+mod drained;
+mod filter_schedulable;
+mod hints;
+
+use std::sync::Arc;
+
+use windlass_model::{Pod, PodShape};
 
 pub(crate) use classify::{Standing, is_expendable, standing};
+pub use hints::Hints;
+
+use crate::decide::Loop;
+
+/// A pod of [`PendingPods`], by its place there.
+pub(crate) type PodIndex = u32;
+
+/// The pods that wait, in the order of the cluster, with what this loop finds for each.
+#[derive(Default)]
+pub(crate) struct PendingPods {
+    pods: Vec<Arc<Pod>>,
+    fates: Vec<Fate>,
+}
+
+/// What a loop finds for a pending pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// Not looked at any further, and not reported.
+    Dropped,
+    /// A node that is there, or on its way, can hold it.
+    Schedulable,
+    /// Nothing yet: some group may help.
+    Waiting,
+    /// New nodes are asked for on its behalf.
+    Triggered,
+    /// No group helps; why is with this class of pods.
+    Unschedulable(u32),
+}
+
+impl PendingPods {
+    fn push(&mut self, pod: Arc<Pod>, fate: Fate) {
+        self.pods.push(pod);
+        self.fates.push(fate);
+    }
+
+    pub(crate) fn pod(&self, index: PodIndex) -> &Arc<Pod> {
+        &self.pods[index as usize]
+    }
+
+    pub(crate) fn set_fate(&mut self, index: PodIndex, fate: Fate) {
+        self.fates[index as usize] = fate;
+    }
+
+    /// The pods with their fates, in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Arc<Pod>, Fate)> {
+        self.pods.iter().zip(self.fates.iter().copied())
+    }
+
+    fn indices(&self, fate: Fate) -> Vec<PodIndex> {
+        (0..)
+            .zip(&self.fates)
+            .filter(|(_, own)| **own == fate)
+            .map(|(index, _)| index)
+            .collect()
+    }
+}
+
+/// The pods that new nodes are to be found for, out of all that wait; those that fit on the
+/// nodes of the snapshot are placed there.
+pub(crate) fn process(context: &mut Loop<'_>) -> (PendingPods, Vec<PodIndex>) {
+    let mut pending = gather(context);
+    drained::append(context, &mut pending);
+    let waiting = pending.indices(Fate::Waiting);
+    let waiting = filter_schedulable::run(context, &mut pending, waiting);
+    let mut wanting = Vec::with_capacity(waiting.len());
+    for index in waiting {
+        let pod = pending.pod(index);
+        if pod.shape.is_daemonset_pod() {
+            pending.set_fate(index, Fate::Dropped);
+        } else if age::is_old_enough(pod, context.config, context.now) {
+            wanting.push(index);
+        }
+    }
+    (pending, wanting)
+}
+
+/// Unschedulable pods, then those that a bypassed scheduler has not looked at; expendable ones
+/// count for nothing.
+fn gather(context: &mut Loop<'_>) -> PendingPods {
+    let mut pending = PendingPods::default();
+    let mut unprocessed = Vec::new();
+    let mut unschedulable_count = 0_usize;
+    let mut shapes = WithoutTpus::default();
+    for pod in &context.cluster.pods {
+        let fate = if is_expendable(pod, context.config) {
+            Fate::Dropped
+        } else {
+            Fate::Waiting
+        };
+        match standing(pod, context.config) {
+            Standing::Unschedulable => {
+                unschedulable_count += 1;
+                pending.push(shapes.clear(pod), fate);
+            }
+            Standing::Unprocessed => unprocessed.push((shapes.clear(pod), fate)),
+            _ => {}
+        }
+    }
+    crate::report::count_pending(context, unschedulable_count, unprocessed.len());
+    for (pod, fate) in unprocessed {
+        pending.push(pod, fate);
+    }
+    pending
+}
+
+/// Requests of Cloud TPUs, which no node lists, are left out of the pods that ask for them.
+#[derive(Default)]
+struct WithoutTpus {
+    cleared: Vec<(Arc<PodShape>, Arc<PodShape>)>,
+}
+
+impl WithoutTpus {
+    fn clear(&mut self, pod: &Arc<Pod>) -> Arc<Pod> {
+        let is_tpu = |name: &str| name.starts_with("cloud-tpus.google.com/");
+        let scalars = &pod.shape.requests.scalars;
+        if !scalars.iter().any(|(name, _)| is_tpu(name)) {
+            return Arc::clone(pod);
+        }
+        let known = self
+            .cleared
+            .iter()
+            .find(|(original, _)| Arc::ptr_eq(original, &pod.shape));
+        let shape = if let Some((_, cleared)) = known {
+            Arc::clone(cleared)
+        } else {
+            let mut shape = PodShape::clone(&pod.shape);
+            shape.requests.scalars.retain(|(name, _)| !is_tpu(name));
+            let shape = Arc::new(shape);
+            self.cleared
+                .push((Arc::clone(&pod.shape), Arc::clone(&shape)));
+            shape
+        };
+        Arc::new(Pod {
+            shape,
+            ..Pod::clone(pod)
+        })
+    }
+}

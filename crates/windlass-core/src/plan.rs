@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use windlass_model::{ObjectName, SmolStr, Taint, Timestamp};
@@ -231,11 +232,14 @@ pub struct PodReport {
     pub schedulable: Vec<ObjectName>,
     /// New nodes were asked for on their behalf.
     pub triggered_scale_up: Vec<ObjectName>,
-    /// No group helps: reasons by group.
-    pub unschedulable: Vec<(ObjectName, BTreeMap<SmolStr, Vec<String>>)>,
+    /// No group helps, and why; pods that are alike share their reasons.
+    pub unschedulable: Vec<(ObjectName, Arc<GroupReasons>)>,
     /// Some group could help, but this loop does not.
     pub waiting: Vec<ObjectName>,
 }
+
+/// Why each group does not help, by group.
+pub type GroupReasons = BTreeMap<SmolStr, Vec<SmolStr>>;
 
 /// What scale-up did.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -1,8 +1,8 @@
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 use serde::Serialize;
-use windlass_core::{NodeRemoval, Plan};
+use windlass_core::{GroupReasons, NodeRemoval, Plan};
 use windlass_model::{Cluster, NodeGroup, ObjectName, Pod, SmolStr};
 
 /// One loop's result, made for comparing: equal decisions are equal bytes.
@@ -35,7 +35,7 @@ struct Pods {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct Unschedulable {
     pod: String,
-    reasons: BTreeMap<SmolStr, Vec<String>>,
+    reasons: GroupReasons,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -95,7 +95,7 @@ impl DecisionDocument {
 enum Standing {
     Schedulable,
     TriggeredScaleUp,
-    Unschedulable(BTreeMap<SmolStr, Vec<String>>),
+    Unschedulable(Arc<GroupReasons>),
     Waiting,
 }
 
@@ -127,7 +127,7 @@ fn pods(cluster: &Cluster, plan: &Plan) -> Pods {
             report
                 .unschedulable
                 .iter()
-                .map(|(name, reasons)| (name.clone(), Standing::Unschedulable(reasons.clone()))),
+                .map(|(name, reasons)| (name.clone(), Standing::Unschedulable(Arc::clone(reasons)))),
         )
         .chain(report.waiting.iter().map(plain(Standing::Waiting)))
         .collect();
@@ -143,6 +143,7 @@ fn pods(cluster: &Cluster, plan: &Plan) -> Pods {
             Standing::Schedulable => pods.schedulable.push(pod),
             Standing::TriggeredScaleUp => pods.triggered_scale_up.push(pod),
             Standing::Unschedulable(reasons) => {
+                let reasons = Arc::unwrap_or_clone(reasons);
                 pods.unschedulable.push(Unschedulable { pod, reasons });
             }
             Standing::Waiting => pods.waiting.push(pod),

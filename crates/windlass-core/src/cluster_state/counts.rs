@@ -32,6 +32,34 @@ impl Counts {
             }
         }
     }
+
+    pub(crate) fn add_all(&mut self, other: &Self) {
+        let Self {
+            registered,
+            deleted,
+            suspended,
+            ready,
+            not_started,
+            unready,
+            resource_unready,
+            unregistered,
+            long_unregistered,
+        } = other;
+        self.registered += registered;
+        self.deleted += deleted;
+        self.suspended += suspended;
+        self.ready += ready;
+        self.not_started += not_started;
+        self.unready += unready;
+        self.resource_unready += resource_unready;
+        self.unregistered += unregistered;
+        self.long_unregistered += long_unregistered;
+    }
+
+    /// Whether there is anything to count.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.registered == 0 && self.unregistered == 0 && self.long_unregistered == 0
+    }
 }
 
 /// What one loop knows of one group.
@@ -41,28 +69,38 @@ pub(crate) struct GroupState {
     pub(crate) counts: Counts,
     /// The size now asked for, with what this loop has decided so far.
     pub(crate) target_size: i64,
-    /// Nodes that are to come: asked for, and not yet ready, unready or suspended.
+    /// Nodes that are to come: asked for at the start of the loop, and not yet ready, unready
+    /// or suspended.
     pub(crate) upcoming: i64,
+    /// Nodes to come that the autoscaler knows that it asked for, and that pods may count on.
+    pub(crate) counted_on: i64,
+    /// Nodes that this loop has asked for and put into the snapshot.
+    pub(crate) added_in_snapshot: i64,
     /// Whether enough of its nodes are ready for it to be trusted with more.
     pub(crate) is_healthy: bool,
     /// Whether a failed scale-up keeps it from growing.
     pub(crate) is_backed_off: bool,
+    /// It has been asked for nodes that have not all come.
+    pub(crate) is_scaling_up: bool,
 }
 
-/// The groups with their nodes counted.
-pub(crate) fn observe_groups(cluster: &Cluster, nodes: &[LoopNode]) -> Vec<GroupState> {
+/// The groups with their nodes counted, and the nodes of no group.
+pub(crate) fn count_nodes(cluster: &Cluster, nodes: &[LoopNode]) -> (Vec<GroupState>, Counts) {
     let mut states: Vec<GroupState> = cluster
         .groups
         .iter()
         .map(|group| GroupState {
             target_size: group.target_size,
+            is_healthy: true,
             ..GroupState::default()
         })
         .collect();
+    let mut outside = Counts::default();
     for node in nodes {
-        if let Some(group) = node.group {
-            states[group].counts.add(node.readiness);
+        match node.group {
+            Some(group) => states[group].counts.add(node.readiness),
+            None => outside.add(node.readiness),
         }
     }
-    states
+    (states, outside)
 }

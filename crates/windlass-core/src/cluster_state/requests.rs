@@ -1,0 +1,148 @@
+//! Scale-ups that were asked for and have not come.
+
+use windlass_model::{Duration, SmolStr, Timestamp, format_go_duration};
+
+use super::backoff::{ScaleUpError, back_off};
+use crate::{Action, Event, EventObject, OpenScaleUp, Series, decide::Loop};
+
+/// Opens the scale-up of a group of which the input says when its missing nodes were asked for.
+pub(super) fn adopt(context: &mut Loop<'_>) {
+    for (group, state) in context.cluster.groups.iter().zip(&context.groups) {
+        let missing = group.target_size - state.counts.registered;
+        let Some(requested_at) = group.requested_at else {
+            continue;
+        };
+        if missing <= 0 || context.memory.open_scale_ups.contains_key(&group.name) {
+            continue;
+        }
+        let allowed = context
+            .config
+            .node_group_settings(&group.options)
+            .max_node_provision_time;
+        context.memory.open_scale_ups.insert(
+            group.name.clone(),
+            OpenScaleUp {
+                increase: missing,
+                requested_at,
+                deadline: later(requested_at, allowed),
+            },
+        );
+    }
+}
+
+/// Opens a scale-up of `increase` nodes, or adds them to the group's open one.
+pub(crate) fn open(context: &mut Loop<'_>, group: usize, increase: i64) {
+    let group = &context.cluster.groups[group];
+    let allowed = context
+        .config
+        .node_group_settings(&group.options)
+        .max_node_provision_time;
+    let open = context
+        .memory
+        .open_scale_ups
+        .entry(group.name.clone())
+        .or_insert(OpenScaleUp {
+            increase: 0,
+            requested_at: context.now,
+            deadline: context.now,
+        });
+    open.increase += increase;
+    open.requested_at = context.now;
+    open.deadline = later(context.now, allowed);
+}
+
+/// Takes nodes that will not come off the group's open scale-up.
+pub(super) fn shrink(context: &mut Loop<'_>, group: &SmolStr, by: i64) {
+    if let Some(open) = context.memory.open_scale_ups.get_mut(group) {
+        open.increase -= by;
+        if open.increase <= 0 {
+            context.memory.open_scale_ups.remove(group);
+        }
+    }
+}
+
+/// Closes the scale-ups whose nodes have come, and gives up those that are overdue.
+pub(super) fn expire(context: &mut Loop<'_>) {
+    for index in 0..context.groups.len() {
+        let group = &context.cluster.groups[index];
+        let counts = context.groups[index].counts;
+        let upcoming = group.target_size
+            - (counts.ready + counts.unready + counts.suspended + counts.long_unregistered);
+        context.groups[index].upcoming = upcoming;
+        let Some(open) = context.memory.open_scale_ups.get(&group.name) else {
+            continue;
+        };
+        if upcoming <= 0 {
+            context.memory.open_scale_ups.remove(&group.name);
+        } else if open.deadline < context.now {
+            let increase = open.increase;
+            context.memory.open_scale_ups.remove(&group.name);
+            give_up(context, index, increase);
+        }
+    }
+}
+
+fn give_up(context: &mut Loop<'_>, index: usize, increase: i64) {
+    let group = &context.cluster.groups[index];
+    let allowed = format_go_duration(
+        context
+            .config
+            .node_group_settings(&group.options)
+            .max_node_provision_time,
+    );
+    context.plan.events.push(Event::warning(
+        "ScaleUpTimedOut",
+        EventObject::Status,
+        format!(
+            "Nodes added to group {} failed to register within {allowed}",
+            group.name
+        ),
+    ));
+    let error = ScaleUpError {
+        class: "Other".into(),
+        code: "timeout".into(),
+        message: format!(
+            "Scale-up timed out for node group {} after {allowed}",
+            group.name
+        ),
+    };
+    record_failure(context, &group.name, error, increase);
+    let from = context.groups[index].target_size;
+    let to = from - increase;
+    context.groups[index].target_size = to;
+    context.plan.actions.push(Action::DecreaseTargetSize {
+        group: group.name.clone(),
+        from,
+        to,
+    });
+}
+
+/// Counts a failed scale-up, and leaves its group alone for a while.
+pub(super) fn record_failure(
+    context: &mut Loop<'_>,
+    group: &SmolStr,
+    error: ScaleUpError,
+    nodes: i64,
+) {
+    let labels = crate::gpu::metric_labels(context, group);
+    let series = labels.iter().fold(
+        Series::plain("failed_scale_ups_total").with("reason", error.code.clone()),
+        |series, (label, value)| series.with(label, value.clone()),
+    );
+    context.plan.metrics.add(series, 1);
+    context.plan.metrics.add(
+        Series::plain("failed_node_creations_total").with("reason", error.code.clone()),
+        u64::try_from(nodes).unwrap_or(0),
+    );
+    back_off(
+        &mut context.memory.backoffs,
+        group,
+        error,
+        &context.config.cluster_health,
+        context.now,
+    );
+}
+
+fn later(from: Timestamp, by: Duration) -> Timestamp {
+    from.checked_add(by).unwrap_or(Timestamp::MAX)
+}

@@ -1,0 +1,136 @@
+//! What a scale-up attempt has to say of pods and groups.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use windlass_model::SmolStr;
+
+use super::{Attempt, PodClass, ScaleUpResult, execute};
+use crate::{
+    Event, EventObject, EventTiming,
+    decide::Loop,
+    pending::{Fate, PendingPods, PodIndex},
+    plan::GroupReasons,
+};
+
+/// Notes where each pod stands after the attempt, with its event, and why groups were left out.
+pub(super) fn note(context: &mut Loop<'_>, pending: &mut PendingPods, attempt: &Attempt) {
+    for (group, reasons) in &attempt.skipped {
+        let name = context.cluster.groups[*group].name.clone();
+        for reason in reasons {
+            context
+                .plan
+                .scale_up
+                .skipped_groups
+                .push((name.clone(), reason.clone()));
+        }
+    }
+    if attempt.result == ScaleUpResult::Error {
+        return;
+    }
+    for class in attempt.classes.iter().filter(|class| !class.is_schedulable) {
+        note_unschedulable(context, pending, attempt, class);
+    }
+    let sizes = execute::describe(context, &attempt.resizes);
+    let message = SmolStr::from(format!("pod triggered scale-up: {sizes}"));
+    for index in &attempt.triggered {
+        pending.set_fate(*index, Fate::Triggered);
+        if !attempt.resizes.is_empty() {
+            let pod = EventObject::Pod(pending.pod(*index).full_name());
+            context.plan.events.push(
+                Event::normal("TriggeredScaleUp", pod, message.clone()).at(EventTiming::OnceGrown),
+            );
+        }
+    }
+}
+
+/// The cluster has as many nodes as it may: no pod is helped.
+pub(super) fn note_limit(context: &mut Loop<'_>, pending: &mut PendingPods, wanting: &[PodIndex]) {
+    let limit = context.config.limits.max_nodes_total;
+    context.plan.events.push(Event::warning(
+        "MaxNodesTotalReached",
+        EventObject::Status,
+        format!("Max total nodes in cluster reached: {limit}"),
+    ));
+    let number = context.add_reasons(Arc::default());
+    for index in wanting {
+        pending.set_fate(*index, Fate::Unschedulable(number));
+        let pod = EventObject::Pod(pending.pod(*index).full_name());
+        context.plan.events.push(Event::normal(
+            "NotTriggerScaleUp",
+            pod,
+            "pod didn't trigger scale-up: max total nodes in cluster reached",
+        ));
+    }
+}
+
+/// Writes down where the pending pods stand.
+pub(super) fn note_pods(context: &mut Loop<'_>, pending: &PendingPods) {
+    let report = &mut context.plan.pods;
+    for (pod, fate) in pending.iter() {
+        let name = pod.full_name();
+        match fate {
+            Fate::Dropped => {}
+            Fate::Schedulable => report.schedulable.push(name),
+            Fate::Waiting => report.waiting.push(name),
+            Fate::Triggered => report.triggered_scale_up.push(name),
+            Fate::Unschedulable(number) => report
+                .unschedulable
+                .push((name, Arc::clone(&context.reasons[number as usize]))),
+        }
+    }
+}
+
+fn note_unschedulable(
+    context: &mut Loop<'_>,
+    pending: &mut PendingPods,
+    attempt: &Attempt,
+    class: &PodClass,
+) {
+    let reasons = Arc::new(reasons_by_group(context, attempt, class));
+    let is_reported = attempt.result != ScaleUpResult::Successful;
+    let message = SmolStr::from(format!(
+        "pod didn't trigger scale-up: {}",
+        summary(&reasons)
+    ));
+    let number = context.add_reasons(reasons);
+    for index in &class.pods {
+        pending.set_fate(*index, Fate::Unschedulable(number));
+        if is_reported {
+            let pod = EventObject::Pod(pending.pod(*index).full_name());
+            context
+                .plan
+                .events
+                .push(Event::normal("NotTriggerScaleUp", pod, message.clone()));
+        }
+    }
+}
+
+fn reasons_by_group(context: &Loop<'_>, attempt: &Attempt, class: &PodClass) -> GroupReasons {
+    let skipped = attempt.skipped.iter().map(|(group, reasons)| {
+        let reasons = reasons.iter().map(SmolStr::from).collect();
+        (*group, reasons)
+    });
+    let rejected = class
+        .rejections
+        .iter()
+        .map(|(group, reasons)| (*group, reasons.clone()));
+    skipped
+        .chain(rejected)
+        .map(|(group, reasons)| (context.cluster.groups[group].name.clone(), reasons))
+        .collect()
+}
+
+/// How many groups each reason keeps from helping: `1 max node group size reached, 2 Insufficient
+/// cpu`.
+fn summary(reasons: &GroupReasons) -> String {
+    let mut counts: BTreeMap<&SmolStr, usize> = BTreeMap::new();
+    for reason in reasons.values().flatten() {
+        *counts.entry(reason).or_default() += 1;
+    }
+    counts
+        .iter()
+        .map(|(reason, count)| format!("{count} {reason}"))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
