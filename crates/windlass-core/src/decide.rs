@@ -105,6 +105,7 @@ pub fn decide(input: &Input<'_>, snapshot: Snapshot) -> Decision {
         return context.into_decision();
     }
     cluster_state::apply_outcomes(&mut context);
+    scale_down::take_stock(&mut context);
     template::recompute(&mut context);
     cluster_state::update(&mut context);
     let total = context.total_counts();
@@ -117,9 +118,9 @@ pub fn decide(input: &Input<'_>, snapshot: Snapshot) -> Decision {
     let may_scale = clean_up(&mut context, is_healthy);
     if may_scale {
         scale_up(&mut context);
-        if context.config.scale_down.enabled && !is_scale_down_skipped(&context) {
+        if !is_scale_down_skipped(&context) {
             scale_down::plan(&mut context);
-            context.has_planned_scale_down = true;
+            context.has_planned_scale_down = context.config.scale_down.enabled;
         }
     }
     drain::advance(&mut context);

@@ -55,11 +55,15 @@ impl Removable {
     }
 }
 
-/// Plans which nodes go, and begins their removal.
-pub(crate) fn plan(context: &mut Loop<'_>) {
+/// Notes what came of earlier removals, whether this loop may plan new ones or not.
+pub(crate) fn take_stock(context: &mut Loop<'_>) {
     drain::absorb_outcomes(context);
     drain::clean_up(context);
     unneeded::restore_from_taints(context);
+}
+
+/// Plans which nodes go, and begins their removal.
+pub(crate) fn plan(context: &mut Loop<'_>) {
     hold::remember_group_times(context);
     if !context.config.scale_down.enabled {
         context.memory.unneeded_since.clear();
