@@ -13,7 +13,7 @@
 //! ([`scale_up`]) → scale-down ([`scale_down`]) → drains in progress ([`drain`]) → report.
 
 mod budget;
-pub mod check;
+mod check;
 pub mod cluster_state;
 mod decide;
 pub mod drain;

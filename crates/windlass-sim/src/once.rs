@@ -48,7 +48,7 @@ pub fn decide_once(scenario: &Scenario) -> Once {
     let decide_ms = watch.lap();
     Once {
         decision: DecisionDocument::new(&cluster, &plan),
-        violations: check(&cluster, &plan),
+        violations: check(&input, &plan),
         timings: Timings {
             convert_ms,
             snapshot_ms,
