@@ -79,7 +79,6 @@ fn end_to_end(scope: &Scope, outcomes: &mut Vec<Outcome>) -> Result<()> {
         command.args(["--", "--test-threads=1", "--nocapture"]);
         command
             .env("WINDLASS_BIN", &binary)
-            .env("WINDLASS_TESTBED_KEEP", "1")
             .env("TMPDIR", temporary.of(&suite)?);
         let outcome = suites::run(&suite, command)?;
         if outcome.is_success {

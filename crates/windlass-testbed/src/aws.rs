@@ -15,6 +15,7 @@ use crate::aws::answers::{
     DescribeGroups, DescribeInstances, DescribeSubnets, DescribeTypes, parse,
 };
 use crate::http::{self, HttpClient};
+use crate::proxy::Proxy;
 
 mod answers;
 
@@ -146,6 +147,15 @@ impl Aws {
             url: url.to_owned(),
             http,
             runtime,
+        }
+    }
+
+    /// The same calls through a proxy before moto.
+    #[must_use]
+    pub fn through(&self, proxy: &Proxy) -> Self {
+        Self {
+            url: proxy.url().to_owned(),
+            ..self.clone()
         }
     }
 

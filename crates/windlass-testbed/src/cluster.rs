@@ -6,13 +6,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Node, Pod, ServiceAccount};
 use kube::api::{
     Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch,
-    PatchParams, Preconditions, PropagationPolicy,
+    PatchParams, Preconditions, PropagationPolicy, WatchEvent, WatchParams,
 };
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::discovery::{self, Scope};
@@ -300,6 +302,20 @@ impl Cluster {
         })
     }
 
+    /// Watches the pods of a namespace from now on.
+    pub fn watch_pods(&self, namespace: &str) -> Result<PodWatch> {
+        let api = self.api::<Pod>(namespace);
+        let events = self.run(async {
+            let now = api.list_metadata(&ListParams::default()).await?;
+            let version = now.metadata.resource_version.unwrap_or_default();
+            api.watch(&WatchParams::default(), &version).await
+        })?;
+        Ok(PodWatch {
+            events: Box::pin(events),
+            runtime: self.runtime.clone(),
+        })
+    }
+
     /// The events (core/v1) of a namespace, or of all with an empty name.
     pub fn events(&self, namespace: &str) -> Result<Vec<Event>> {
         Ok(self
@@ -440,6 +456,34 @@ impl Cluster {
             Ok::<_, anyhow::Error>(())
         })
         .with_context(|| format!("delete every {}", object["kind"]))
+    }
+}
+
+/// An open watch of pods.
+pub struct PodWatch {
+    events: BoxStream<'static, kube::Result<WatchEvent<Pod>>>,
+    runtime: Handle,
+}
+
+impl PodWatch {
+    /// The next pod that was added or changed; `None` when the watch has ended. An error says that
+    /// nothing came in time.
+    pub fn next_within(&mut self, time: Duration) -> Result<Option<Pod>> {
+        self.runtime.block_on(async {
+            let next = async {
+                while let Some(event) = self.events.next().await {
+                    match event {
+                        Ok(WatchEvent::Added(pod) | WatchEvent::Modified(pod)) => return Some(pod),
+                        Ok(_) => {}
+                        // The stream says so when its connection breaks.
+                        Err(_) => return None,
+                    }
+                }
+                None
+            };
+            let next = tokio::time::timeout(time, next).await;
+            next.with_context(|| format!("no pod was seen in {time:?}"))
+        })
     }
 }
 

@@ -62,6 +62,15 @@ pub(crate) async fn exchange(
         .context(what)
 }
 
+/// Status and body of a GET.
+pub(crate) async fn get(client: &HttpClient, url: &str) -> Result<(u16, String)> {
+    let request = Request::get(url)
+        .body(Full::default())
+        .context("build a request")?;
+    let (status, body) = exchange(client, request).await?;
+    Ok((status.as_u16(), String::from_utf8_lossy(&body).into_owned()))
+}
+
 /// Whether a GET is answered with success.
 pub(crate) async fn is_ok(client: &HttpClient, url: &str) -> bool {
     let Ok(request) = Request::get(url).body(Full::default()) else {

@@ -360,7 +360,8 @@ fn capacity(
     capacity
 }
 
-/// Every field of it is required by the API server's schema.
+/// Every field of it is required by the API server's schema. kwok writes them back unquoted, so none
+/// may read as a number.
 fn node_info(architecture: &str) -> Value {
     json!({
         "architecture": architecture,
@@ -368,7 +369,7 @@ fn node_info(architecture: &str) -> Value {
         "kubeletVersion": "v1.36.3",
         "kubeProxyVersion": "",
         "containerRuntimeVersion": "containerd://2.0.0",
-        "kernelVersion": "6.12",
+        "kernelVersion": "6.12.0",
         "osImage": "Test bed",
         "bootID": "",
         "machineID": "",

@@ -53,7 +53,7 @@ mod wait;
 
 pub use audit::AuditRecord;
 pub use aws::{Aws, Group, GroupState, Instance, REGION};
-pub use cluster::{Cluster, Workload, is_ready, phase};
+pub use cluster::{Cluster, PodWatch, Workload, is_ready, phase};
 pub use control_plane::{Part, User};
 pub use joiner::{Boot, Joiner};
 pub use process::{Process, Spec, processes_of};

@@ -156,7 +156,7 @@ fn serve(directory: &Path, boot_time: &str) -> Result<()> {
         }
         Ok(())
     });
-    drop(testbed);
+    testbed.end()?;
     ended
 }
 

@@ -20,13 +20,15 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Ends the processes of a test bed once the pipe to it closes, however its other end died: by
 /// the end of `main`, a panic, Ctrl-C or SIGKILL. A process is recognised by the mark in its
-/// environment, so that a number given to somebody else in the meantime is left alone.
+/// environment, so that a number given to somebody else in the meantime is left alone. The logs
+/// stay, unless it was told that nobody will want them.
 const REAPER: &str = r#"
 pids=
+remove=
 while read -r verb argument; do
     case $verb in
         start) pids="$pids $argument" ;;
-        keep) keep=logs ;;
+        remove) remove=all ;;
     esac
 done
 ours() { tr '\0' '\n' 2>/dev/null <"/proc/$1/environ" | grep -Fqx "$MARK=$DIRECTORY"; }
@@ -36,7 +38,7 @@ tries=0
 while left && [ $tries -lt 50 ]; do sleep 0.1; tries=$((tries + 1)); done
 for pid in $pids; do ours "$pid" && kill -KILL "-$pid"; done 2>/dev/null
 while left; do sleep 0.1; done
-if [ -n "$keep" ]; then rm -rf "$DIRECTORY/etcd"; else rm -rf "$DIRECTORY"; fi
+if [ -n "$remove" ]; then rm -rf "$DIRECTORY"; else rm -rf "$DIRECTORY/etcd"; fi
 "#;
 
 /// The other end of the pipe to the reaper; see [`REAPER`].
@@ -48,12 +50,10 @@ pub(crate) struct Reaper {
 
 impl Reaper {
     pub(crate) fn start(directory: &Path) -> Result<Self> {
-        let keep = std::env::var_os("WINDLASS_TESTBED_KEEP").unwrap_or_default();
         let mut child = Command::new("/bin/sh")
             .args(["-c", REAPER])
             .env("MARK", MARK)
             .env("DIRECTORY", directory)
-            .env("keep", keep)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -72,9 +72,9 @@ impl Reaper {
         writeln!(pipe, "{line}").context("write to the reaper")
     }
 
-    /// From now on the logs stay when the test bed ends.
-    pub(crate) fn keep_logs(&mut self) -> Result<()> {
-        self.tell("keep")
+    /// The directory is to go at the end, logs included.
+    pub(crate) fn remove_directory(&mut self) -> Result<()> {
+        self.tell("remove")
     }
 
     /// Lets the reaper end what is left and waits until it has.

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::future::Future;
-use std::panic;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -19,7 +18,8 @@ use crate::cluster::Cluster;
 use crate::control_plane::{Layout, Part, User};
 use crate::http::{self, HttpClient};
 use crate::joiner::Joiner;
-use crate::process::{Process, Spawner, Spec, describe};
+use crate::ports;
+use crate::process::{Process, Spawner, Spec, describe, processes_of};
 use crate::proxy::Proxy;
 
 /// Longest time from the start of a part to its readiness. The API server takes about ten seconds
@@ -33,7 +33,7 @@ pub struct Options {
     /// otherwise for the group ([`Joiner::set_boot`]).
     pub boot_time: Duration,
     /// The directory of state and logs; a new one under the system's temporary directory if none
-    /// is named. It must not exist, and it is removed at the end.
+    /// is named.
     pub directory: Option<PathBuf>,
 }
 
@@ -46,8 +46,8 @@ impl Default for Options {
     }
 }
 
-/// The running parts. Dropping it ends them and removes the directory, unless a test has failed:
-/// then the logs stay, and where they are is said.
+/// The running parts. Dropping it ends them and leaves the logs; [`Testbed::end`] ends them and
+/// leaves nothing.
 #[derive(Debug)]
 pub struct Testbed {
     // In the order in which they are to be dropped: who talks before who is talked to.
@@ -63,7 +63,8 @@ pub struct Testbed {
 
 /// The test bed that all tests of one process share; started at the first call.
 ///
-/// It is never dropped; the parts end with the process. A test begins with [`Testbed::clear`].
+/// It is never dropped: the parts end with the process, and the logs stay until the next one starts.
+/// A test begins with [`Testbed::clear`].
 ///
 /// # Panics
 ///
@@ -81,8 +82,7 @@ impl Testbed {
     pub fn start(options: Options) -> Result<Self> {
         // Once per process; whoever comes second finds the same provider.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        #[expect(clippy::print_stderr, reason = "the build of the parts takes minutes")]
-        let parts = Parts::ensure(&mut |step| eprintln!("testbed: {step}"))?;
+        let parts = Parts::ensure(&mut say)?;
         let directory = match options.directory {
             Some(directory) => directory,
             None => new_directory()?,
@@ -90,24 +90,20 @@ impl Testbed {
         fs::create_dir_all(&directory)
             .with_context(|| format!("create `{}`", directory.display()))?;
         let spawner = Spawner::new(&directory)?;
-        keep_logs_on_panic(&spawner, &directory);
+        say(&format!("logs in `{}`", directory.join("logs").display()));
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
             .build()
             .context("start the runtime")?;
 
-        let started = Self::start_in(
+        Self::start_in(
             &directory,
             parts,
             options.boot_time,
             spawner.clone(),
             runtime,
-        );
-        if started.is_err() && spawner.reaper().keep_logs().is_ok() {
-            report_logs(&directory.join("logs"));
-        }
-        started
+        )
     }
 
     fn start_in(
@@ -238,6 +234,23 @@ impl Testbed {
         Proxy::plain(&self.moto_url(), self.http.clone(), self.runtime.handle())
     }
 
+    /// The API server through `proxy`, as administrator.
+    pub fn cluster_through(&self, proxy: &Proxy) -> Result<Cluster> {
+        let kubeconfig = self.kubeconfig_through(User::Admin, proxy)?;
+        let _guard = self.runtime.enter();
+        Cluster::connect(&kubeconfig, self.runtime.handle().clone())
+    }
+
+    /// A port of 127.0.0.1 on which nobody listens.
+    pub fn free_port(&self) -> Result<u16> {
+        ports::free_port()
+    }
+
+    /// Status and body of a GET.
+    pub fn http_get(&self, url: &str) -> Result<(u16, String)> {
+        self.runtime.block_on(http::get(&self.http, url))
+    }
+
     /// Runs a future to its end; not to be called from one.
     pub fn run<F: Future>(&self, future: F) -> F::Output {
         self.runtime.block_on(future)
@@ -303,9 +316,16 @@ impl Testbed {
         self.cluster.clear()
     }
 
-    /// Keeps the logs when the test bed ends.
-    pub fn keep_logs(&self) -> Result<()> {
-        self.spawner.reaper().keep_logs()
+    /// Ends everything and removes the directory, logs included. Fails if a process is left.
+    pub fn end(self) -> Result<()> {
+        let directory = self.directory().to_owned();
+        self.spawner.reaper().remove_directory()?;
+        drop(self);
+        let left = processes_of(&directory);
+        if !left.is_empty() {
+            bail!("processes of the test bed are left: {left:?}");
+        }
+        Ok(())
     }
 
     fn processes(&self) -> MutexGuard<'_, BTreeMap<Part, Process>> {
@@ -323,7 +343,7 @@ impl Drop for Testbed {
             processes.remove(part);
         }
         drop(processes);
-        // Ends what tests have spawned and not ended, and removes the directory.
+        // Ends what tests have spawned and not ended, and removes what is not a log.
         self.spawner.reaper().dismiss();
     }
 }
@@ -360,10 +380,14 @@ fn wait_until_ready(
     }
 }
 
+/// Directories under the system's temporary one, by the id of the process that made them.
+const DIRECTORIES: &str = "windlass-testbed-";
+
 fn new_directory() -> Result<PathBuf> {
     let base = std::env::temp_dir();
+    remove_logs_of_the_dead(&base);
     for attempt in 0..1000 {
-        let path = base.join(format!("windlass-testbed-{}-{attempt}", std::process::id()));
+        let path = base.join(format!("{DIRECTORIES}{}-{attempt}", std::process::id()));
         match fs::create_dir(&path) {
             Ok(()) => return Ok(path),
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
@@ -373,21 +397,27 @@ fn new_directory() -> Result<PathBuf> {
     bail!("`{}` is full of old test beds", base.display())
 }
 
-/// A test that fails panics: from then on the logs are worth keeping.
-fn keep_logs_on_panic(spawner: &Spawner, directory: &Path) {
-    let spawner = spawner.clone();
-    let logs = directory.join("logs");
-    let before = panic::take_hook();
-    panic::set_hook(Box::new(move |what| {
-        before(what);
-        // When the test bed has ended already there is nothing to keep.
-        if spawner.reaper().keep_logs().is_ok() {
-            report_logs(&logs);
+/// Logs are kept for whoever looks after a run; what earlier runs have left is not looked at any
+/// more.
+fn remove_logs_of_the_dead(base: &Path) {
+    for entry in fs::read_dir(base).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let process = name.to_str().and_then(|name| {
+            name.strip_prefix(DIRECTORIES)?
+                .split('-')
+                .next()?
+                .parse::<u32>()
+                .ok()
+        });
+        let is_dead = process.is_some_and(|id| !Path::new("/proc").join(id.to_string()).exists());
+        if is_dead && processes_of(&entry.path()).is_empty() {
+            // Another user's, perhaps.
+            let _ = fs::remove_dir_all(entry.path());
         }
-    }));
+    }
 }
 
-#[expect(clippy::print_stderr, reason = "said beside the panic's own message")]
-fn report_logs(logs: &Path) {
-    eprintln!("testbed: the logs are kept in `{}`", logs.display());
+#[expect(clippy::print_stderr, reason = "the build of the parts takes minutes")]
+fn say(line: &str) {
+    eprintln!("testbed: {line}");
 }

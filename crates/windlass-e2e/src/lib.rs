@@ -1,0 +1,304 @@
+//! End-to-end suites: the built binary against a real control plane and moto.
+//!
+//! The suites are the files of `tests/`; each is one process with one test bed, whose tests run one
+//! after the other: `cargo xtask test --suite NAME`, or by hand
+//!
+//! ```text
+//! cargo build -p windlass && cargo test -p windlass-e2e --test NAME -- --test-threads=1 --nocapture
+//! ```
+//!
+//! Here is what they have in common: [`Run`] starts `windlass run` with the flags of the how-to,
+//! under the rights of the Go autoscaler's chart, and gives a [`Windlass`] to watch and to kill.
+//! The binary is `$WINDLASS_BIN`, else the one that cargo has built beside the tests.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use windlass_e2e::Run;
+//! use windlass_testbed::{Group, Workload};
+//!
+//! # fn main() -> anyhow::Result<()> {
+//! let testbed = windlass_e2e::testbed()?;
+//! testbed.aws().create_group(&Group::new("web").sizes(1, 10, 1).discovered_by("demo"))?;
+//! let windlass = Run::of_cluster("demo").flag("--scan-interval=10s").start(testbed, "windlass")?;
+//! testbed.cluster().deploy(&Workload::new("web", 12))?;
+//! testbed.cluster().wait_until_all_run("default", "web", 12, Duration::from_secs(60))?;
+//! println!("{:?}", windlass.metric("cluster_autoscaler_nodes_count")?);
+//! # Ok(())
+//! # }
+//! ```
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use windlass_testbed::{Process, Proxy, Spec, Testbed, User, wait_for};
+
+/// The shared test bed, empty, with the rights of the Go autoscaler's chart granted. Every test
+/// begins with it.
+pub fn testbed() -> Result<&'static Testbed> {
+    let testbed = windlass_testbed::shared();
+    testbed.clear()?;
+    testbed.cluster().apply(DROP_IN_RBAC)?;
+    Ok(testbed)
+}
+
+const DROP_IN_RBAC: &str = include_str!("../../../testbed/manifests/drop-in-rbac.yaml");
+
+/// How `windlass run` is to be started. Starts as the how-to's Deployment has it.
+#[derive(Clone, Debug)]
+pub struct Run {
+    flags: Vec<String>,
+    environment: Vec<(String, String)>,
+    user: User,
+    kubeconfig: Option<PathBuf>,
+    aws: Option<String>,
+}
+
+impl Run {
+    /// With the flags of the how-to, for the groups that are tagged for `cluster`.
+    pub fn of_cluster(cluster: &str) -> Self {
+        let discovery = format!(
+            "--node-group-auto-discovery=asg:tag=k8s.io/cluster-autoscaler/enabled,\
+             k8s.io/cluster-autoscaler/{cluster}"
+        );
+        Self::with_flags([
+            "--v=4",
+            "--stderrthreshold=info",
+            "--cloud-provider=aws",
+            "--skip-nodes-with-local-storage=false",
+            &discovery,
+        ])
+    }
+
+    /// With these flags alone, besides where the API server is and where to serve HTTP.
+    pub fn with_flags<'a>(flags: impl IntoIterator<Item = &'a str>) -> Self {
+        Self {
+            flags: flags.into_iter().map(str::to_owned).collect(),
+            environment: Vec::new(),
+            user: User::ClusterAutoscaler,
+            kubeconfig: None,
+            aws: None,
+        }
+    }
+
+    /// Adds a flag, such as `--scan-interval=1s`.
+    #[must_use]
+    pub fn flag(mut self, flag: &str) -> Self {
+        self.flags.push(flag.to_owned());
+        self
+    }
+
+    /// Adds flags.
+    #[must_use]
+    pub fn flags<'a>(mut self, flags: impl IntoIterator<Item = &'a str>) -> Self {
+        self.flags.extend(flags.into_iter().map(str::to_owned));
+        self
+    }
+
+    /// Adds a variable to the environment.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// As another user of the API server.
+    #[must_use]
+    pub fn user(mut self, user: User) -> Self {
+        self.user = user;
+        self
+    }
+
+    /// Through a proxy before the API server; set the user first.
+    pub fn api_server_through(mut self, testbed: &Testbed, proxy: &Proxy) -> Result<Self> {
+        self.kubeconfig = Some(testbed.kubeconfig_through(self.user, proxy)?);
+        Ok(self)
+    }
+
+    /// Through a proxy before AWS.
+    #[must_use]
+    pub fn aws_through(mut self, proxy: &Proxy) -> Self {
+        self.aws = Some(proxy.url().to_owned());
+        self
+    }
+
+    /// Starts it. Its log is `NAME.log` beside those of the parts.
+    pub fn start(&self, testbed: &'static Testbed, name: &str) -> Result<Windlass> {
+        let address = format!("127.0.0.1:{}", testbed.free_port()?);
+        let kubeconfig = self
+            .kubeconfig
+            .clone()
+            .unwrap_or_else(|| testbed.kubeconfig(self.user));
+        let endpoint = self.aws.clone().unwrap_or_else(|| testbed.moto_url());
+        let mut arguments = vec!["run".to_owned()];
+        arguments.extend(self.flags.iter().cloned());
+        arguments.push(format!("--kubeconfig={}", kubeconfig.display()));
+        arguments.push(format!("--address={address}"));
+        let mut spec = Spec::new(name, &binary()?, arguments);
+        spec.environment = Testbed::aws_environment(&endpoint);
+        spec.environment.extend(self.environment.iter().cloned());
+        Ok(Windlass {
+            process: testbed.spawn(spec)?,
+            address,
+            testbed,
+        })
+    }
+}
+
+/// A running `windlass run`. Dropping it ends it.
+#[derive(Debug)]
+pub struct Windlass {
+    process: Process,
+    address: String,
+    testbed: &'static Testbed,
+}
+
+impl Windlass {
+    /// The process, to pause, signal or restart it.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// Everything that it has written so far.
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+
+    /// Waits until its log has `text`.
+    pub fn wait_for_log(&self, text: &str, deadline: Duration) -> Result<()> {
+        let what = format!("`{text}` in {}", self.process.log_path().display());
+        wait_for(&what, deadline, || Ok(self.log().contains(text)))
+    }
+
+    /// Fails if its log tells of a panic.
+    pub fn check_for_panics(&self) -> Result<()> {
+        match self.log().lines().find(|line| line.contains("panicked at")) {
+            Some(line) => bail!("it panicked: {line}"),
+            None => Ok(()),
+        }
+    }
+
+    /// Kills it with SIGKILL.
+    pub fn kill(&mut self) -> ExitStatus {
+        self.process.kill()
+    }
+
+    /// Ends it with SIGTERM and waits.
+    pub fn stop(&mut self) -> ExitStatus {
+        self.process.stop()
+    }
+
+    /// Whether `/health-check` answers with success.
+    pub fn is_healthy(&self) -> bool {
+        self.testbed
+            .http_get(&format!("http://{}/health-check", self.address))
+            .is_ok_and(|(status, _)| status == 200)
+    }
+
+    /// The text of `/metrics`.
+    pub fn metrics(&self) -> Result<String> {
+        let (status, text) = self
+            .testbed
+            .http_get(&format!("http://{}/metrics", self.address))?;
+        if status != 200 {
+            bail!("/metrics answers {status}: {text}");
+        }
+        Ok(text)
+    }
+
+    /// The values of one metric: name with labels, as written, and number.
+    pub fn metric(&self, name: &str) -> Result<Vec<(String, f64)>> {
+        samples(&self.metrics()?, name)
+    }
+
+    /// The one value of the sample whose name and labels are `sample`, as written.
+    pub fn sample(&self, sample: &str) -> Result<f64> {
+        let name = sample.split('{').next().unwrap_or(sample);
+        self.metric(name)?
+            .into_iter()
+            .find(|(found, _)| found == sample)
+            .map(|(_, value)| value)
+            .with_context(|| format!("there is no sample `{sample}`"))
+    }
+
+    /// Resident memory, in KiB.
+    pub fn resident_memory_kib(&self) -> Result<u64> {
+        let path = format!("/proc/{}/status", self.process.id());
+        let status = fs::read_to_string(&path).with_context(|| format!("read `{path}`"))?;
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix("kB"))
+            .context("the process has no resident memory")?
+            .trim()
+            .parse()
+            .context("read the resident memory")
+    }
+}
+
+/// The binary under test.
+pub fn binary() -> Result<PathBuf> {
+    if let Some(named) = std::env::var_os("WINDLASS_BIN").filter(|value| !value.is_empty()) {
+        return Ok(PathBuf::from(named));
+    }
+    // Tests lie in `target/PROFILE/deps`, the binary in `target/PROFILE`.
+    let test = std::env::current_exe().context("find the running program")?;
+    let beside = test
+        .ancestors()
+        .nth(2)
+        .context("find the target directory")?
+        .join("windlass");
+    if !beside.exists() {
+        bail!(
+            "`{}` is not there: `cargo build -p windlass`, or name another with WINDLASS_BIN",
+            beside.display()
+        );
+    }
+    Ok(beside)
+}
+
+fn samples(text: &str, name: &str) -> Result<Vec<(String, f64)>> {
+    let mut found = Vec::new();
+    for line in text.lines() {
+        let Some(rest) = line.strip_prefix(name) else {
+            continue;
+        };
+        // A longer name that begins alike is another metric.
+        if !rest.starts_with(['{', ' ']) {
+            continue;
+        }
+        let (labels, value) = match rest.rsplit_once("} ") {
+            Some((labels, value)) => (format!("{labels}}}"), value),
+            None => (String::new(), rest),
+        };
+        let value = value
+            .split_whitespace()
+            .next()
+            .context("a sample without a value")?;
+        let value = value
+            .parse()
+            .with_context(|| format!("read the sample `{line}`"))?;
+        found.push((format!("{name}{labels}"), value));
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_of_one_metric_are_told_from_those_of_a_longer_name() {
+        let text = "# TYPE up gauge\nup 1\nup_total{a=\"x y\"} 2 1700\nup{b=\"} {\"} 3.5\n";
+        let found = samples(text, "up").unwrap();
+        assert_eq!(
+            found,
+            [("up".to_owned(), 1.0), ("up{b=\"} {\"}".to_owned(), 3.5)]
+        );
+        assert_eq!(
+            samples(text, "up_total").unwrap(),
+            [("up_total{a=\"x y\"}".to_owned(), 2.0)]
+        );
+    }
+}
