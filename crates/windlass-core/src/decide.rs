@@ -57,6 +57,8 @@ pub(crate) struct Loop<'a> {
     pub(crate) counts_outside: Counts,
     /// Why pods are unschedulable, by the number in their fate.
     pub(crate) reasons: Vec<Arc<GroupReasons>>,
+    /// The pending pods are so new that the loop waits for more of them.
+    pub(crate) pods_are_new: bool,
     /// Whether this loop looked for unneeded nodes.
     pub(crate) has_planned_scale_down: bool,
     pub(crate) memory: Memory,
@@ -132,7 +134,8 @@ pub fn decide(input: &Input<'_>, snapshot: Snapshot) -> Decision {
 }
 
 impl Loop<'_> {
-    fn into_decision(self) -> Decision {
+    fn into_decision(mut self) -> Decision {
+        self.memory.loops += 1;
         Decision {
             plan: self.plan,
             memory: self.memory,
@@ -186,6 +189,7 @@ fn observe<'a>(input: &Input<'a>, snapshot: Snapshot) -> Loop<'a> {
         counts_outside,
         templates: vec![None; cluster.groups.len()],
         reasons: Vec::new(),
+        pods_are_new: false,
         has_planned_scale_down: false,
         memory: memory.clone(),
         plan: Plan::default(),

@@ -35,6 +35,8 @@ pub struct Memory {
     pub status: StatusMemory,
     /// Loops in a row that did not get through all pending pods.
     pub degraded_loops: u64,
+    /// How many loops have been decided.
+    pub loops: u64,
     /// How many random choices were made.
     pub random_draws: u64,
     /// [`Memory::last_scale_up`] before the scale-ups whose outcomes are not known yet.

@@ -1,6 +1,6 @@
 //! Which pods wait for a node: the pod list processors. Source: `pkg/core/podlistprocessor`.
 
-mod age;
+pub(crate) mod age;
 mod classify;
 mod drained;
 mod filter_schedulable;

@@ -32,7 +32,7 @@ use self::{
 use crate::{
     Event, EventObject, TimeLimit, cluster_state,
     decide::Loop,
-    pending::{self, PendingPods, PodIndex},
+    pending::{self, PendingPods, PodIndex, age},
 };
 
 /// How a scale-up attempt ended.
@@ -80,7 +80,7 @@ const FILTERED_OUT: &str = "expansion options filtered out and no longer conside
 pub(crate) fn scale_up(context: &mut Loop<'_>) {
     cluster_state::inject_upcoming(context);
     let (mut pending, wanting) = pending::process(context);
-    let result = match obstacle(context, &wanting) {
+    let result = match obstacle(context, &pending, &wanting) {
         Some(result) => result,
         None => salvo::run(context, &mut pending, wanting.clone()),
     };
@@ -98,7 +98,11 @@ pub(crate) fn scale_up(context: &mut Loop<'_>) {
 }
 
 /// Why no scale-up is tried in this loop.
-fn obstacle(context: &mut Loop<'_>, wanting: &[PodIndex]) -> Option<ScaleUpResult> {
+fn obstacle(
+    context: &mut Loop<'_>,
+    pending: &PendingPods,
+    wanting: &[PodIndex],
+) -> Option<ScaleUpResult> {
     if wanting.is_empty() {
         return Some(ScaleUpResult::NotNeeded);
     }
@@ -106,6 +110,10 @@ fn obstacle(context: &mut Loop<'_>, wanting: &[PodIndex]) -> Option<ScaleUpResul
     let ready = i64::try_from(context.ready_nodes()).unwrap_or(i64::MAX);
     if limit > 0 && ready >= limit {
         return Some(ScaleUpResult::LimitedByMaxNodesTotal);
+    }
+    if age::is_burst_under_way(context, pending, wanting) {
+        context.pods_are_new = true;
+        return Some(ScaleUpResult::InCooldown);
     }
     let is_degraded =
         context.config.scale_up.graceful_degradation && context.memory.degraded_loops > 0;

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 use serde::Serialize;
-use windlass_core::{GroupReasons, NodeRemoval, Plan};
+use windlass_core::{GroupReasons, NodeRemoval, Plan, ResizeCause};
 use windlass_model::{Cluster, NodeGroup, ObjectName, Pod, SmolStr};
 
 /// One loop's result, made for comparing: equal decisions are equal bytes.
@@ -113,24 +113,22 @@ impl Standing {
 fn pods(cluster: &Cluster, plan: &Plan) -> Pods {
     let report = &plan.pods;
     let plain = |standing: Standing| move |name: &ObjectName| (name.clone(), standing.clone());
-    let standings = report
-        .schedulable
-        .iter()
-        .map(plain(Standing::Schedulable))
-        .chain(
-            report
-                .triggered_scale_up
-                .iter()
-                .map(plain(Standing::TriggeredScaleUp)),
-        )
-        .chain(
-            report
-                .unschedulable
-                .iter()
-                .map(|(name, reasons)| (name.clone(), Standing::Unschedulable(Arc::clone(reasons)))),
-        )
-        .chain(report.waiting.iter().map(plain(Standing::Waiting)))
-        .collect();
+    let standings =
+        report
+            .schedulable
+            .iter()
+            .map(plain(Standing::Schedulable))
+            .chain(
+                report
+                    .triggered_scale_up
+                    .iter()
+                    .map(plain(Standing::TriggeredScaleUp)),
+            )
+            .chain(report.unschedulable.iter().map(|(name, reasons)| {
+                (name.clone(), Standing::Unschedulable(Arc::clone(reasons)))
+            }))
+            .chain(report.waiting.iter().map(plain(Standing::Waiting)))
+            .collect();
     let mut pods = Pods {
         schedulable: Vec::new(),
         triggered_scale_up: Vec::new(),
@@ -203,7 +201,7 @@ fn nameless(pod: &Pod) -> Pod {
 }
 
 fn scale_down(cluster: &Cluster, plan: &Plan) -> ScaleDown {
-    let can_shrink = shrinkable_nodes(cluster);
+    let can_shrink = shrinkable_nodes(cluster, plan);
     let report = &plan.scale_down;
     let mut unneeded: Vec<SmolStr> = report
         .unneeded
@@ -241,8 +239,16 @@ fn removed(removal: &NodeRemoval) -> Removed {
     }
 }
 
-/// Whether a node is of a group that is above its minimum size; of others nothing is said.
-fn shrinkable_nodes(cluster: &Cluster) -> impl Fn(&SmolStr) -> bool {
+/// Whether a node is of a group that is above its minimum size, with what pending pods make it
+/// grow by in this loop; of others nothing is said.
+fn shrinkable_nodes(cluster: &Cluster, plan: &Plan) -> impl Fn(&SmolStr) -> bool {
+    let grown: FxHashMap<&SmolStr, i64> = plan
+        .scale_up
+        .resizes
+        .iter()
+        .filter(|resize| resize.cause == ResizeCause::PendingPods)
+        .map(|resize| (&resize.group, resize.to))
+        .collect();
     let group_of: FxHashMap<&SmolStr, &NodeGroup> = cluster
         .groups
         .iter()
@@ -256,7 +262,10 @@ fn shrinkable_nodes(cluster: &Cluster) -> impl Fn(&SmolStr) -> bool {
         .iter()
         .map(|node| {
             let group = group_of.get(&node.provider_id);
-            let above_minimum = group.is_some_and(|group| group.target_size > group.min_size);
+            let above_minimum = group.is_some_and(|group| {
+                let size = grown.get(&group.name).copied();
+                size.unwrap_or(group.target_size) > group.min_size
+            });
             (&node.name, above_minimum)
         })
         .collect();

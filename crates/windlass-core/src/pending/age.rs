@@ -1,5 +1,13 @@
 use windlass_config::Config;
-use windlass_model::{Pod, Timestamp, parse_go_duration};
+use windlass_model::{Duration, Pod, Timestamp, parse_go_duration};
+
+use super::{PendingPods, PodIndex};
+use crate::{decide::Loop, gpu, instant::after};
+
+/// The Go autoscaler takes pods this young for the beginning of a burst.
+const YOUNG: Duration = Duration::from_secs(2);
+/// The same of pods that ask for GPUs.
+const YOUNG_GPU: Duration = Duration::from_secs(30);
 
 /// Whether the pod has waited for longer than the delay of the flag, or of its own annotation
 /// where that is not shorter.
@@ -14,4 +22,38 @@ pub(super) fn is_old_enough(pod: &Pod, config: &Config, now: Timestamp) -> bool 
         .unwrap_or(flag);
     let created_at = pod.created_at.unwrap_or(Timestamp::UNIX_EPOCH);
     now.duration_since(created_at) > delay
+}
+
+/// Whether the pods are so new that more of their burst is to come, as the Go autoscaler judges
+/// it. Only a loop without history asks: later ones are woken once a burst has gathered, so a
+/// wait would only be felt. Source: `pkg/core/static_autoscaler.go` `allPodsAreNew`.
+pub(crate) fn is_burst_under_way(
+    context: &mut Loop<'_>,
+    pending: &PendingPods,
+    wanting: &[PodIndex],
+) -> bool {
+    let has_history = context.memory.loops > 0;
+    if has_history || !context.config.scale_up.bypassed_scheduler_names.is_empty() {
+        return false;
+    }
+    let created_at = |index: &PodIndex| {
+        let created_at = pending.pod(*index).created_at;
+        created_at.unwrap_or(Timestamp::UNIX_EPOCH)
+    };
+    let wants_gpu = |index: &&PodIndex| {
+        let requests = &pending.pod(**index).shape.requests;
+        gpu::GPU_RESOURCES
+            .iter()
+            .any(|resource| requests.scalar(resource).is_some())
+    };
+    let is_young = |oldest: Option<Timestamp>, limit: Duration| {
+        oldest.is_some_and(|oldest| after(oldest, limit) > context.now)
+    };
+    let oldest = wanting.iter().map(created_at).min();
+    let oldest_gpu = wanting.iter().filter(wants_gpu).map(created_at).min();
+    let is_burst = is_young(oldest, YOUNG) || is_young(oldest_gpu, YOUNG_GPU);
+    if is_burst {
+        context.plan.wake_by(after(context.now, YOUNG));
+    }
+    is_burst
 }

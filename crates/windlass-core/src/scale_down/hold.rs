@@ -47,6 +47,9 @@ pub(crate) fn is_view_stale(context: &Loop<'_>) -> bool {
 }
 
 fn is_in_cooldown(context: &mut Loop<'_>) -> bool {
+    if context.pods_are_new {
+        return true;
+    }
     let scale_down = &context.config.scale_down;
     if scale_down.delay_type_local {
         return false;

@@ -117,7 +117,10 @@ fn reasons_by_group(context: &Loop<'_>, attempt: &Attempt, class: &PodClass) -> 
         .map(|(group, reasons)| (*group, reasons.clone()));
     skipped
         .chain(rejected)
-        .map(|(group, reasons)| (context.cluster.groups[group].name.clone(), reasons))
+        .map(|(group, mut reasons): (_, Vec<SmolStr>)| {
+            reasons.sort_unstable();
+            (context.cluster.groups[group].name.clone(), reasons)
+        })
         .collect()
 }
 
