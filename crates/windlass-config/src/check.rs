@@ -133,6 +133,12 @@ pub(crate) fn adjust(config: &mut Config) -> Vec<Warning> {
         });
         config.scheduler.verbosity = most;
     }
+    if config.scale_up.expander.contains(Expander::Grpc) {
+        warnings.push(Warning::NotYet {
+            flag: "expander",
+            value: Expander::Grpc.to_string(),
+        });
+    }
     let discovery = &config.node_groups.auto_discovery;
     if discovery.len() > 1 && config.aws.discovery_mode == DiscoveryMode::All {
         let tags: Vec<String> = discovery

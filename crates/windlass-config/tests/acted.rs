@@ -87,15 +87,14 @@ fn other_crates() -> Vec<String> {
         .collect()
 }
 
-/// Whether a source without blanks names the field: `.group.field`, or the field in a pattern
-/// of the group's type.
+/// Whether a source without blanks names the field: `.field` beside the group (`config.group`
+/// or the group's type, which may be bound to another name), the field in a pattern of the
+/// group's type, or the method that stands for it.
 fn reads(source: &str, group: &str, field: &str) -> bool {
-    let ends_there = |rest: &str| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_');
-    let access = format!("{group}.{field}");
-    let method = METHODS
-        .iter()
-        .find(|(of, name, _)| (*of, *name) == (group, field))
-        .map(|(_, _, method)| format!(".{method}"));
+    let names = |text: &str| {
+        let ends_there = |rest: &str| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_');
+        source.split(text).skip(1).any(ends_there)
+    };
     let type_name: String = group
         .split('_')
         .flat_map(|word| {
@@ -103,15 +102,18 @@ fn reads(source: &str, group: &str, field: &str) -> bool {
             [first.to_uppercase(), rest.to_owned()]
         })
         .collect();
-    let pattern_begins = format!("{type_name}{{");
-    [Some(access), method]
-        .into_iter()
-        .flatten()
-        .any(|text| source.split(&text).skip(1).any(ends_there))
-        || source.split(&pattern_begins).skip(1).any(|rest| {
+    let is_in_a_pattern = || {
+        source.split(&format!("{type_name}{{")).skip(1).any(|rest| {
             let pattern = rest.split('}').next().unwrap_or_default();
             pattern.split([',', ':']).any(|name| name == field)
         })
+    };
+    let stands_for_it = |(of, name, method): &(&str, &str, &str)| {
+        (*of, *name) == (group, field) && names(&format!(".{method}"))
+    };
+    (names(&format!(".{group}")) || names(&type_name)) && names(&format!(".{field}"))
+        || is_in_a_pattern()
+        || METHODS.iter().any(stands_for_it)
 }
 
 #[test]

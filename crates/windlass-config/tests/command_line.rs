@@ -254,6 +254,8 @@ fn expander_chains_are_checked_in_the_go_autoscalers_words() {
           certificate's file by `--grpc-expander-cert`"
         ]
     );
+    let (_, warnings) = parse(&["--expander=priority,grpc", "--grpc-expander-cert=ca.pem"]);
+    assert!(warnings.contains(&"`--expander=grpc` is not acted on yet".to_owned()));
     let (config, _) = parse(&["--expander=priority,least-nodes,most-pods,random"]);
     assert_eq!(
         config.scale_up.expander.as_slice(),

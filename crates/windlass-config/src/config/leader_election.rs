@@ -20,7 +20,7 @@ flag_group! {
     "leader-elect-retry-period" => retry_period: Duration = seconds(2), NotYet;
 
     /// Kind of the object that the leader holds. Only `leases`.
-    "leader-elect-resource-lock" => resource_lock: ResourceLock = ResourceLock::Leases, NotYet;
+    "leader-elect-resource-lock" => resource_lock: ResourceLock = ResourceLock::Leases, Acted;
 
     /// Name of the lease, which lives in `--namespace`.
     "leader-elect-resource-name" => resource_name: String = text("cluster-autoscaler"), NotYet;

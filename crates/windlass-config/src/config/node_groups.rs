@@ -22,10 +22,10 @@ flag_group! {
     "node-group-auto-discovery" => auto_discovery: Vec<DiscoverySpec> = Vec::new(), NotYet;
 
     /// Grow groups whose size is below their minimum.
-    "enforce-node-group-min-size" => enforce_min_size: bool = false, NotYet;
+    "enforce-node-group-min-size" => enforce_min_size: bool = false, Acted;
 
     /// Scale also in a cluster without a ready node.
-    "scale-up-from-zero" => scale_up_from_zero: bool = true, NotYet;
+    "scale-up-from-zero" => scale_up_from_zero: bool = true, Acted;
 
     /// Create and delete groups in the background.
     "async-node-groups" => async_node_groups: bool = false, NoEffect { why: "Auto Scaling groups are not created or deleted by an autoscaler" };
@@ -36,16 +36,16 @@ flag_group! {
     struct Limits in limits, "Cluster limits";
 
     /// Most nodes in the cluster; 0 for no limit.
-    "max-nodes-total" => max_nodes_total: i64 = 0, NotYet;
+    "max-nodes-total" => max_nodes_total: i64 = 0, Acted;
 
     /// Least and most CPU cores in the cluster.
-    "cores-total" => cores_total: MinMax = MinMax { min: 0, max: 320_000 }, NotYet;
+    "cores-total" => cores_total: MinMax = MinMax { min: 0, max: 320_000 }, Acted;
 
     /// Least and most memory in the cluster, in GiB.
-    "memory-total" => memory_total: MinMax = MinMax { min: 0, max: 6_400_000 }, NotYet;
+    "memory-total" => memory_total: MinMax = MinMax { min: 0, max: 6_400_000 }, Acted;
 
     /// Least and most GPUs of a type in the cluster. May be repeated.
-    "gpu-total" => gpu_total: Vec<GpuLimit> = Vec::new(), NotYet;
+    "gpu-total" => gpu_total: Vec<GpuLimit> = Vec::new(), Acted;
 }
 
 impl Limits {
@@ -60,31 +60,31 @@ flag_group! {
     struct ClusterHealth in cluster_health, "Cluster health and backoff";
 
     /// How long a requested node may take to register.
-    "max-node-provision-time" => max_node_provision_time: Duration = minutes(15), NotYet;
+    "max-node-provision-time" => max_node_provision_time: Duration = minutes(15), Acted;
 
     /// How long a registered node may take to become ready before it counts as unready.
-    "max-node-startup-time" => max_node_startup_time: Duration = minutes(15), NotYet;
+    "max-node-startup-time" => max_node_startup_time: Duration = minutes(15), Acted;
 
     /// Percentage of unready nodes above which the cluster or a group is unhealthy.
-    "max-total-unready-percentage" => max_total_unready_percentage: f64 = 45.0, NotYet;
+    "max-total-unready-percentage" => max_total_unready_percentage: f64 = 45.0, Acted;
 
     /// Unready nodes that are tolerated whatever the percentage.
-    "ok-total-unready-count" => ok_total_unready_count: i64 = 3, NotYet;
+    "ok-total-unready-count" => ok_total_unready_count: i64 = 3, Acted;
 
     /// How long a group is left alone after its first failed scale-up.
-    "initial-node-group-backoff-duration" => initial_backoff: Duration = minutes(5), NotYet;
+    "initial-node-group-backoff-duration" => initial_backoff: Duration = minutes(5), Acted;
 
     /// Longest time that a group is left alone after failed scale-ups.
-    "max-node-group-backoff-duration" => max_backoff: Duration = minutes(30), NotYet;
+    "max-node-group-backoff-duration" => max_backoff: Duration = minutes(30), Acted;
 
     /// How long after its last failure a group's failures are forgotten.
-    "node-group-backoff-reset-timeout" => backoff_reset_timeout: Duration = hours(3), NotYet;
+    "node-group-backoff-reset-timeout" => backoff_reset_timeout: Duration = hours(3), Acted;
 
     /// Remove instances that never registered even below the group's minimum.
-    "force-delete-unregistered-nodes" => force_delete_unregistered_nodes: bool = false, NotYet;
+    "force-delete-unregistered-nodes" => force_delete_unregistered_nodes: bool = false, Acted;
 
     /// Remove instances that failed to start even below the group's minimum.
-    "force-delete-failed-nodes" => force_delete_failed_nodes: bool = false, NotYet;
+    "force-delete-failed-nodes" => force_delete_failed_nodes: bool = false, Acted;
 }
 
 flag_group! {
@@ -92,25 +92,25 @@ flag_group! {
     struct Templates in templates, "Node templates and taints";
 
     /// How long the shape of a group's last real node is remembered.
-    "node-info-cache-expire-time" => node_info_cache_expire_time: Duration = hours(87_600), NotYet;
+    "node-info-cache-expire-time" => node_info_cache_expire_time: Duration = hours(87_600), Acted;
 
     /// Add every suitable `DaemonSet` pod to the template of a group that has nodes too, so
     /// that a group too small for them is not scaled.
-    "force-ds" => force_daemon_sets: bool = false, NotYet;
+    "force-ds" => force_daemon_sets: bool = false, Acted;
 
     /// Expect a new node to be schedulable where the node that it is modelled on is not.
-    "scale-from-unschedulable" => scale_from_unschedulable: bool = false, NotYet;
+    "scale-from-unschedulable" => scale_from_unschedulable: bool = false, Acted;
 
     /// Key of a taint that a node carries while it starts: the node is unready meanwhile. May
     /// be repeated.
-    "startup-taint" => startup_taint: Vec<String> = Vec::new(), NotYet;
+    "startup-taint" => startup_taint: Vec<String> = Vec::new(), Acted;
 
     /// Beginning of the keys of such taints. May be repeated.
-    "startup-taint-prefix" => startup_taint_prefix: Vec<String> = Vec::new(), NotYet;
+    "startup-taint-prefix" => startup_taint_prefix: Vec<String> = Vec::new(), Acted;
 
     /// Key of a taint that tells a node's state: left out of templates, the node stays ready.
     /// May be repeated.
-    "status-taint" => status_taint: Vec<String> = Vec::new(), NotYet;
+    "status-taint" => status_taint: Vec<String> = Vec::new(), Acted;
 
     /// Old name of `--startup-taint`.
     "ignore-taint" => ignore_taint: Vec<String> = Vec::new(), Deprecated { instead: "use `--startup-taint`" };

@@ -79,7 +79,7 @@ flag_group! {
     /// Seed of what is left to chance, such as the expander `random`.
     ///
     /// The same cluster, memory and seed get the same decision.
-    "seed" => seed: u64 = 0, NotYet;
+    "seed" => seed: u64 = 0, Acted;
 
     /// Keep the join credential of new nodes fresh from this process too.
     "token-rotation" => token_rotation: bool = false, NotYet;

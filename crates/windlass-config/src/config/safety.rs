@@ -11,18 +11,18 @@ flag_group! {
     /// `--max-removals-per-hour-percentage` of the nodes where that is more.
     ///
     /// 0: no such bound.
-    "max-removals-per-hour" => max_removals_per_hour: u64 = 20, NotYet;
+    "max-removals-per-hour" => max_removals_per_hour: u64 = 20, Acted;
 
     /// The share of the nodes, in percent, that may be removed within an hour where that is
     /// more than `--max-removals-per-hour`.
     ///
     /// 0: the number alone counts.
-    "max-removals-per-hour-percentage" => max_removals_per_hour_percentage: f64 = 25.0, NotYet;
+    "max-removals-per-hour-percentage" => max_removals_per_hour_percentage: f64 = 25.0, Acted;
 
     /// Remove no node on a view of the cluster or the cloud that is older than this.
     ///
     /// 0: of any age.
-    "max-cache-age" => max_cache_age: Duration = minutes(2), NotYet;
+    "max-cache-age" => max_cache_age: Duration = minutes(2), Acted;
 }
 
 impl Safety {
