@@ -1,7 +1,10 @@
 //! One suite: run it, let its output through, count its tests, keep the time.
 
+use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -33,7 +36,7 @@ impl Outcome {
 }
 
 /// Runs `command`, whose standard output has the closing lines of cargo's tests.
-pub(crate) fn run(name: &str, mut command: Command) -> Result<Outcome> {
+pub(crate) fn run(name: &str, deadline: Duration, mut command: Command) -> Result<Outcome> {
     terminal::say(&format!("=== {name}"));
     let begun = Instant::now();
     let mut child = command
@@ -41,6 +44,7 @@ pub(crate) fn run(name: &str, mut command: Command) -> Result<Outcome> {
         .stdout(Stdio::piped())
         .spawn()
         .with_context(|| format!("run the suite {name}"))?;
+    let watchdog = Watchdog::start(child.id(), deadline);
     let mut counts = Counts::default();
     let output = child.stdout.take().context("the output is piped")?;
     for line in BufReader::new(output).split(b'\n') {
@@ -50,11 +54,18 @@ pub(crate) fn run(name: &str, mut command: Command) -> Result<Outcome> {
         counts.add(&line);
     }
     let status = child.wait().with_context(|| format!("wait for {name}"))?;
+    let was_ended = watchdog.end();
+    if was_ended {
+        terminal::say(&format!(
+            "{name} was ended after {}",
+            terminal::time(deadline)
+        ));
+    }
     let outcome = Outcome {
         name: name.to_owned(),
         passed: counts.passed,
         failed: counts.failed,
-        is_success: status.success() && counts.failed == 0,
+        is_success: status.success() && counts.failed == 0 && !was_ended,
         time: begun.elapsed(),
     };
     terminal::print(&format!(
@@ -62,6 +73,55 @@ pub(crate) fn run(name: &str, mut command: Command) -> Result<Outcome> {
         outcome.passed, outcome.failed
     ));
     Ok(outcome)
+}
+
+/// Ends a suite that hangs, so that the others still get their turn and CI its verdict.
+struct Watchdog {
+    dismissed: mpsc::Sender<()>,
+    thread: JoinHandle<bool>,
+}
+
+impl Watchdog {
+    fn start(cargo: u32, deadline: Duration) -> Self {
+        let (dismissed, dismissal) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            let is_over = dismissal.recv_timeout(deadline) == Err(RecvTimeoutError::Timeout);
+            if is_over {
+                // The test process first: it is what holds the output open.
+                for process in children(cargo).into_iter().chain([cargo]) {
+                    let _ = Command::new("kill")
+                        .args(["-KILL", &process.to_string()])
+                        .status();
+                }
+            }
+            is_over
+        });
+        Self { dismissed, thread }
+    }
+
+    /// Whether it had to step in.
+    fn end(self) -> bool {
+        drop(self.dismissed);
+        self.thread.join().unwrap_or(false)
+    }
+}
+
+/// The kernel lists a child under the thread that started it.
+fn children(parent: u32) -> Vec<u32> {
+    let threads = fs::read_dir(format!("/proc/{parent}/task"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let lists =
+        threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    lists
+        .flat_map(|list| {
+            list.split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        })
+        .filter_map(|id| id.parse().ok())
+        .collect()
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -121,6 +181,18 @@ pub(crate) fn report(outcomes: &[Outcome]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_suite_that_hangs_is_ended_and_has_failed() {
+        let mut command = Command::new("sh");
+        command.args([
+            "-c",
+            "echo 'test result: ok. 1 passed; 0 failed; 0 ignored'; sleep 600; :",
+        ]);
+        let outcome = run("hangs", Duration::from_millis(300), command).unwrap();
+        assert_eq!((outcome.passed, outcome.is_success), (1, false));
+        assert!(outcome.time < Duration::from_mins(1));
+    }
 
     #[test]
     fn closing_lines_are_added_up() {

@@ -14,6 +14,11 @@ use crate::{cargo, terminal};
 /// The package of the suites that need the real parts.
 const END_TO_END: &str = "windlass-e2e";
 
+/// Longest time for unit and conformance tests; building them cold is most of it.
+const UNIT_DEADLINE: Duration = Duration::from_mins(40);
+/// Longest time for one end-to-end suite, with what it takes to build it.
+const END_TO_END_DEADLINE: Duration = Duration::from_mins(15);
+
 /// What is to be run.
 pub(crate) enum Scope {
     All,
@@ -30,6 +35,7 @@ pub(crate) fn run(scope: &Scope) -> Result<()> {
         let workspace = ["test", "--workspace", "--exclude", END_TO_END];
         outcomes.push(suites::run(
             "unit-and-conformance",
+            UNIT_DEADLINE,
             cargo::command(&workspace),
         )?);
     }
@@ -80,7 +86,7 @@ fn end_to_end(scope: &Scope, outcomes: &mut Vec<Outcome>) -> Result<()> {
         command
             .env("WINDLASS_BIN", &binary)
             .env("TMPDIR", temporary.of(&suite)?);
-        let outcome = suites::run(&suite, command)?;
+        let outcome = suites::run(&suite, END_TO_END_DEADLINE, command)?;
         if outcome.is_success {
             temporary.forget(&suite)?;
         } else {

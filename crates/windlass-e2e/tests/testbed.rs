@@ -1,10 +1,12 @@
 //! The test bed itself: what the other suites take for granted.
 
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
+use serde_json::json;
 use windlass_testbed::proxy::{Act, Hold, Matcher};
 use windlass_testbed::{
     Boot, Group, Options, Part, Spec, Testbed, User, Workload, phase, processes_of, stays, wait_for,
@@ -47,6 +49,84 @@ fn two_instances_become_two_nodes_and_run_pods_and_nothing_is_left() -> Result<(
     );
     assert!(!directory.exists());
     drop(sleeper);
+    Ok(())
+}
+
+/// The names of the variable and the test by which this program, started once more, becomes a
+/// process whose test bed is to be orphaned.
+const ORPHAN: (&str, &str) = (
+    "WINDLASS_E2E_ORPHAN",
+    "a_test_bed_whose_process_is_killed_ends",
+);
+
+#[test]
+fn a_test_bed_whose_process_is_killed_ends() -> Result<()> {
+    if let Some(directory) = std::env::var_os(ORPHAN.0) {
+        let directory = Some(directory.into());
+        let _testbed = Testbed::start(Options {
+            directory,
+            ..Options::default()
+        })?;
+        std::thread::sleep(Duration::from_mins(5));
+        return Ok(());
+    }
+    let directory = std::env::temp_dir().join(format!("orphan-{}", std::process::id()));
+    let mut child = Command::new(std::env::current_exe()?)
+        .args([ORPHAN.1, "--exact", "--nocapture"])
+        .env(ORPHAN.0, &directory)
+        .stdout(Stdio::null())
+        .spawn()?;
+    wait_for(
+        "the parts of the other process",
+        Duration::from_mins(1),
+        || Ok(processes_of(&directory).len() == Part::ALL.len()),
+    )?;
+    child.kill()?;
+    child.wait()?;
+    wait_for("its parts to end", SOON, || {
+        Ok(processes_of(&directory).is_empty())
+    })?;
+    wait_for("its data to go", SOON, || {
+        Ok(!directory.join("etcd").exists())
+    })?;
+    assert!(
+        directory.join("logs/kube-apiserver.log").exists(),
+        "the logs stay"
+    );
+    std::fs::remove_dir_all(&directory)?;
+    Ok(())
+}
+
+#[test]
+fn pods_stop_at_once_or_after_their_grace_period() -> Result<()> {
+    let testbed = windlass_e2e::testbed()?;
+    testbed
+        .aws()
+        .create_group(&Group::new("web").sizes(0, 4, 1))?;
+    let cluster = testbed.cluster();
+    let mut slow = Workload::new("slow", 1).pod_spec(json!({"terminationGracePeriodSeconds": 5}));
+    slow.annotations
+        .push(("windlass-testbed/stops-slowly".to_owned(), String::new()));
+    let quick = Workload::new("quick", 1).pod_spec(json!({"terminationGracePeriodSeconds": 5}));
+    for workload in [&slow, &quick] {
+        cluster.deploy(workload)?;
+        cluster.wait_until_all_run("default", &workload.name, 1, SOON)?;
+    }
+    for (name, fewest, most) in [("quick", 0, 3), ("slow", 3, 9)] {
+        let begun = Instant::now();
+        cluster.delete_deployment("default", name)?;
+        wait_for(&format!("pods of {name} to go"), SOON, || {
+            Ok(!cluster
+                .pods("default")?
+                .iter()
+                .any(|pod| pod.name_any().starts_with(name)))
+        })?;
+        let seconds = begun.elapsed().as_secs();
+        ensure!(
+            (fewest..=most).contains(&seconds),
+            "{name} went after {seconds} s"
+        );
+    }
     Ok(())
 }
 

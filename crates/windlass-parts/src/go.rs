@@ -24,14 +24,17 @@ const PROGRAMS: [(&str, &str); 6] = [
     ("etcd", "go.etcd.io/etcd/server/v3"),
 ];
 
-/// What kwok is to play, out of its own module. Without stages it exits at once.
-const STAGES: [&str; 5] = [
+/// What kwok is to play, out of its own module, besides [`OWN_STAGES`]. Without stages it exits at
+/// once.
+const STAGES: [&str; 4] = [
     "node/fast/node-initialize.yaml",
     "node/heartbeat-with-lease/node-heartbeat-with-lease.yaml",
     "pod/fast/pod-ready.yaml",
     "pod/fast/pod-complete.yaml",
-    "pod/fast/pod-delete.yaml",
 ];
+
+/// What kwok is to play otherwise than it would, beside the module.
+const OWN_STAGES: &str = "../kwok/pod-delete.yaml";
 
 /// Without these a client sees version v0.0.0, and kubeadm refuses to work.
 const LDFLAGS: &str = "-s -w \
@@ -60,12 +63,17 @@ pub(crate) fn ensure(module: &Path, cache: &Path, say: &mut dyn FnMut(&str)) -> 
             .add_file(&module.join("go.sum"))
     };
     let leaderelect_key = pins()?.add_file(&module.join("leaderelect/main.go"))?;
+    let stages_key = pins()?
+        .add_file(&module.join(OWN_STAGES))?
+        .add(STAGES.concat().as_bytes());
     let directory = cache.join(pins()?.name("controlplane"));
     let parts = GoParts {
         leaderelect: cache
             .join(leaderelect_key.name("leaderelect"))
             .join("leaderelect"),
-        stages: directory.join("kwok-stages.yaml"),
+        stages: directory
+            .join(stages_key.name("kwok-stages"))
+            .with_extension("yaml"),
         directory,
     };
 
@@ -90,16 +98,12 @@ fn build(module: &Path, package: &str, program: &Path, say: &mut dyn FnMut(&str)
     say(&format!("building {package}"));
     let begun = Instant::now();
     let unfinished = program.with_extension("unfinished");
-    let status = Command::new("go")
-        .current_dir(module)
+    let mut go = Command::new("go");
+    go.current_dir(module)
         .env("CGO_ENABLED", "0")
         .args(["build", "-trimpath", "-ldflags", LDFLAGS, "-o"])
-        .args([unfinished.as_os_str(), package.as_ref()])
-        .status()
-        .context("run `go build`")?;
-    if !status.success() {
-        bail!("`go build {package}` in `{}`: {status}", module.display());
-    }
+        .args([unfinished.as_os_str(), package.as_ref()]);
+    system::run_with_patience(&mut go, say)?;
     fs::rename(&unfinished, program)
         .with_context(|| format!("rename `{}`", unfinished.display()))?;
     say(&format!(
@@ -123,9 +127,9 @@ fn write_stages(module: &Path, path: &Path) -> Result<()> {
         );
     }
     let kwok = PathBuf::from(String::from_utf8(output.stdout)?.trim()).join("kustomize/stage");
+    let files = STAGES.iter().map(|stage| kwok.join(stage));
     let mut stages = String::new();
-    for stage in STAGES {
-        let file = kwok.join(stage);
+    for file in files.chain([module.join(OWN_STAGES)]) {
         stages += "---\n";
         stages +=
             &fs::read_to_string(&file).with_context(|| format!("read `{}`", file.display()))?;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use crate::key::Key;
 use crate::system;
@@ -24,30 +24,23 @@ pub(crate) fn ensure(source: &Path, cache: &Path, say: &mut dyn FnMut(&str)) -> 
         fs::remove_dir_all(&directory)
             .with_context(|| format!("remove `{}`", directory.display()))?;
     }
-    run(Command::new("python3").args(["-m", "venv"]).arg(&directory))?;
-    run(Command::new(directory.join("bin/python"))
-        .args([
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            "-r",
-        ])
-        .arg(&requirements))?;
+    system::run_with_patience(
+        Command::new("python3").args(["-m", "venv"]).arg(&directory),
+        say,
+    )?;
+    let mut pip = Command::new(directory.join("bin/python"));
+    pip.args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "-r",
+    ]);
+    system::run_with_patience(pip.arg(&requirements), say)?;
     // The environment cannot be made aside and renamed, since its scripts name their directory:
     // this file says that it is whole.
     fs::write(directory.join("complete"), "")
         .with_context(|| format!("write to `{}`", directory.display()))?;
     Ok(server)
-}
-
-fn run(command: &mut Command) -> Result<()> {
-    let status = command
-        .status()
-        .with_context(|| format!("run {command:?}"))?;
-    if !status.success() {
-        bail!("{command:?}: {status}");
-    }
-    Ok(())
 }

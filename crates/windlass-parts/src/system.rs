@@ -2,8 +2,10 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 /// A program that the parts are made with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +79,25 @@ pub(crate) fn require(wanted: &[Program]) -> Result<()> {
         bail!("{}", missing.join("\n"));
     }
     Ok(())
+}
+
+/// Runs a command that may need the network, which may be away for a moment: up to three times.
+pub(crate) fn run_with_patience(command: &mut Command, say: &mut dyn FnMut(&str)) -> Result<()> {
+    let mut trouble = String::new();
+    for attempt in 0..3 {
+        if 0 < attempt {
+            say(&format!("{trouble}; trying again"));
+            thread::sleep(Duration::from_secs(10));
+        }
+        let status = command
+            .status()
+            .with_context(|| format!("run {command:?}"))?;
+        if status.success() {
+            return Ok(());
+        }
+        trouble = format!("{command:?}: {status}");
+    }
+    bail!("{trouble}")
 }
 
 /// Tries to install Debian packages; whether that helped is for the caller to look at.
