@@ -90,6 +90,48 @@ impl DecisionDocument {
     }
 }
 
+impl DecisionDocument {
+    /// The document for people: a line for each thing that is to be done or said.
+    pub fn to_text(&self) -> String {
+        let mut lines = Vec::new();
+        for resize in &self.scale_up {
+            let Resize { group, from, to } = resize;
+            lines.push(format!("scale up    {group}: {from} -> {to} nodes"));
+        }
+        for removal in &self.scale_down.removed {
+            let node = &removal.node;
+            lines.push(match removal.evicted.as_slice() {
+                [] => format!("remove      {node}: no pod has to move"),
+                evicted => format!("remove      {node}: evicts {}", evicted.join(", ")),
+            });
+        }
+        let standings = [
+            ("schedulable", &self.pods.schedulable),
+            ("new nodes", &self.pods.triggered_scale_up),
+            ("waiting", &self.pods.waiting),
+        ];
+        for (standing, pods) in standings {
+            lines.extend(pods.iter().map(|pod| format!("{standing:<12}{pod}")));
+        }
+        for Unschedulable { pod, reasons } in &self.pods.unschedulable {
+            lines.push(format!("no group    {pod}"));
+            for (group, reasons) in reasons {
+                lines.push(format!("              {group}: {}", reasons.join("; ")));
+            }
+        }
+        let unneeded = self.scale_down.unneeded.iter();
+        lines.extend(unneeded.map(|node| format!("unneeded    {node}")));
+        for Unremovable { node, reason } in &self.scale_down.unremovable {
+            lines.push(format!("stays       {node}: {reason}"));
+        }
+        if lines.is_empty() {
+            lines.push("nothing to do".to_owned());
+        }
+        lines.push(String::new());
+        lines.join("\n")
+    }
+}
+
 /// Where a pending pod stands, in the order in which equal pods' names are given out.
 #[derive(Clone, Debug)]
 enum Standing {

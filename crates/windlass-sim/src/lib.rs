@@ -1,15 +1,20 @@
 //! A cluster, a cloud and a clock on paper, played with the production decision code.
 //!
 //! A [`Scenario`] is read from YAML or JSON. [`decide_once`] takes one decision at its start and
-//! gives the document that conformance cases compare.
+//! gives the document that conformance cases compare; [`play`] runs simulated time and gives a
+//! [`Report`].
 //!
 //! The crate refuses to know the network and the wall clock; files are opened by its caller. The
 //! same scenario gives the same bytes.
 
 mod decision;
 mod once;
+mod report;
 mod scenario;
+mod world;
 
 pub use decision::DecisionDocument;
 pub use once::{Once, Timings, decide_once};
+pub use report::{Counts, Entry, HEADING, Report, Summary};
 pub use scenario::{Scenario, ScenarioError, ScenarioReader};
+pub use world::{Progress, play};

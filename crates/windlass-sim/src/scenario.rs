@@ -6,6 +6,7 @@ use windlass_config::{Config, FlagError};
 use windlass_model::{SchedulerVersion, SmolStr, Timestamp};
 use windlass_objects::{Document, DocumentError, FieldError, read_documents};
 
+pub(crate) use build::{GROUP_LABEL, insert, node_group};
 pub(crate) use kinds::{Change, Failure, NodeGroupDocument, ObjectReference, TimelineEntry};
 use kinds::{SimulationDocument, SimulationSpec, TimelineDocument};
 pub(crate) use object::Object;

@@ -1,7 +1,10 @@
+use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
+use std::time::{Duration as WallTime, Instant};
 
-use anyhow::bail;
-use windlass_sim::{Once, decide_once};
+use anyhow::{anyhow, bail};
+use windlass_model::{Duration, format_go_duration, parse_go_duration};
+use windlass_sim::{HEADING, Once, Progress, Report, Scenario, decide_once, play};
 
 use crate::output::{self, Format};
 use crate::scenario_files;
@@ -15,6 +18,12 @@ pub(crate) struct Args {
     /// Take one decision, that of a fresh autoscaler's first loop, and stop.
     #[arg(long)]
     once: bool,
+    /// Simulated time to play, such as `2h`.
+    ///
+    /// Without it the scenario is played until its last entry has been played and nothing changes
+    /// any more, 24 hours at most.
+    #[arg(long = "for", value_name = "DURATION", conflicts_with = "once", value_parser = play_time)]
+    play_time: Option<Duration>,
     /// How to print the result.
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
     output: Format,
@@ -23,10 +32,58 @@ pub(crate) struct Args {
     timings: bool,
 }
 
+fn play_time(text: &str) -> anyhow::Result<Duration> {
+    let duration = parse_go_duration(text)?;
+    if duration <= Duration::ZERO {
+        return Err(anyhow!("must be above 0"));
+    }
+    Ok(duration)
+}
+
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let scenario = scenario_files::read(&args.files)?;
-    let once = decide_once(&scenario);
-    print_once(args, &once)
+    if args.once {
+        return print_once(args, &decide_once(&scenario));
+    }
+    let report = match args.output {
+        Format::Text => play_as_text(args, &scenario)?,
+        Format::Json => {
+            let mut progress = ProgressLine::new();
+            let report = play(&scenario, args.play_time, &mut |now| progress.show(now));
+            progress.clear();
+            output::data(&report.to_json())?;
+            report
+        }
+    };
+    match report.summary.refused_plans {
+        0 => Ok(()),
+        count => bail!("{count} plans broke a rule and were not carried out"),
+    }
+}
+
+fn play_as_text(args: &Args, scenario: &Scenario) -> anyhow::Result<Report> {
+    output::data(&format!("{HEADING}\n"))?;
+    let mut progress = ProgressLine::new();
+    let mut written = Ok(());
+    let report = play(scenario, args.play_time, &mut |now| {
+        let lines: String = now
+            .entries
+            .iter()
+            .map(|entry| entry.to_line() + "\n")
+            .collect();
+        if !lines.is_empty() {
+            progress.clear();
+            let result = output::data(&lines);
+            if written.is_ok() {
+                written = result;
+            }
+        }
+        progress.show(now);
+    });
+    progress.clear();
+    written?;
+    output::data(&format!("\n{}", report.summary.to_text()))?;
+    Ok(report)
 }
 
 fn print_once(args: &Args, once: &Once) -> anyhow::Result<()> {
@@ -34,10 +91,53 @@ fn print_once(args: &Args, once: &Once) -> anyhow::Result<()> {
         output::talk(&serde_json::to_string(&once.timings)?);
     }
     match args.output {
-        Format::Json | Format::Text => output::data(&once.decision.to_json())?,
+        Format::Json => output::data(&once.decision.to_json())?,
+        Format::Text => output::data(&once.decision.to_text())?,
     }
     if let Some(violation) = once.violations.first() {
         bail!("the plan breaks a rule and would not be carried out: {violation}");
     }
     Ok(())
+}
+
+/// One line on a terminal's standard error that says how far a simulation is.
+struct ProgressLine {
+    is_wanted: bool,
+    is_shown: bool,
+    last: Instant,
+}
+
+impl ProgressLine {
+    /// Often enough to look alive, seldom enough to cost nothing.
+    const PAUSE: WallTime = WallTime::from_millis(100);
+
+    fn new() -> Self {
+        Self {
+            is_wanted: io::stderr().is_terminal(),
+            is_shown: false,
+            last: Instant::now(),
+        }
+    }
+
+    fn show(&mut self, now: &Progress<'_>) {
+        if !self.is_wanted || self.last.elapsed() < Self::PAUSE {
+            return;
+        }
+        self.last = Instant::now();
+        self.is_shown = true;
+        let _ = write!(
+            io::stderr().lock(),
+            "\r\x1b[K{} simulated: {} nodes, {} pods running, {} pending",
+            format_go_duration(now.elapsed),
+            now.counts.nodes,
+            now.counts.running,
+            now.counts.pending
+        );
+    }
+
+    fn clear(&mut self) {
+        if std::mem::take(&mut self.is_shown) {
+            let _ = write!(io::stderr().lock(), "\r\x1b[K");
+        }
+    }
 }

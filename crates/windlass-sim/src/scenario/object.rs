@@ -37,6 +37,31 @@ impl Object {
         Self::from_kind(identity, Inner { value })
     }
 
+    /// What it is, and what names it.
+    pub(crate) fn kind_and_metadata(&self) -> (&'static str, &api::Metadata) {
+        match self {
+            Self::Node(object) => ("Node", &object.metadata),
+            Self::Pod(object) => ("Pod", &object.metadata),
+            Self::Namespace(object) => ("Namespace", &object.metadata),
+            Self::Workload(kind, object) => (kind.as_str(), &object.metadata),
+            Self::ReplicationController(object) => ("ReplicationController", &object.metadata),
+            Self::PersistentVolumeClaim(object) => ("PersistentVolumeClaim", &object.metadata),
+            Self::PersistentVolume(object) => ("PersistentVolume", &object.metadata),
+            Self::ConfigMap(object) => ("ConfigMap", &object.metadata),
+            Self::PodDisruptionBudget(object) => ("PodDisruptionBudget", &object.metadata),
+            Self::StorageClass(object) => ("StorageClass", &object.metadata),
+            Self::CsiNode(object) => ("CSINode", &object.metadata),
+            Self::CsiDriver(object) => ("CSIDriver", &object.metadata),
+            Self::CsiStorageCapacity(object) => ("CSIStorageCapacity", &object.metadata),
+            Self::VolumeAttachment(object) => ("VolumeAttachment", &object.metadata),
+            Self::PriorityClass(object) => ("PriorityClass", &object.metadata),
+            Self::ResourceClaim(object) => ("ResourceClaim", &object.metadata),
+            Self::ResourceClaimTemplate(object) => ("ResourceClaimTemplate", &object.metadata),
+            Self::ResourceSlice(object) => ("ResourceSlice", &object.metadata),
+            Self::DeviceClass(object) => ("DeviceClass", &object.metadata),
+        }
+    }
+
     fn from_kind<S: Source>(identity: &Identity, source: S) -> Result<Option<Self>, S::Error> {
         let api_version = identity.api_version.as_str();
         let object = match (api_version, identity.kind.as_str()) {
