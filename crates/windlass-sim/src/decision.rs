@@ -154,22 +154,22 @@ impl Standing {
 
 fn pods(cluster: &Cluster, plan: &Plan) -> Pods {
     let report = &plan.pods;
-    let plain = |standing: Standing| move |name: &ObjectName| (name.clone(), standing.clone());
+    let stands = |standing: Standing| move |name: &ObjectName| (name.clone(), standing.clone());
     let standings =
         report
             .schedulable
             .iter()
-            .map(plain(Standing::Schedulable))
+            .map(stands(Standing::Schedulable))
             .chain(
                 report
                     .triggered_scale_up
                     .iter()
-                    .map(plain(Standing::TriggeredScaleUp)),
+                    .map(stands(Standing::TriggeredScaleUp)),
             )
             .chain(report.unschedulable.iter().map(|(name, reasons)| {
                 (name.clone(), Standing::Unschedulable(Arc::clone(reasons)))
             }))
-            .chain(report.waiting.iter().map(plain(Standing::Waiting)))
+            .chain(report.waiting.iter().map(stands(Standing::Waiting)))
             .collect();
     let mut pods = Pods {
         schedulable: Vec::new(),

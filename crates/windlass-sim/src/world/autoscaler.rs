@@ -40,7 +40,7 @@ impl World {
         self.loops += 1;
         self.last_loop = Some(self.now);
         self.loop_due = self.now + self.config.process.scan_interval.max(SHORTEST_PAUSE);
-        let violations = check(&self.cluster, &decision.plan);
+        let violations = check(&input, &decision.plan);
         if let Some(violation) = violations.first() {
             self.refused_plans += 1;
             self.log
