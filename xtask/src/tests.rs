@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use windlass_parts::{Parts, Program, missing_programs, workspace_root};
+use windlass_parts::{Parts, workspace_root};
 
 use crate::suites::{self, Outcome};
 use crate::{cargo, terminal};
@@ -32,7 +32,13 @@ pub(crate) fn run(scope: &Scope) -> Result<()> {
     let begun = Instant::now();
     let mut outcomes = Vec::new();
     if !matches!(scope, Scope::Suite(_)) {
-        let workspace = ["test", "--workspace", "--exclude", END_TO_END];
+        let workspace = [
+            "test",
+            "--no-fail-fast",
+            "--workspace",
+            "--exclude",
+            END_TO_END,
+        ];
         outcomes.push(suites::run(
             "unit-and-conformance",
             UNIT_DEADLINE,
@@ -61,19 +67,13 @@ fn end_to_end(scope: &Scope, outcomes: &mut Vec<Outcome>) -> Result<()> {
             end_to_end_suites()?.join(", ")
         );
     }
-    step("parts", outcomes, || {
+    let has_parts = step("parts", outcomes, || {
         Parts::ensure(&mut terminal::say).map(drop)
     });
-    step("release-build", outcomes, || {
+    let has_binary = step("release-build", outcomes, || {
         cargo::run(&["build", "--release", "--package", "windlass"])
     });
-    if outcomes
-        .iter()
-        .any(|outcome| !outcome.is_success && outcome.passed == 0)
-    {
-        for missing in missing_programs(&[Program::Go, Program::Python]) {
-            terminal::say(missing);
-        }
+    if !has_parts || !has_binary {
         return Ok(());
     }
 
@@ -98,17 +98,18 @@ fn end_to_end(scope: &Scope, outcomes: &mut Vec<Outcome>) -> Result<()> {
     Ok(())
 }
 
-/// Does something that tests need; a failure is told and ends up in the table.
-fn step(name: &str, outcomes: &mut Vec<Outcome>, act: impl FnOnce() -> Result<()>) {
+/// Does something that the suites need; a failure is told and ends up in the table.
+fn step(name: &str, outcomes: &mut Vec<Outcome>, act: impl FnOnce() -> Result<()>) -> bool {
     terminal::say(&format!("=== {name}"));
     let begun = Instant::now();
     let done = act();
     let time = begun.elapsed();
     terminal::say(&format!("{name}: {}", terminal::time(time)));
-    if let Err(error) = done {
+    if let Err(error) = &done {
         terminal::say(&format!("error: {error:#}"));
         outcomes.push(Outcome::of_failed_step(name, time));
     }
+    done.is_ok()
 }
 
 /// The names of `tests/*.rs` of the end-to-end package, sorted.

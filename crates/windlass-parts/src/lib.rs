@@ -20,8 +20,6 @@ mod key;
 mod moto;
 mod system;
 
-pub use system::{Program, missing_programs};
-
 /// The paths of the programs, all of them there.
 #[derive(Clone, Debug)]
 pub struct Parts {

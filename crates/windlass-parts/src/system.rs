@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 
 /// A program that the parts are made with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Program {
+pub(crate) enum Program {
     /// The Go toolchain, new enough for the module (or to fetch one that is).
     Go,
     /// Python 3 with `venv` and `ensurepip`.
@@ -61,7 +61,7 @@ impl Program {
 }
 
 /// The programs of `wanted` that are not there, with how to get each.
-pub fn missing_programs(wanted: &[Program]) -> Vec<&'static str> {
+fn missing_programs(wanted: &[Program]) -> Vec<&'static str> {
     wanted
         .iter()
         .filter(|program| !program.is_there())

@@ -325,6 +325,13 @@ impl Aws {
             .with_context(|| format!("moto does not know instance type `{name}`"))
     }
 
+    /// moto reads its tables of images and instance types at the first call that needs them, which
+    /// takes seconds: not to be paid by whatever a test measures.
+    pub(crate) async fn warm_up(&self) -> Result<()> {
+        self.subnet_of(&format!("{REGION}a")).await?;
+        self.instance_type("m5.large").await.map(drop)
+    }
+
     async fn subnet_of(&self, zone: &str) -> Result<String> {
         let filter = [
             ("Filter.1.Name", "availability-zone"),

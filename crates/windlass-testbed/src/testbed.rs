@@ -97,24 +97,9 @@ impl Testbed {
             .build()
             .context("start the runtime")?;
 
-        Self::start_in(
-            &directory,
-            parts,
-            options.boot_time,
-            spawner.clone(),
-            runtime,
-        )
-    }
-
-    fn start_in(
-        directory: &Path,
-        parts: Parts,
-        boot_time: Duration,
-        spawner: Spawner,
-        runtime: Runtime,
-    ) -> Result<Self> {
-        let layout = Layout::make(directory, parts)?;
+        let layout = Layout::make(&directory, parts)?;
         let http = http::client(&layout.certificates.authority)?;
+        let aws = Aws::new(&layout.moto_url(), http.clone(), runtime.handle().clone());
         let mut processes = BTreeMap::new();
         for part in Part::ALL {
             processes.insert(part, spawner.spawn(layout.spec(part))?);
@@ -125,6 +110,10 @@ impl Testbed {
                 }
             }
         }
+        let warm_up = {
+            let aws = aws.clone();
+            runtime.spawn(async move { aws.warm_up().await })
+        };
         for part in [Part::Scheduler, Part::ControllerManager, Part::Kwok] {
             wait_until_ready(&runtime, &http, &layout, part, &mut processes)?;
         }
@@ -133,9 +122,9 @@ impl Testbed {
             let _guard = runtime.enter();
             Cluster::connect(&layout.kubeconfig(User::Admin), runtime.handle().clone())?
         };
-        let aws = Aws::new(&layout.moto_url(), http.clone(), runtime.handle().clone());
+        runtime.block_on(warm_up).context("warm moto up")??;
         cluster.wait_for_default_service_account(READY)?;
-        let joiner = Joiner::start(&aws, &cluster, boot_time, runtime.handle());
+        let joiner = Joiner::start(&aws, &cluster, options.boot_time, runtime.handle());
         Ok(Self {
             joiner,
             cluster,
