@@ -11,11 +11,24 @@
 //!
 //! The crate refuses to know clouds, node groups, clocks and the API server.
 
-mod filters;
+mod default_spread;
+mod devices;
+mod dimensions;
+mod free_tree;
+mod namespaces;
+mod plugin;
+mod pod_affinity;
+mod ports;
 mod profile;
 mod rejection;
+mod relaxations;
+mod shapes;
 mod snapshot;
+mod spread;
+mod statics;
+mod topology;
+mod volumes;
 
-pub use profile::Profile;
+pub use profile::{ConfigurationError, Profile};
 pub use rejection::{Code, Phase, Rejection};
 pub use snapshot::{NodeId, Snapshot};

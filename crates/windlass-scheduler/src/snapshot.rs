@@ -1,11 +1,33 @@
+mod checking;
+mod counting;
+mod node_state;
+mod searching;
+
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 use windlass_model::{Cluster, CsiNode, Node, Pod, ResourceSlice, Resources, SmolStr};
 
-use crate::filters;
+use crate::default_spread::DefaultSelectors;
+use crate::devices::Devices;
+use crate::dimensions::Dimensions;
+use crate::free_tree::FreeTree;
+use crate::namespaces::Namespaces;
+use crate::plugin::Plugin;
+use crate::pod_affinity::PodAffinity;
 use crate::profile::Profile;
 use crate::rejection::Rejection;
+use crate::relaxations::Relaxations;
+use crate::shapes::Shapes;
+use crate::spread::Spreads;
+use crate::statics::Statics;
+use crate::topology::Topology;
+use crate::volumes::{VolumeCatalog, VolumePlan};
+
+use node_state::{Brought, Placed};
+use searching::Memo;
+
+pub(crate) use node_state::NodeState;
 
 /// A node of a [`Snapshot`]: good until that node is removed, or its adding reverted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -14,47 +36,80 @@ pub struct NodeId(u32);
 /// Nodes and the pods on them, made for asking.
 ///
 /// Changes made after a [`Snapshot::fork`] are undone by [`Snapshot::revert`] at a cost that
-/// grows with the changes, not with the cluster.
+/// grows with the changes, not with the cluster. What a question makes known (classes, counts)
+/// is kept for the next one.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    slots: Vec<Option<NodeState>>,
-    /// Slots in the order in which their nodes were added.
-    order: Vec<NodeId>,
+    profile: Arc<Profile>,
+    /// Some plugin filters without what its `PreFilter` would have written: nothing fits.
+    is_broken: bool,
+    catalog: Arc<VolumeCatalog>,
+    default_selectors: Arc<DefaultSelectors>,
+    namespaces: Namespaces,
+    dimensions: Dimensions,
+    statics: Statics,
+    topology: Topology,
+    spreads: Spreads,
+    affinity: PodAffinity,
+    shapes: Shapes,
+    /// By shape.
+    memos: Vec<Memo>,
+    /// By shape, and by the pod where the plan is its own.
+    volume_plans: FxHashMap<(u32, Option<(SmolStr, SmolStr)>), Arc<VolumePlan>>,
+    devices: Devices,
+    /// By slot, in the order in which nodes were added; a removed node leaves its slot vacant.
+    nodes: Vec<Option<NodeState>>,
+    /// Vacant slots, ascending.
+    vacant: Vec<u32>,
     by_name: FxHashMap<SmolStr, NodeId>,
-    /// The index in `order` of the last match of [`Snapshot::first_fit`].
+    free: FreeTree,
+    relaxations: Relaxations,
+    /// The place in order of the last match of [`Snapshot::first_fit`].
     cursor: usize,
     forks: Vec<usize>,
     undo: Vec<Change>,
 }
 
 #[derive(Clone, Debug)]
-struct NodeState {
-    node: Arc<Node>,
-    allocatable: Resources,
-    requested: Resources,
-    pods: Vec<Arc<Pod>>,
-}
-
-#[derive(Clone, Debug)]
 enum Change {
     AddedNode(NodeId),
-    RemovedNode(NodeId, usize, Box<NodeState>),
+    RemovedNode(NodeId, Box<NodeState>),
     ReplacedNode(NodeId, Arc<Node>),
     AddedPod(NodeId),
-    RemovedPod(NodeId, usize, Arc<Pod>),
+    RemovedPod(NodeId, usize, Placed),
 }
 
 impl Snapshot {
     /// A snapshot without nodes of the cluster's objects that checks read: volumes, namespaces,
     /// services, workloads, devices. The cluster's own nodes and pods are not taken.
-    pub fn new(_cluster: &Cluster, _profile: &Profile) -> Self {
+    pub fn new(cluster: &Cluster, profile: &Profile) -> Self {
+        let is_broken = profile
+            .filters()
+            .iter()
+            .any(|plugin| profile.is_broken(*plugin));
         Self {
-            slots: Vec::new(),
-            order: Vec::new(),
+            is_broken,
+            catalog: Arc::new(VolumeCatalog::new(cluster)),
+            default_selectors: Arc::new(DefaultSelectors::new(cluster)),
+            namespaces: Namespaces::new(&cluster.namespaces),
+            dimensions: Dimensions::default(),
+            statics: Statics::new(profile),
+            topology: Topology::default(),
+            spreads: Spreads::default(),
+            affinity: PodAffinity::default(),
+            shapes: Shapes::default(),
+            memos: Vec::new(),
+            volume_plans: FxHashMap::default(),
+            devices: Devices::new(cluster),
+            nodes: Vec::new(),
+            vacant: Vec::new(),
             by_name: FxHashMap::default(),
+            free: FreeTree::default(),
+            relaxations: Relaxations::default(),
             cursor: 0,
             forks: Vec::new(),
             undo: Vec::new(),
+            profile: Arc::new(profile.clone()),
         }
     }
 
@@ -67,33 +122,41 @@ impl Snapshot {
     pub fn add_node_with(
         &mut self,
         node: Arc<Node>,
-        _slices: &[Arc<ResourceSlice>],
-        _csi_node: Option<Arc<CsiNode>>,
+        slices: &[Arc<ResourceSlice>],
+        csi_node: Option<Arc<CsiNode>>,
     ) -> NodeId {
-        let id = NodeId(u32::try_from(self.slots.len()).unwrap_or(u32::MAX));
+        let id = NodeId(u32::try_from(self.nodes.len()).unwrap_or(u32::MAX));
+        let brought = (!slices.is_empty() || csi_node.is_some()).then(|| {
+            Box::new(Brought {
+                slices: slices.to_vec(),
+                csi_node,
+            })
+        });
+        let (allocatable, max_pods) = self.allocatable_of(&node);
+        let class = self.statics.node_class(&node);
+        self.enter_node(id.0, &node, class);
         self.by_name.insert(node.name.clone(), id);
-        self.slots.push(Some(NodeState {
-            allocatable: Resources::from_list(&node.allocatable),
-            requested: Resources::default(),
+        self.nodes.push(Some(NodeState {
+            class,
+            allocatable,
+            requested: crate::dimensions::Amounts::default(),
+            max_pods,
             pods: Vec::new(),
+            with_ports: 0,
+            with_volumes: 0,
+            brought,
             node,
         }));
-        self.order.push(id);
+        self.changed(id.0, Effect::Relaxes);
         self.log(Change::AddedNode(id));
         id
     }
 
     /// Removes a node with its pods.
     pub fn remove_node(&mut self, id: NodeId) {
-        let Some(position) = self.order.iter().position(|other| *other == id) else {
-            return;
-        };
-        let Some(state) = self.slots[id.0 as usize].take() else {
-            return;
-        };
-        self.order.remove(position);
-        self.by_name.remove(&state.node.name);
-        self.log(Change::RemovedNode(id, position, Box::new(state)));
+        if let Some(state) = self.take_node(id) {
+            self.log(Change::RemovedNode(id, Box::new(state)));
+        }
     }
 
     /// Puts another version of a node (other labels, taints, allocatable) in its place; its pods
@@ -105,33 +168,36 @@ impl Snapshot {
 
     /// Puts a pod on a node, without a check.
     pub fn add_pod(&mut self, pod: &Arc<Pod>, id: NodeId) {
-        let state = self.state_mut(id);
-        state.requested.add(pod.requests_on_node());
-        state.pods.push(Arc::clone(pod));
+        let shape = self.shape_id(&pod.shape);
+        let placed = Placed {
+            pod: Arc::clone(pod),
+            shape,
+        };
+        let index = self.state_at(id.0).pods.len();
+        self.place(placed, id.0, index);
         self.log(Change::AddedPod(id));
     }
 
     /// Takes a pod off a node; whether it was there, by namespace, name and uid.
     pub fn remove_pod(&mut self, pod: &Arc<Pod>, id: NodeId) -> bool {
-        let state = self.state_mut(id);
-        let is_it = |other: &Arc<Pod>| {
+        let is_it = |placed: &Placed| {
+            let other = &placed.pod;
             Arc::ptr_eq(other, pod)
                 || other.name == pod.name
                     && other.namespace() == pod.namespace()
                     && other.uid == pod.uid
         };
-        let Some(index) = state.pods.iter().position(is_it) else {
+        let Some(index) = self.state_at(id.0).pods.iter().rposition(is_it) else {
             return false;
         };
-        let removed = state.pods.remove(index);
-        state.requested.subtract(removed.requests_on_node());
-        self.log(Change::RemovedPod(id, index, removed));
+        let placed = self.unplace(id.0, index);
+        self.log(Change::RemovedPod(id, index, placed));
         true
     }
 
     /// The node.
     pub fn node(&self, id: NodeId) -> &Arc<Node> {
-        &self.state(id).node
+        &self.state_at(id.0).node
     }
 
     /// The node of this name.
@@ -140,28 +206,31 @@ impl Snapshot {
     }
 
     /// All nodes, in the order in which they were added.
-    pub fn node_ids(&self) -> impl ExactSizeIterator<Item = NodeId> + '_ {
-        self.order.iter().copied()
+    pub fn node_ids(&self) -> impl Iterator<Item = NodeId> + '_ {
+        let slots = self.nodes.iter().enumerate();
+        slots
+            .filter(|(_, state)| state.is_some())
+            .map(|(slot, _)| NodeId(u32::try_from(slot).unwrap_or(u32::MAX)))
     }
 
     /// How many nodes there are.
     pub fn node_count(&self) -> usize {
-        self.order.len()
+        self.nodes.len() - self.vacant.len()
     }
 
     /// The pods on a node, in the order in which they were added.
     pub fn pods_on(&self, id: NodeId) -> impl ExactSizeIterator<Item = &Arc<Pod>> + '_ {
-        self.state(id).pods.iter()
+        self.state_at(id.0).pods.iter().map(|placed| &placed.pod)
     }
 
-    /// What the pods on a node request together.
+    /// What the pods on a node request together; its `pods` is 0.
     pub fn requested(&self, id: NodeId) -> Resources {
-        self.state(id).requested.clone()
+        self.dimensions.resources(&self.state_at(id.0).requested)
     }
 
     /// What pods may request of a node together.
     pub fn allocatable(&self, id: NodeId) -> Resources {
-        self.state(id).allocatable.clone()
+        Resources::from_list(&self.state_at(id.0).node.allocatable)
     }
 
     /// Opens a fork: what is changed from here on can be undone.
@@ -193,49 +262,42 @@ impl Snapshot {
     /// Whether `pod` fits on the node, and if not, what said no.
     /// Source: the cluster-autoscaler's `CheckPredicates`.
     pub fn check(&mut self, pod: &Arc<Pod>, id: NodeId) -> Result<(), Rejection> {
-        let state = self.state(id);
-        let constraints = &pod.shape.constraints;
-        filters::unschedulable(&constraints.tolerations, &state.node)?;
-        filters::node_name(constraints, &state.node)?;
-        filters::taints(&constraints.tolerations, &state.node)?;
-        filters::node_affinity(constraints, &state.node)?;
-        filters::host_ports(&constraints.host_ports, state.pods.iter())?;
-        filters::resources(
-            &pod.shape.requests,
-            state.pods.len(),
-            &state.allocatable,
-            &state.requested,
-        )
+        let prepared = self.pre_filter(pod)?;
+        if self.is_left_out(&prepared, id.0) {
+            return Err(checking::left_out(&prepared));
+        }
+        self.refusal(pod, &prepared, id.0).map_or(Ok(()), Err)
     }
 
     /// The verdict of [`Snapshot::check`] without the reasons.
     pub fn fits(&mut self, pod: &Arc<Pod>, id: NodeId) -> bool {
-        self.check(pod, id).is_ok()
-    }
-
-    /// The first node, after the last one that this function found, on which `pod` fits and that
-    /// `accept` takes. Cordoned nodes are passed over, whatever the pod tolerates.
-    /// Source: the cluster-autoscaler's `SchedulePodOnAnyNodeMatching`.
-    pub fn first_fit(
-        &mut self,
-        pod: &Arc<Pod>,
-        mut accept: impl FnMut(NodeId) -> bool,
-    ) -> Option<NodeId> {
-        let count = self.order.len();
-        for offset in 0..count {
-            let index = (self.cursor + 1 + offset) % count;
-            let id = self.order[index];
-            if !self.node(id).unschedulable && accept(id) && self.fits(pod, id) {
-                self.cursor = index;
-                return Some(id);
-            }
-        }
-        None
+        let Ok(prepared) = self.pre_filter(pod) else {
+            return false;
+        };
+        !self.is_left_out(&prepared, id.0)
+            && self.verdict(pod, &prepared, id.0) == checking::Verdict::Fits
     }
 
     /// Everything that keeps `pod` off the node, for people: all that fail, not only the first.
+    /// A failure of `PreFilter` is the only one then.
     pub fn explain(&mut self, pod: &Arc<Pod>, id: NodeId) -> Vec<Rejection> {
-        self.check(pod, id).err().into_iter().collect()
+        let prepared = match self.pre_filter(pod) {
+            Ok(prepared) => prepared,
+            Err(rejection) => return vec![rejection],
+        };
+        let mut rejections = Vec::new();
+        if self.is_left_out(&prepared, id.0) {
+            rejections.push(checking::left_out(&prepared));
+        }
+        let profile = Arc::clone(&self.profile);
+        for plugin in profile.filters() {
+            rejections.extend(self.refusal_of(*plugin, pod, &prepared, id.0));
+        }
+        rejections
+    }
+
+    fn enabled(&self, plugin: Plugin) -> bool {
+        self.profile.filters().contains(&plugin)
     }
 
     fn log(&mut self, change: Change) {
@@ -247,53 +309,134 @@ impl Snapshot {
     fn undo_change(&mut self, change: Change) {
         match change {
             Change::AddedNode(id) => {
-                self.order.pop();
-                if let Some(Some(state)) = self.slots.pop() {
-                    self.by_name.remove(&state.node.name);
-                }
-                debug_assert_eq!(self.slots.len(), id.0 as usize);
+                self.take_node(id);
+                self.nodes.pop();
+                self.vacant.pop();
             }
-            Change::RemovedNode(id, position, state) => {
-                self.order.insert(position, id);
+            Change::RemovedNode(id, state) => {
+                if let Ok(index) = self.vacant.binary_search(&id.0) {
+                    self.vacant.remove(index);
+                }
+                self.enter_node(id.0, &state.node, state.class);
+                self.count_pods_of(&state, id.0);
                 self.by_name.insert(state.node.name.clone(), id);
-                self.slots[id.0 as usize] = Some(*state);
+                self.nodes[id.0 as usize] = Some(*state);
+                self.changed(id.0, Effect::Relaxes);
             }
             Change::ReplacedNode(id, node) => {
                 self.swap_node(id, node);
             }
             Change::AddedPod(id) => {
-                let state = self.state_mut(id);
-                if let Some(pod) = state.pods.pop() {
-                    state.requested.subtract(pod.requests_on_node());
-                }
+                let last = self.state_at(id.0).pods.len() - 1;
+                self.unplace(id.0, last);
             }
-            Change::RemovedPod(id, index, pod) => {
-                let state = self.state_mut(id);
-                state.requested.add(pod.requests_on_node());
-                state.pods.insert(index, pod);
-            }
+            Change::RemovedPod(id, index, placed) => self.place(placed, id.0, index),
         }
     }
 
+    fn take_node(&mut self, id: NodeId) -> Option<NodeState> {
+        let state = self.nodes.get_mut(id.0 as usize)?.take()?;
+        self.uncount_pods_of(&state, id.0);
+        self.leave_node(id.0);
+        if self.by_name.get(&state.node.name) == Some(&id) {
+            self.by_name.remove(&state.node.name);
+        }
+        let index = self.vacant.partition_point(|slot| *slot < id.0);
+        self.vacant.insert(index, id.0);
+        // The node itself can take nothing now, but others may where its pods stood in the way.
+        self.changed(id.0, Effect::Relaxes);
+        Some(state)
+    }
+
     fn swap_node(&mut self, id: NodeId, node: Arc<Node>) -> Arc<Node> {
-        let state = self.state_mut(id);
-        state.allocatable = Resources::from_list(&node.allocatable);
-        let name = node.name.clone();
+        let Some(mut state) = self.nodes[id.0 as usize].take() else {
+            return node;
+        };
+        self.uncount_pods_of(&state, id.0);
+        self.leave_node(id.0);
+        (state.allocatable, state.max_pods) = self.allocatable_of(&node);
+        state.class = self.statics.node_class(&node);
+        self.by_name.remove(&state.node.name);
+        self.by_name.insert(node.name.clone(), id);
         let old = std::mem::replace(&mut state.node, node);
-        self.by_name.remove(&old.name);
-        self.by_name.insert(name, id);
+        self.enter_node(id.0, &state.node, state.class);
+        self.count_pods_of(&state, id.0);
+        self.nodes[id.0 as usize] = Some(state);
+        self.changed(id.0, Effect::Relaxes);
         old
     }
 
-    fn state(&self, id: NodeId) -> &NodeState {
-        self.slots[id.0 as usize]
+    fn place(&mut self, placed: Placed, slot: u32, index: usize) {
+        self.count_pod(placed.shape, placed.pod.deletion_timestamp.is_some(), slot);
+        let resized = self.resized_request(&placed.pod);
+        let shape = self.shapes.get(placed.shape);
+        let (traits, request) = (shape.traits, resized.as_ref().unwrap_or(&shape.request));
+        if let Some(state) = &mut self.nodes[slot as usize] {
+            state.requested.add(request);
+            state.with_ports += u32::from(traits.has_ports);
+            state.with_volumes += u32::from(traits.has_volumes);
+            state.pods.insert(index, placed);
+        }
+        self.changed(slot, Effect::Tightens);
+    }
+
+    fn unplace(&mut self, slot: u32, index: usize) -> Placed {
+        let placed = self.state_mut(slot).pods.remove(index);
+        self.uncount_pod(placed.shape, placed.pod.deletion_timestamp.is_some(), slot);
+        let resized = self.resized_request(&placed.pod);
+        let shape = self.shapes.get(placed.shape);
+        let (traits, request) = (shape.traits, resized.as_ref().unwrap_or(&shape.request));
+        if let Some(state) = &mut self.nodes[slot as usize] {
+            state.requested.subtract(request);
+            state.with_ports -= u32::from(traits.has_ports);
+            state.with_volumes -= u32::from(traits.has_volumes);
+        }
+        self.changed(slot, Effect::Relaxes);
+        placed
+    }
+
+    fn resized_request(&mut self, pod: &Pod) -> Option<crate::dimensions::Request> {
+        let resized = pod.resized_requests.as_deref()?;
+        let devices = &self.devices;
+        let is_mapped = |name: &str| devices.maps(name);
+        Some(self.dimensions.request(resized, &self.profile, is_mapped))
+    }
+
+    fn allocatable_of(&mut self, node: &Node) -> (crate::dimensions::Amounts, i64) {
+        let resources = Resources::from_list(&node.allocatable);
+        let devices = &self.devices;
+        let is_mapped = |name: &str| devices.maps(name);
+        let amounts = self
+            .dimensions
+            .amounts(&resources, &self.profile, is_mapped);
+        (amounts, resources.pods)
+    }
+
+    fn changed(&mut self, slot: u32, effect: Effect) {
+        self.free.touch(slot);
+        if effect == Effect::Relaxes {
+            self.relaxations.log(slot);
+        }
+    }
+
+    fn state_at(&self, slot: u32) -> &NodeState {
+        self.nodes[slot as usize]
             .as_ref()
             .expect("a NodeId is used only while its node is in the snapshot")
     }
 
-    fn state_mut(&mut self, id: NodeId) -> &mut NodeState {
-        self.slots[id.0 as usize]
+    fn state_mut(&mut self, slot: u32) -> &mut NodeState {
+        self.nodes[slot as usize]
             .as_mut()
             .expect("a NodeId is used only while its node is in the snapshot")
     }
+}
+
+/// What a change may do to pods that did not fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Effect {
+    /// One may fit now.
+    Relaxes,
+    /// None fits because of it.
+    Tightens,
 }

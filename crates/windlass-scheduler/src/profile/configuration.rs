@@ -1,0 +1,388 @@
+//! Reads a `KubeSchedulerConfiguration` (`kubescheduler.config.k8s.io/v1`).
+
+use serde::Deserialize;
+use serde_json::Value;
+use windlass_model::{
+    InclusionPolicy, NodeSelector, NodeSelectorTerm, Requirement, RequirementOperator,
+    SchedulerVersion, SmolStr, SpreadConstraint, WhenUnsatisfiable,
+};
+
+use super::{Profile, pre_filters_among};
+use crate::plugin::Plugin;
+use crate::spread::is_hard;
+
+const API_VERSION: &str = "kubescheduler.config.k8s.io/v1";
+
+/// Plugins that exist and never keep a pod off a node.
+const OTHER_PLUGINS: [&str; 10] = [
+    "SchedulingGates",
+    "PrioritySort",
+    "DefaultPreemption",
+    "NodeResourcesBalancedAllocation",
+    "ImageLocality",
+    "DefaultBinder",
+    "GangScheduling",
+    "TopologyPlacementGenerator",
+    "PodGroupPodsCount",
+    "DynamicResourcesPlacement",
+];
+
+/// What is wrong with a scheduler configuration; printed as the cluster-autoscaler does.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigurationError {
+    /// It is not in the form of a `KubeSchedulerConfiguration`.
+    #[error("couldn't decode scheduler config")]
+    Decode(#[source] serde_json::Error),
+    /// It is another kind of object.
+    #[error(
+        "couldn't assert type as KubeSchedulerConfiguration: , gvk: {api_version}, Kind={kind}"
+    )]
+    Kind {
+        /// Its `apiVersion`.
+        api_version: String,
+        /// Its `kind`.
+        kind: String,
+    },
+    /// There is not one profile.
+    #[error(
+        "unexpected scheduler config: expected one scheduler profile only (found {found} profiles)"
+    )]
+    Profiles {
+        /// How many there are.
+        found: usize,
+    },
+    /// It is refused.
+    #[error("invalid KubeSchedulerConfiguration: {reason}")]
+    Invalid {
+        /// Why.
+        reason: String,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Configuration {
+    #[serde(default)]
+    api_version: String,
+    #[serde(default)]
+    kind: String,
+    #[serde(default)]
+    profiles: Option<Vec<ProfileConfiguration>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+struct ProfileConfiguration {
+    plugins: Option<Plugins>,
+    plugin_config: Option<Vec<PluginConfig>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Plugins {
+    multi_point: PluginSet,
+    pre_filter: PluginSet,
+    filter: PluginSet,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct PluginSet {
+    enabled: Option<Vec<Named>>,
+    disabled: Option<Vec<Named>>,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct PluginConfig {
+    name: String,
+    #[serde(default)]
+    args: Value,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+struct NodeAffinityArgs {
+    added_affinity: Option<NodeAffinityJson>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct NodeAffinityJson {
+    required_during_scheduling_ignored_during_execution: Option<NodeSelectorJson>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct NodeSelectorJson {
+    node_selector_terms: Option<Vec<TermJson>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct TermJson {
+    match_expressions: Option<Vec<RequirementJson>>,
+    match_fields: Option<Vec<RequirementJson>>,
+}
+
+#[derive(Deserialize)]
+struct RequirementJson {
+    key: SmolStr,
+    operator: String,
+    #[serde(default)]
+    values: Option<Vec<SmolStr>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct NodeResourcesFitArgs {
+    ignored_resources: Option<Vec<SmolStr>>,
+    ignored_resource_groups: Option<Vec<SmolStr>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct PodTopologySpreadArgs {
+    default_constraints: Option<Vec<DefaultConstraint>>,
+    defaulting_type: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct DefaultConstraint {
+    max_skew: i32,
+    topology_key: SmolStr,
+    when_unsatisfiable: String,
+    min_domains: Option<i32>,
+    node_affinity_policy: Option<String>,
+    node_taints_policy: Option<String>,
+}
+
+impl Profile {
+    /// The one profile of a `KubeSchedulerConfiguration` for a scheduler of `version`.
+    pub fn from_configuration(
+        configuration: &Value,
+        version: SchedulerVersion,
+    ) -> Result<Self, ConfigurationError> {
+        let configuration =
+            Configuration::deserialize(configuration).map_err(ConfigurationError::Decode)?;
+        if configuration.kind != "KubeSchedulerConfiguration"
+            || configuration.api_version != API_VERSION
+        {
+            return Err(ConfigurationError::Kind {
+                api_version: configuration.api_version,
+                kind: configuration.kind,
+            });
+        }
+        let profiles = match configuration.profiles {
+            // The scheduler's defaulting adds one profile to none.
+            None => vec![ProfileConfiguration::default()],
+            Some(profiles) if profiles.is_empty() => vec![ProfileConfiguration::default()],
+            Some(profiles) => profiles,
+        };
+        let [configured] = &profiles[..] else {
+            return Err(ConfigurationError::Profiles {
+                found: profiles.len(),
+            });
+        };
+        let mut profile = Self::new(version);
+        if let Some(plugins) = &configured.plugins {
+            profile.set_plugins(plugins)?;
+        }
+        for config in configured.plugin_config.iter().flatten() {
+            profile.set_arguments(config)?;
+        }
+        Ok(profile)
+    }
+
+    fn set_plugins(&mut self, plugins: &Plugins) -> Result<(), ConfigurationError> {
+        let multi_point = multi_point(&plugins.multi_point, self.version)?;
+        self.filters = at_point(&plugins.filter, &multi_point)?;
+        let participants = pre_filters_among(&multi_point, self.version);
+        self.pre_filters = at_point(&plugins.pre_filter, &participants)?;
+        self.pre_filters
+            .retain(|plugin| plugin.has_pre_filter(self.version));
+        Ok(())
+    }
+
+    fn set_arguments(&mut self, config: &PluginConfig) -> Result<(), ConfigurationError> {
+        match config.name.as_str() {
+            "NodeAffinity" => {
+                let args: NodeAffinityArgs = arguments(&config.args)?;
+                self.added_affinity = args
+                    .added_affinity
+                    .and_then(|a| a.required_during_scheduling_ignored_during_execution)
+                    .map(node_selector);
+            }
+            "NodeResourcesFit" => {
+                let args: NodeResourcesFitArgs = arguments(&config.args)?;
+                self.ignored_resources = args.ignored_resources.unwrap_or_default();
+                self.ignored_resource_groups = args.ignored_resource_groups.unwrap_or_default();
+            }
+            "PodTopologySpread" => {
+                let args: PodTopologySpreadArgs = arguments(&config.args)?;
+                let is_list = args.defaulting_type.as_deref() == Some("List");
+                if !is_list
+                    && args
+                        .default_constraints
+                        .as_ref()
+                        .is_some_and(|c| !c.is_empty())
+                {
+                    return invalid(
+                        "defaultConstraints: Invalid value: when .defaultingType is not \"List\", \
+                         must be empty",
+                    );
+                }
+                self.default_constraints = args
+                    .default_constraints
+                    .unwrap_or_default()
+                    .iter()
+                    .map(spread_constraint)
+                    .collect::<Result<Vec<_>, _>>()?;
+                self.default_constraints.retain(is_hard);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn arguments<T: Default + for<'de> Deserialize<'de>>(
+    args: &Value,
+) -> Result<T, ConfigurationError> {
+    if args.is_null() {
+        return Ok(T::default());
+    }
+    T::deserialize(args).map_err(ConfigurationError::Decode)
+}
+
+fn invalid<T>(reason: &str) -> Result<T, ConfigurationError> {
+    Err(ConfigurationError::Invalid {
+        reason: reason.to_owned(),
+    })
+}
+
+/// A plugin that filters, or `None` for another one that exists.
+fn plugin(name: &str) -> Result<Option<Plugin>, ConfigurationError> {
+    let found = Plugin::in_order(SchedulerVersion::V1_37)
+        .into_iter()
+        .find(|plugin| plugin.name() == name);
+    if found.is_none() && !OTHER_PLUGINS.contains(&name) {
+        return invalid(&format!("plugin \"{name}\" does not exist"));
+    }
+    Ok(found)
+}
+
+fn plugins(named: Option<&Vec<Named>>) -> Result<Vec<Plugin>, ConfigurationError> {
+    let mut plugins = Vec::new();
+    for named in named.into_iter().flatten() {
+        plugins.extend(plugin(&named.name)?);
+    }
+    Ok(plugins)
+}
+
+fn disables(set: &PluginSet, plugin: Plugin) -> bool {
+    set.disabled
+        .iter()
+        .flatten()
+        .any(|named| named.name == "*" || named.name == plugin.name())
+}
+
+/// The plugins of every point: the defaults that are not disabled, then those enabled besides. One
+/// that is a default and enabled again keeps its place.
+fn multi_point(
+    set: &PluginSet,
+    version: SchedulerVersion,
+) -> Result<Vec<Plugin>, ConfigurationError> {
+    let enabled = plugins(set.enabled.as_ref())?;
+    let mut result: Vec<Plugin> = Plugin::in_order(version)
+        .into_iter()
+        .filter(|plugin| !disables(set, *plugin))
+        .collect();
+    for plugin in enabled {
+        if !result.contains(&plugin) {
+            result.push(plugin);
+        }
+    }
+    Ok(result)
+}
+
+/// The order at a point: first the plugins named there that `multiPoint` has too, then the rest of
+/// `multiPoint`, then those only named there.
+fn at_point(set: &PluginSet, multi_point: &[Plugin]) -> Result<Vec<Plugin>, ConfigurationError> {
+    let named = plugins(set.enabled.as_ref())?;
+    let mut order: Vec<Plugin> = named
+        .iter()
+        .copied()
+        .filter(|plugin| multi_point.contains(plugin))
+        .collect();
+    for plugin in multi_point {
+        if !order.contains(plugin) && !disables(set, *plugin) {
+            order.push(*plugin);
+        }
+    }
+    for plugin in named {
+        if !order.contains(&plugin) {
+            order.push(plugin);
+        }
+    }
+    Ok(order)
+}
+
+fn node_selector(json: NodeSelectorJson) -> NodeSelector {
+    let terms = json.node_selector_terms.unwrap_or_default();
+    NodeSelector {
+        terms: terms
+            .into_iter()
+            .map(|term| NodeSelectorTerm {
+                match_expressions: requirements(term.match_expressions),
+                match_fields: requirements(term.match_fields),
+            })
+            .collect(),
+    }
+}
+
+fn requirements(json: Option<Vec<RequirementJson>>) -> Vec<Requirement> {
+    json.unwrap_or_default()
+        .into_iter()
+        .map(|requirement| Requirement {
+            key: requirement.key,
+            operator: RequirementOperator::from(requirement.operator.as_str()),
+            values: requirement.values.unwrap_or_default(),
+        })
+        .collect()
+}
+
+fn spread_constraint(json: &DefaultConstraint) -> Result<SpreadConstraint, ConfigurationError> {
+    let when_unsatisfiable = match json.when_unsatisfiable.as_str() {
+        "DoNotSchedule" => WhenUnsatisfiable::DoNotSchedule,
+        "ScheduleAnyway" => WhenUnsatisfiable::ScheduleAnyway,
+        other => {
+            return invalid(&format!(
+                "defaultConstraints: Unsupported value: whenUnsatisfiable {other:?}"
+            ));
+        }
+    };
+    if json.max_skew <= 0 {
+        return invalid("defaultConstraints: Invalid value: maxSkew must be greater than zero");
+    }
+    let policy = |text: Option<&str>, default| match text {
+        Some("Honor") => InclusionPolicy::Honor,
+        Some("Ignore") => InclusionPolicy::Ignore,
+        _ => default,
+    };
+    Ok(SpreadConstraint {
+        topology_key: json.topology_key.clone(),
+        max_skew: json.max_skew,
+        min_domains: json.min_domains.unwrap_or(1),
+        when_unsatisfiable,
+        selector: None,
+        match_label_keys: Vec::new(),
+        node_affinity_policy: policy(json.node_affinity_policy.as_deref(), InclusionPolicy::Honor),
+        node_taints_policy: policy(json.node_taints_policy.as_deref(), InclusionPolicy::Ignore),
+    })
+}

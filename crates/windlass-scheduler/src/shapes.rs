@@ -1,0 +1,126 @@
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+use windlass_model::{PodShape, VolumeSource};
+
+use crate::dimensions::Request;
+use crate::volumes;
+
+/// Pods that no check can tell apart, but by their names.
+#[derive(Clone, Debug)]
+pub(crate) struct Shape {
+    pub(crate) shape: Arc<PodShape>,
+    pub(crate) constraints: u32,
+    pub(crate) namespace: u32,
+    pub(crate) request: Request,
+    pub(crate) traits: Traits,
+    /// The slots of the nodes that its pods are on, one entry for each pod.
+    pub(crate) placements: Vec<u32>,
+    /// The same of pods that are being deleted.
+    pub(crate) terminating: Vec<u32>,
+    /// What its pods on nodes are counted in, as far as it has been looked at.
+    pub(crate) counted: Vec<Counted>,
+    pub(crate) companies_seen: u32,
+    pub(crate) spreads_seen: u32,
+    /// The repellers that its pods on nodes hold, once known.
+    pub(crate) holds: Option<Vec<u32>>,
+    /// The repellers that its pods to be placed match, as far as it has been looked at.
+    pub(crate) repelled_by: Vec<u32>,
+    pub(crate) repellers_seen: u32,
+    /// What its pods to be placed ask of other pods, once known.
+    pub(crate) incoming: Option<Box<Incoming>>,
+}
+
+/// Which of the costly checks pods of a shape need at all.
+#[derive(Clone, Copy, Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, each of which switches one check"
+)]
+pub(crate) struct Traits {
+    pub(crate) has_ports: bool,
+    pub(crate) has_volumes: bool,
+    /// The verdict on volumes depends on the pod's own name.
+    pub(crate) has_ephemeral_volumes: bool,
+    /// It has spread constraints (its own or defaults) or pod affinity of any kind.
+    pub(crate) has_terms: bool,
+    pub(crate) has_devices: bool,
+    /// `PreFilter` may fail or name nodes.
+    pub(crate) has_pre_filter: bool,
+}
+
+/// Something that pods on nodes are counted in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Counted {
+    Company(u32),
+    /// A spread and one of its rules.
+    Spread(u32, u32),
+}
+
+/// What a pod to be placed asks of other pods.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Incoming {
+    /// The company that it wants, and whether it is of that company itself.
+    pub(crate) affinity: Option<(u32, bool)>,
+    /// The company that it shuns.
+    pub(crate) anti_affinity: Vec<u32>,
+    /// Its spread, and for each rule whether the pod itself counts.
+    pub(crate) spread: Option<(u32, Vec<bool>)>,
+    /// Why `PodTopologySpread`'s `PreFilter` fails.
+    pub(crate) spread_failure: Option<String>,
+    /// Why `InterPodAffinity`'s `PreFilter` fails.
+    pub(crate) affinity_failure: Option<String>,
+}
+
+/// All shapes seen, found by address.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Shapes {
+    pub(crate) all: Vec<Shape>,
+    by_address: FxHashMap<usize, u32>,
+}
+
+impl Shapes {
+    pub(crate) fn find(&self, shape: &Arc<PodShape>) -> Option<u32> {
+        self.by_address.get(&(Arc::as_ptr(shape) as usize)).copied()
+    }
+
+    /// Adds a shape; holding it keeps its address from being given to another value.
+    pub(crate) fn insert(&mut self, shape: Shape) -> u32 {
+        let id = u32::try_from(self.all.len()).unwrap_or(u32::MAX);
+        self.by_address
+            .insert(Arc::as_ptr(&shape.shape) as usize, id);
+        self.all.push(shape);
+        id
+    }
+
+    pub(crate) fn get(&self, id: u32) -> &Shape {
+        &self.all[id as usize]
+    }
+}
+
+impl Traits {
+    /// The traits of a shape in a profile with or without default spread constraints.
+    pub(crate) fn of(shape: &PodShape, has_default_spread: bool, requests_devices: bool) -> Self {
+        let constraints = &shape.constraints;
+        let has_volumes = constraints.volumes.iter().any(volumes::matters);
+        let has_devices = !constraints.claims.is_empty() || requests_devices;
+        let has_terms = !constraints.spread.is_empty()
+            || has_default_spread
+            || !constraints.affinity.is_empty()
+            || !constraints.anti_affinity.is_empty()
+            || !constraints.preferred_affinity.is_empty()
+            || !constraints.preferred_anti_affinity.is_empty();
+        let names_nodes = constraints.node_name.is_some() || constraints.node_affinity.is_some();
+        Self {
+            has_ports: !constraints.host_ports.is_empty(),
+            has_volumes,
+            has_ephemeral_volumes: constraints
+                .volumes
+                .iter()
+                .any(|volume| volume.source == VolumeSource::Ephemeral),
+            has_terms,
+            has_devices,
+            has_pre_filter: has_volumes || has_terms || has_devices || names_nodes,
+        }
+    }
+}
