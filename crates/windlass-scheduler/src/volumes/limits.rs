@@ -11,6 +11,8 @@ use crate::rejection::Code;
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
     countable: Vec<Countable>,
+    /// In-tree volumes whose id cannot be translated, an error on nodes that would count them.
+    unreadable: Vec<(&'static Migrated, SmolStr)>,
     /// Why the pod cannot be counted when it is to be placed.
     incoming_failure: Option<(Code, SmolStr)>,
     /// The same when it is on a node.
@@ -54,6 +56,7 @@ impl Limits {
     pub(super) fn new(pod: &Pod, catalog: &VolumeCatalog) -> Self {
         let mut limits = Self {
             countable: Vec::new(),
+            unreadable: Vec::new(),
             incoming_failure: None,
             existing_failure: None,
         };
@@ -64,13 +67,10 @@ impl Limits {
                 };
                 match migration::handle(disk) {
                     Some(handle) => limits.count(migrated, Handle::Volume(handle)),
-                    None => limits.fail(
-                        Code::Error,
-                        format!(
-                            "converting volume({}) from inline to csi: invalid id",
-                            volume.name
-                        ),
-                    ),
+                    None => limits.unreadable.push((
+                        migrated,
+                        format!("converting volume({}) from inline to csi", volume.name).into(),
+                    )),
                 }
                 continue;
             }
@@ -115,7 +115,7 @@ impl Limits {
 
     /// Whether some check on a node can fail.
     pub(crate) fn may_fail(&self) -> bool {
-        self.incoming_failure.is_some() || !self.countable.is_empty()
+        self.incoming_failure.is_some() || !self.countable.is_empty() || !self.unreadable.is_empty()
     }
 
     /// Whether the node has room for the pod's volumes beside those of `others`.
@@ -129,6 +129,9 @@ impl Limits {
     ) -> LimitsVerdict {
         if let Some((code, text)) = &self.incoming_failure {
             return LimitsVerdict::Failed(*code, text.clone());
+        }
+        if let Some(text) = self.unreadable_on(csi_node) {
+            return LimitsVerdict::Failed(Code::Error, text.clone());
         }
         let mut fresh: Vec<(&SmolStr, &Handle)> = self.volumes_on(csi_node).collect();
         fresh.sort_unstable();
@@ -160,7 +163,9 @@ impl Limits {
         }
         let mut attached: FxHashSet<(&SmolStr, &Handle)> = FxHashSet::default();
         for other in others {
-            if let Some(text) = &other.limits.existing_failure {
+            let limits = &other.limits;
+            let failure = limits.existing_failure.as_ref();
+            if let Some(text) = failure.or_else(|| limits.unreadable_on(csi_node)) {
                 return LimitsVerdict::Failed(Code::Error, text.clone());
             }
             attached.extend(other.limits.volumes_on(csi_node));
@@ -183,6 +188,13 @@ impl Limits {
         } else {
             LimitsVerdict::Within
         }
+    }
+
+    fn unreadable_on(&self, csi_node: Option<&CsiNode>) -> Option<&SmolStr> {
+        self.unreadable
+            .iter()
+            .find(|(migrated, _)| migrated.counts_on(csi_node))
+            .map(|(_, text)| text)
     }
 
     fn volumes_on(&self, csi_node: Option<&CsiNode>) -> impl Iterator<Item = (&SmolStr, &Handle)> {

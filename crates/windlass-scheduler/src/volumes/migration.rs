@@ -12,6 +12,7 @@ const BETA_ZONE: &str = "failure-domain.beta.kubernetes.io/zone";
 const BETA_REGION: &str = "failure-domain.beta.kubernetes.io/region";
 
 /// An in-tree plugin and the driver that took over.
+#[derive(Debug)]
 pub(super) struct Migrated {
     pub(super) plugin: &'static str,
     pub(super) driver: &'static str,
@@ -19,7 +20,7 @@ pub(super) struct Migrated {
     zone_label: Option<&'static str>,
 }
 
-const MIGRATED: [(InTreeKind, Migrated); 7] = [
+static MIGRATED: [(InTreeKind, Migrated); 7] = [
     (
         InTreeKind::AwsElasticBlockStore,
         Migrated {

@@ -1,0 +1,94 @@
+//! Holds every verdict against the real kube-scheduler's: each line of
+//! `tests/conformance/scheduling/*.jsonl` is a test.
+//!
+//! `WINDLASS_CONFORMANCE_DIR=DIR` reads `DIR/scheduling` instead. Whichever it is, the agreement of
+//! each file is printed at the end as `NAME agree/total`.
+
+mod case;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
+
+use libtest_mimic::{Arguments, Trial};
+
+use case::Case;
+
+/// Agreeing and all cases by file.
+type Tally = Arc<Mutex<BTreeMap<String, (usize, usize)>>>;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let tally = Tally::default();
+    let mut trials = Vec::new();
+    for file in files(&directory()) {
+        trials.extend(trials_of(&file, &tally));
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    if !arguments.list {
+        print_tally(&tally);
+    }
+    conclusion.exit_code()
+}
+
+fn directory() -> PathBuf {
+    let root = std::env::var_os("WINDLASS_CONFORMANCE_DIR").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/conformance"),
+        PathBuf::from,
+    );
+    root.join("scheduling")
+}
+
+fn files(directory: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(directory)
+        .unwrap_or_else(|error| panic!("read {}: {error}", directory.display()))
+        .map(|entry| entry.expect("a directory entry can be read").path())
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "jsonl")
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+fn trials_of(file: &Path, tally: &Tally) -> Vec<Trial> {
+    let name = file
+        .file_stem()
+        .expect("a file with an extension has a stem")
+        .to_string_lossy()
+        .into_owned();
+    let text = std::fs::read_to_string(file)
+        .unwrap_or_else(|error| panic!("read {}: {error}", file.display()));
+    let trial = |line: &str| {
+        let case = Case::parse(line);
+        let (name, tally) = (name.clone(), Arc::clone(tally));
+        Trial::test(case.id.clone(), move || {
+            let disagreements = case.disagreements();
+            let mut tally = tally.lock().expect("no test panics while it counts");
+            let (agreed, total) = tally.entry(name).or_default();
+            *total += 1;
+            if disagreements.is_empty() {
+                *agreed += 1;
+                return Ok(());
+            }
+            Err(disagreements.join("\n").into())
+        })
+    };
+    text.lines()
+        .filter(|line| !line.is_empty())
+        .map(trial)
+        .collect()
+}
+
+#[expect(clippy::print_stdout, reason = "the report that the run is for")]
+fn print_tally(tally: &Tally) {
+    let tally = tally.lock().expect("no test panics while it counts");
+    let mut sum = (0, 0);
+    for (name, (agreed, total)) in tally.iter() {
+        println!("{name} {agreed}/{total}");
+        sum = (sum.0 + agreed, sum.1 + total);
+    }
+    println!("all {}/{}", sum.0, sum.1);
+}
