@@ -1,37 +1,426 @@
+//! `DynamicResources`: claims to devices, and who has them.
+//! Source: `pkg/scheduler/framework/plugins/dynamicresources`.
+
+mod allocated;
+mod constraints;
+mod pools;
+mod search;
+mod selectors;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use windlass_model::{Cluster, Pod, SmolStr};
+use rustc_hash::FxHashMap;
+use windlass_model::{
+    Allocation, AllocationMode, Claim, Cluster, DeviceClass, DeviceRequest, DeviceSubRequest,
+    ObjectName, Pod, ResourceClaim, ResourceSlice, SliceNodes, SmolStr,
+};
 
 use crate::rejection::Code;
 use crate::snapshot::NodeState;
+use allocated::Allocated;
+use search::{Ground, Stop};
+use selectors::Selectors;
+
+/// An extended resource of this prefix is asked of the class that the rest names.
+const CLASS_PREFIX: &str = "deviceclass.resource.kubernetes.io/";
+
+/// The claim that stands for the extended resources of a pod; no object can have the name.
+const EXTENDED_RESOURCES: &str = "<extended-resources>";
 
 /// Devices and who has them.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Devices {}
+pub(crate) struct Devices {
+    classes: Arc<BTreeMap<SmolStr, Arc<DeviceClass>>>,
+    /// The class of an extended resource.
+    by_resource: Arc<BTreeMap<SmolStr, SmolStr>>,
+    local_slices: Arc<FxHashMap<SmolStr, Vec<Arc<ResourceSlice>>>>,
+    shared_slices: Arc<Vec<Arc<ResourceSlice>>>,
+    claims: FxHashMap<ObjectName, Arc<ClaimState>>,
+    allocated: Allocated,
+    selectors: Selectors,
+}
+
+/// A claim with what it has got in the snapshot.
+#[derive(Clone, Debug)]
+pub(crate) struct ClaimState {
+    claim: Arc<ResourceClaim>,
+    allocation: Option<Arc<Allocation>>,
+    /// Uids of pods.
+    reserved_for: Vec<SmolStr>,
+}
+
+/// What a claim was before a change.
+pub(crate) type ClaimBefore = (ObjectName, Option<Arc<ClaimState>>);
 
 /// What `DynamicResources` makes of a pod before it looks at any node.
 #[derive(Clone, Debug)]
-pub(crate) struct DevicePlan {}
+pub(crate) struct DevicePlan {
+    allocated: Vec<Arc<Allocation>>,
+    to_allocate: Vec<Arc<ResourceClaim>>,
+    extended: Vec<Extended>,
+}
+
+/// An extended resource that the pod requests.
+#[derive(Clone, Debug)]
+struct Extended {
+    name: SmolStr,
+    amount: i64,
+    /// The class that devices may be allocated of for it.
+    class: Option<SmolStr>,
+}
 
 impl Devices {
-    pub(crate) fn new(_cluster: &Cluster) -> Self {
-        Self::default()
+    pub(crate) fn new(cluster: &Cluster) -> Self {
+        let mut devices = Self {
+            classes: Arc::new(cluster.device_classes.clone()),
+            by_resource: Arc::new(classes_by_resource(cluster.device_classes.values())),
+            ..Self::default()
+        };
+        let mut local: FxHashMap<SmolStr, Vec<Arc<ResourceSlice>>> = FxHashMap::default();
+        let mut shared = Vec::new();
+        for slice in &cluster.resource_slices {
+            match &slice.nodes {
+                SliceNodes::Node(node) => {
+                    local
+                        .entry(node.clone())
+                        .or_default()
+                        .push(Arc::clone(slice));
+                }
+                _ => shared.push(Arc::clone(slice)),
+            }
+        }
+        devices.local_slices = Arc::new(local);
+        devices.shared_slices = Arc::new(shared);
+        for (name, claim) in &cluster.resource_claims {
+            let state = ClaimState {
+                allocation: claim.allocation.clone().map(Arc::new),
+                reserved_for: claim.reserved_for.clone(),
+                claim: Arc::clone(claim),
+            };
+            devices.set_claim(name, Some(Arc::new(state)));
+        }
+        devices
     }
 
-    pub(crate) fn maps(&self, _resource: &str) -> bool {
-        false
+    /// Whether devices may be allocated for an extended resource.
+    pub(crate) fn maps(&self, resource: &str) -> bool {
+        self.class_of(resource).is_some()
     }
 
-    pub(crate) fn plan(&self, _pod: &Arc<Pod>) -> Result<Option<Arc<DevicePlan>>, (Code, SmolStr)> {
-        Ok(None)
+    fn class_of(&self, resource: &str) -> Option<&SmolStr> {
+        self.by_resource.get(resource).or_else(|| {
+            let class = resource.strip_prefix(CLASS_PREFIX)?;
+            self.classes.get(class).map(|class| &class.name)
+        })
     }
 
-    pub(crate) fn check(
-        &self,
-        _plan: &DevicePlan,
-        _pod: &Pod,
-        _state: &NodeState,
-    ) -> Result<(), (Code, SmolStr)> {
+    /// Runs `PreFilter`; `None` when the pod has nothing to do with devices.
+    pub(crate) fn plan(&self, pod: &Pod) -> Result<Option<Arc<DevicePlan>>, (Code, SmolStr)> {
+        let fail = |text: String| Err((Code::UnschedulableAndUnresolvable, SmolStr::from(text)));
+        let mut plan = DevicePlan {
+            allocated: Vec::new(),
+            to_allocate: Vec::new(),
+            extended: Vec::new(),
+        };
+        for claim in &pod.shape.constraints.claims {
+            let (name, from_template) = match claim {
+                Claim::NotNeeded => continue,
+                Claim::NotCreatedYet => {
+                    let pod = pod.full_name();
+                    return fail(format!("pod \"{pod}\": ResourceClaim not created yet"));
+                }
+                Claim::Named {
+                    name,
+                    from_template,
+                } => (name, *from_template),
+            };
+            let full_name = ObjectName::new(pod.namespace().clone(), name.clone());
+            let Some(state) = self.claims.get(&full_name) else {
+                return fail(format!("claim {full_name} not found"));
+            };
+            if state.claim.is_being_deleted {
+                return fail(format!("resourceclaim \"{name}\" is being deleted"));
+            }
+            if from_template && state.claim.controller_uid != pod.uid {
+                return fail(format!(
+                    "ResourceClaim {full_name} was not created for Pod {} (Pod is not owner)",
+                    pod.full_name()
+                ));
+            }
+            match &state.allocation {
+                Some(allocation) => plan.allocated.push(Arc::clone(allocation)),
+                None => plan.to_allocate.push(Arc::clone(&state.claim)),
+            }
+        }
+        for claim in &plan.to_allocate {
+            if let Err(text) = self.check_classes(claim) {
+                return fail(text);
+            }
+        }
+        self.plan_extended(pod, &mut plan);
+        let is_empty = pod.shape.constraints.claims.is_empty() && plan.extended.is_empty();
+        Ok((!is_empty).then(|| Arc::new(plan)))
+    }
+
+    fn check_classes(&self, claim: &ResourceClaim) -> Result<(), String> {
+        for request in &claim.requests {
+            let exists = |request: &str, class: &SmolStr| {
+                if self.classes.contains_key(class) {
+                    return Ok(());
+                }
+                Err(format!(
+                    "request {request}: device class {class} does not exist"
+                ))
+            };
+            if let Some(exactly) = &request.exactly {
+                exists(&request.name, &exactly.device_class)?;
+            } else if request.first_available.is_empty() {
+                return Err(format!(
+                    "resource claim {}, request {}: unknown request type",
+                    claim.name, request.name
+                ));
+            }
+            for alternative in &request.first_available {
+                let name = format!("{}/{}", request.name, alternative.name);
+                exists(&name, &alternative.device_class)?;
+            }
+        }
         Ok(())
     }
+
+    /// Extended resources matter only when one of them at least has a class.
+    fn plan_extended(&self, pod: &Pod, plan: &mut DevicePlan) {
+        let requested = pod.shape.requests.scalars.iter();
+        let extended = requested
+            .filter(|(name, amount)| *amount != 0 && is_extended(name))
+            .map(|(name, amount)| Extended {
+                name: name.clone(),
+                amount: *amount,
+                class: self.class_of(name).cloned(),
+            });
+        let extended: Vec<Extended> = extended.collect();
+        if extended.iter().any(|resource| resource.class.is_some()) {
+            plan.extended = extended;
+        }
+    }
+
+    /// Whether the pod's claims can be met on the node.
+    pub(crate) fn check(
+        &mut self,
+        plan: &DevicePlan,
+        state: &NodeState,
+    ) -> Result<(), (Code, SmolStr)> {
+        self.allocate(plan, state).map(|_| ())
+    }
+
+    fn allocate(
+        &mut self,
+        plan: &DevicePlan,
+        state: &NodeState,
+    ) -> Result<(Vec<Arc<ResourceClaim>>, Vec<Allocation>), (Code, SmolStr)> {
+        let unresolvable = |text| {
+            let text = SmolStr::new_static(text);
+            (Code::UnschedulableAndUnresolvable, text)
+        };
+        let node = &state.node;
+        let is_usable = |allocation: &Arc<Allocation>| {
+            let selector = allocation.node_selector.as_ref();
+            selector.is_none_or(|selector| selector.matches(&node.labels, &node.name))
+        };
+        if !plan.allocated.iter().all(is_usable) {
+            return Err(unresolvable("resourceclaim not available on the node"));
+        }
+        let mut claims = plan.to_allocate.clone();
+        claims.extend(implicit_claim(plan, state).map_err(unresolvable)?);
+        if claims.is_empty() {
+            return Ok((claims, Vec::new()));
+        }
+        let local = self.local_slices.get(&node.name).into_iter().flatten();
+        let brought = state.brought.iter().flat_map(|brought| &brought.slices);
+        let slices = local.chain(brought).chain(self.shared_slices.iter());
+        let ground = Ground {
+            node,
+            pools: pools::gather(slices, node),
+            classes: &self.classes,
+            allocated: &self.allocated,
+        };
+        match search::search(&ground, &claims, &mut self.selectors) {
+            Ok(Some(allocations)) => Ok((claims, allocations)),
+            Ok(None) | Err(Stop::TooMany | Stop::GaveUp) => {
+                Err(unresolvable("cannot allocate all claims"))
+            }
+            Err(Stop::Failed(text)) => {
+                let text = format!("running \"DynamicResources\" filter plugin: {text}");
+                Err((Code::Error, text.into()))
+            }
+        }
+    }
+
+    /// Gives a pod that is put on a node what it claims, and says what the claims were before.
+    /// Claims that cannot be met are left as they are.
+    pub(crate) fn reserve(&mut self, pod: &Pod, state: &NodeState) -> Vec<ClaimBefore> {
+        let Ok(Some(plan)) = self.plan(pod) else {
+            return Vec::new();
+        };
+        let mut before = Vec::new();
+        if let Ok((claims, allocations)) = self.allocate(&plan, state) {
+            for (claim, allocation) in claims.into_iter().zip(allocations) {
+                let name = if claim.name.name == EXTENDED_RESOURCES {
+                    ObjectName::new(pod.namespace().clone(), implicit_name(pod))
+                } else {
+                    claim.name.clone()
+                };
+                let granted = ClaimState {
+                    claim,
+                    allocation: Some(Arc::new(allocation)),
+                    reserved_for: Vec::new(),
+                };
+                before.push(self.change_claim(name, Some(granted)));
+            }
+        }
+        for name in claim_names(pod) {
+            let Some(state) = self.claims.get(&name) else {
+                continue;
+            };
+            if state.allocation.is_some() && !state.reserved_for.contains(&pod.uid) {
+                let mut reserved = ClaimState::clone(state);
+                reserved.reserved_for.push(pod.uid.clone());
+                before.push(self.change_claim(name, Some(reserved)));
+            }
+        }
+        before
+    }
+
+    /// Takes from a pod that leaves its node what nobody else has reserved, and says what the
+    /// claims were before. Claims made for the pod alone are always given back.
+    pub(crate) fn release(&mut self, pod: &Pod) -> Vec<ClaimBefore> {
+        let mut before = Vec::new();
+        for claim in &pod.shape.constraints.claims {
+            let Claim::Named {
+                name,
+                from_template,
+            } = claim
+            else {
+                continue;
+            };
+            let name = ObjectName::new(pod.namespace().clone(), name.clone());
+            let Some(state) = self.claims.get(&name) else {
+                continue;
+            };
+            let mut released = ClaimState::clone(state);
+            released.reserved_for.retain(|uid| *uid != pod.uid);
+            if *from_template || released.reserved_for.is_empty() {
+                released.allocation = None;
+            }
+            before.push(self.change_claim(name, Some(released)));
+        }
+        let implicit = ObjectName::new(pod.namespace().clone(), implicit_name(pod));
+        if self.claims.contains_key(&implicit) {
+            before.push(self.change_claim(implicit, None));
+        }
+        before
+    }
+
+    /// Makes a claim again what it was before a change.
+    pub(crate) fn restore(&mut self, (name, state): ClaimBefore) {
+        self.set_claim(&name, state);
+    }
+
+    fn change_claim(&mut self, name: ObjectName, state: Option<ClaimState>) -> ClaimBefore {
+        let before = self.set_claim(&name, state.map(Arc::new));
+        (name, before)
+    }
+
+    fn set_claim(
+        &mut self,
+        name: &ObjectName,
+        state: Option<Arc<ClaimState>>,
+    ) -> Option<Arc<ClaimState>> {
+        if let Some(allocation) = state.as_ref().and_then(|state| state.allocation.as_ref()) {
+            self.allocated.add(allocation);
+        }
+        let before = match state {
+            Some(state) => self.claims.insert(name.clone(), state),
+            None => self.claims.remove(name),
+        };
+        if let Some(allocation) = before.as_ref().and_then(|state| state.allocation.as_ref()) {
+            self.allocated.remove(allocation);
+        }
+        before
+    }
+}
+
+/// The newest class with a resource's name has it; of equally old ones the first by name.
+fn classes_by_resource<'a>(
+    classes: impl Iterator<Item = &'a Arc<DeviceClass>>,
+) -> BTreeMap<SmolStr, SmolStr> {
+    let mut newest: BTreeMap<SmolStr, &Arc<DeviceClass>> = BTreeMap::new();
+    for class in classes.filter(|class| !class.extended_resource_name.is_empty()) {
+        let known = newest
+            .entry(class.extended_resource_name.clone())
+            .or_insert(class);
+        if class.created_at > known.created_at {
+            *known = class;
+        }
+    }
+    let names = newest.into_iter();
+    names
+        .map(|(resource, class)| (resource, class.name.clone()))
+        .collect()
+}
+
+fn is_extended(resource: &str) -> bool {
+    resource.starts_with(CLASS_PREFIX)
+        || resource.contains('/') && !resource.contains("kubernetes.io/")
+}
+
+/// The claim for the extended resources that the node does not offer itself.
+fn implicit_claim(
+    plan: &DevicePlan,
+    state: &NodeState,
+) -> Result<Option<Arc<ResourceClaim>>, &'static str> {
+    let mut requests = Vec::new();
+    for (index, resource) in plan.extended.iter().enumerate() {
+        let listed = state.node.allocatable.get(&resource.name);
+        let offers = listed.is_some_and(|amount| !amount.is_zero());
+        match &resource.class {
+            Some(class) if !offers => requests.push(DeviceRequest {
+                name: format!("container-0-request-{index}").into(),
+                exactly: Some(DeviceSubRequest {
+                    device_class: class.clone(),
+                    allocation_mode: AllocationMode::ExactCount,
+                    count: resource.amount,
+                    ..DeviceSubRequest::default()
+                }),
+                first_available: Vec::new(),
+            }),
+            _ if listed.is_none() => return Err("cannot fit resource"),
+            _ => {}
+        }
+    }
+    Ok((!requests.is_empty()).then(|| {
+        Arc::new(ResourceClaim {
+            name: ObjectName::new("", EXTENDED_RESOURCES),
+            requests,
+            ..ResourceClaim::default()
+        })
+    }))
+}
+
+fn implicit_name(pod: &Pod) -> SmolStr {
+    format!("{EXTENDED_RESOURCES}/{}", pod.name).into()
+}
+
+fn claim_names(pod: &Pod) -> impl Iterator<Item = ObjectName> + '_ {
+    pod.shape
+        .constraints
+        .claims
+        .iter()
+        .filter_map(|claim| match claim {
+            Claim::Named { name, .. } => {
+                Some(ObjectName::new(pod.namespace().clone(), name.clone()))
+            }
+            Claim::NotNeeded | Claim::NotCreatedYet => None,
+        })
 }

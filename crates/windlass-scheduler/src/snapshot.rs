@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 use windlass_model::{Cluster, CsiNode, Node, Pod, ResourceSlice, Resources, SmolStr};
 
 use crate::default_spread::DefaultSelectors;
-use crate::devices::Devices;
+use crate::devices::{ClaimBefore, Devices};
 use crate::dimensions::Dimensions;
 use crate::free_tree::FreeTree;
 use crate::namespaces::Namespaces;
@@ -77,6 +77,8 @@ enum Change {
     ReplacedNode(NodeId, Arc<Node>),
     AddedPod(NodeId),
     RemovedPod(NodeId, usize, Placed),
+    /// What a claim to devices was before.
+    Claim(ClaimBefore),
 }
 
 impl Snapshot {
@@ -166,19 +168,27 @@ impl Snapshot {
         self.log(Change::ReplacedNode(id, old));
     }
 
-    /// Puts a pod on a node, without a check.
+    /// Puts a pod on a node, without a check. Devices that it claims are allocated there if they
+    /// can be.
     pub fn add_pod(&mut self, pod: &Arc<Pod>, id: NodeId) {
         let shape = self.shape_id(&pod.shape);
         let placed = Placed {
             pod: Arc::clone(pod),
             shape,
         };
+        if self.shapes.get(shape).traits.has_devices
+            && let Some(state) = &self.nodes[id.0 as usize]
+        {
+            let before = self.devices.reserve(pod, state);
+            self.log_claims(before);
+        }
         let index = self.state_at(id.0).pods.len();
         self.place(placed, id.0, index);
         self.log(Change::AddedPod(id));
     }
 
-    /// Takes a pod off a node; whether it was there, by namespace, name and uid.
+    /// Takes a pod off a node; whether it was there, by namespace, name and uid. Devices that
+    /// nobody else has reserved are given back.
     pub fn remove_pod(&mut self, pod: &Arc<Pod>, id: NodeId) -> bool {
         let is_it = |placed: &Placed| {
             let other = &placed.pod;
@@ -191,6 +201,10 @@ impl Snapshot {
             return false;
         };
         let placed = self.unplace(id.0, index);
+        if self.shapes.get(placed.shape).traits.has_devices {
+            let before = self.devices.release(&placed.pod);
+            self.log_claims(before);
+        }
         self.log(Change::RemovedPod(id, index, placed));
         true
     }
@@ -266,7 +280,7 @@ impl Snapshot {
         if self.is_left_out(&prepared, id.0) {
             return Err(checking::left_out(&prepared));
         }
-        self.refusal(pod, &prepared, id.0).map_or(Ok(()), Err)
+        self.refusal(&prepared, id.0).map_or(Ok(()), Err)
     }
 
     /// The verdict of [`Snapshot::check`] without the reasons.
@@ -275,7 +289,7 @@ impl Snapshot {
             return false;
         };
         !self.is_left_out(&prepared, id.0)
-            && self.verdict(pod, &prepared, id.0) == checking::Verdict::Fits
+            && self.verdict(&prepared, id.0) == checking::Verdict::Fits
     }
 
     /// Everything that keeps `pod` off the node, for people: all that fail, not only the first.
@@ -291,7 +305,7 @@ impl Snapshot {
         }
         let profile = Arc::clone(&self.profile);
         for plugin in profile.filters() {
-            rejections.extend(self.refusal_of(*plugin, pod, &prepared, id.0));
+            rejections.extend(self.refusal_of(*plugin, &prepared, id.0));
         }
         rejections
     }
@@ -303,6 +317,12 @@ impl Snapshot {
     fn log(&mut self, change: Change) {
         if !self.forks.is_empty() {
             self.undo.push(change);
+        }
+    }
+
+    fn log_claims(&mut self, before: Vec<ClaimBefore>) {
+        for before in before {
+            self.log(Change::Claim(before));
         }
     }
 
@@ -331,6 +351,7 @@ impl Snapshot {
                 self.unplace(id.0, last);
             }
             Change::RemovedPod(id, index, placed) => self.place(placed, id.0, index),
+            Change::Claim(before) => self.devices.restore(before),
         }
     }
 

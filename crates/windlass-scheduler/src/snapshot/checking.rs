@@ -185,7 +185,7 @@ impl Snapshot {
     }
 
     /// Whether the pod fits by the node's filters.
-    pub(super) fn verdict(&mut self, pod: &Pod, prepared: &Prepared, slot: u32) -> Verdict {
+    pub(super) fn verdict(&mut self, prepared: &Prepared, slot: u32) -> Verdict {
         if self.is_broken {
             return Verdict::Lasting;
         }
@@ -217,7 +217,7 @@ impl Snapshot {
         if let Some(verdict) = self.verdict_on_terms(prepared.shape, slot) {
             return verdict;
         }
-        self.verdict_on_storage_and_devices(pod, prepared, slot)
+        self.verdict_on_storage_and_devices(prepared, slot)
     }
 
     fn verdict_on_terms(&self, shape: u32, slot: u32) -> Option<Verdict> {
@@ -242,12 +242,7 @@ impl Snapshot {
             .then_some(Verdict::Lasting)
     }
 
-    fn verdict_on_storage_and_devices(
-        &mut self,
-        pod: &Pod,
-        prepared: &Prepared,
-        slot: u32,
-    ) -> Verdict {
+    fn verdict_on_storage_and_devices(&mut self, prepared: &Prepared, slot: u32) -> Verdict {
         if prepared.volumes.is_some() {
             for plugin in [
                 Plugin::VolumeRestrictions,
@@ -255,7 +250,7 @@ impl Snapshot {
                 Plugin::VolumeBinding,
                 Plugin::VolumeZone,
             ] {
-                if self.enabled(plugin) && self.refusal_of(plugin, pod, prepared, slot).is_some() {
+                if self.enabled(plugin) && self.refusal_of(plugin, prepared, slot).is_some() {
                     return Verdict::Lasting;
                 }
             }
@@ -263,7 +258,7 @@ impl Snapshot {
         let plugin = Plugin::DynamicResources;
         if prepared.devices.is_some()
             && self.enabled(plugin)
-            && self.refusal_of(plugin, pod, prepared, slot).is_some()
+            && self.refusal_of(plugin, prepared, slot).is_some()
         {
             return Verdict::Lasting;
         }
@@ -271,24 +266,18 @@ impl Snapshot {
     }
 
     /// The first filter, in the profile's order, that keeps the pod off the node.
-    pub(super) fn refusal(
-        &mut self,
-        pod: &Pod,
-        prepared: &Prepared,
-        slot: u32,
-    ) -> Option<Rejection> {
+    pub(super) fn refusal(&mut self, prepared: &Prepared, slot: u32) -> Option<Rejection> {
         let profile = Arc::clone(&self.profile);
         profile
             .filters()
             .iter()
-            .find_map(|plugin| self.refusal_of(*plugin, pod, prepared, slot))
+            .find_map(|plugin| self.refusal_of(*plugin, prepared, slot))
     }
 
     /// Why a plugin's filter keeps the pod off the node.
     pub(super) fn refusal_of(
         &mut self,
         plugin: Plugin,
-        pod: &Pod,
         prepared: &Prepared,
         slot: u32,
     ) -> Option<Rejection> {
@@ -336,7 +325,7 @@ impl Snapshot {
             Plugin::DynamicResources => {
                 let plan = prepared.devices.as_ref()?;
                 let state = self.nodes[slot as usize].as_ref()?;
-                let (code, text) = self.devices.check(plan, pod, state).err()?;
+                let (code, text) = self.devices.check(plan, state).err()?;
                 Some(refused(plugin, code, vec![text]))
             }
         }

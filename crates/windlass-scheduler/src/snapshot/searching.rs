@@ -59,7 +59,7 @@ impl Snapshot {
                 }
                 slot = candidate + 1;
                 let id = NodeId(u32::try_from(candidate).unwrap_or(u32::MAX));
-                match self.attempt(pod, &prepared, id, &mut accept) {
+                match self.attempt(&prepared, id, &mut accept) {
                     Attempt::Fits => {
                         self.cursor = self.index_of_slot(candidate);
                         self.memos[prepared.shape as usize].has_searched = true;
@@ -78,7 +78,6 @@ impl Snapshot {
 
     fn attempt(
         &mut self,
-        pod: &Arc<Pod>,
         prepared: &Prepared,
         id: NodeId,
         accept: &mut impl FnMut(NodeId) -> bool,
@@ -92,7 +91,7 @@ impl Snapshot {
         if !accept(id) {
             return Attempt::NotNow;
         }
-        match self.verdict(pod, prepared, id.0) {
+        match self.verdict(prepared, id.0) {
             Verdict::Fits => Attempt::Fits,
             Verdict::Lasting => Attempt::Hopeless,
             Verdict::Passing => Attempt::NotNow,

@@ -1,0 +1,206 @@
+//! Device selectors: the only place that knows CEL.
+
+use std::sync::Arc;
+
+use kube_cel::KubeCelExt;
+use kube_cel::cel::objects::{Key, Map};
+use kube_cel::cel::{Context, Program, Value};
+use rustc_hash::FxHashMap;
+use windlass_model::{Device, DeviceAttribute, SmolStr};
+
+/// Compiled selectors by their text; `None` for one that does not compile.
+#[derive(Clone, Default)]
+pub(super) struct Selectors {
+    programs: FxHashMap<SmolStr, Option<Arc<Selector>>>,
+}
+
+impl std::fmt::Debug for Selectors {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Selectors({})", self.programs.len())
+    }
+}
+
+struct Selector {
+    program: Program,
+    /// Domains that the text looks into without asking whether they are there.
+    domains: Vec<String>,
+}
+
+impl Selectors {
+    /// Whether a driver's device satisfies the expression; an error is the text of one.
+    pub(super) fn matches(
+        &mut self,
+        expression: &SmolStr,
+        driver: &str,
+        device: &Device,
+    ) -> Result<bool, String> {
+        let selector = self
+            .programs
+            .entry(expression.clone())
+            .or_insert_with(|| compile(expression).map(Arc::new));
+        let Some(selector) = selector else {
+            return Err("CEL compile error".to_owned());
+        };
+        let mut context = Context::default().with_all();
+        let value = device_value(driver, device, &selector.domains, &context)?;
+        context.add_variable_from_value("device", value);
+        match selector.program.execute(&context) {
+            Ok(Value::Bool(matches)) => Ok(matches),
+            Ok(other) => Err(format!("CEL runtime error: {other:?} is not a bool")),
+            Err(error) => Err(format!("CEL runtime error: {error}")),
+        }
+    }
+}
+
+fn compile(expression: &str) -> Option<Selector> {
+    let program = Program::compile(expression).ok()?;
+    Some(Selector {
+        program,
+        domains: indexed_domains(expression),
+    })
+}
+
+/// The string literals that the expression uses as an index and does not test with `in`.
+///
+/// In Kubernetes `device.attributes["unknown"]` is an empty map and `"unknown" in
+/// device.attributes` is false. A CEL map has no default, so each domain that is looked into
+/// unasked is put there, empty.
+fn indexed_domains(expression: &str) -> Vec<String> {
+    let mut domains = Vec::new();
+    for (start, _) in expression.match_indices('[') {
+        let rest = expression[start + 1..].trim_start();
+        let Some(quote) = rest.chars().next().filter(|c| matches!(c, '"' | '\'')) else {
+            continue;
+        };
+        let Some((literal, after)) = rest[1..].split_once(quote) else {
+            continue;
+        };
+        let is_index = after.trim_start().starts_with(']');
+        let is_tested = expression.match_indices(literal).any(|(at, _)| {
+            expression[at + literal.len() + 1..]
+                .trim_start()
+                .starts_with("in ")
+        });
+        if is_index && !is_tested {
+            domains.push(literal.to_owned());
+        }
+    }
+    domains
+}
+
+fn device_value(
+    driver: &str,
+    device: &Device,
+    domains: &[String],
+    context: &Context<'_>,
+) -> Result<Value, String> {
+    let mut attributes = Domains::new(domains);
+    for (name, attribute) in &device.attributes {
+        let value = match attribute {
+            DeviceAttribute::String(text) => Value::String(Arc::new(text.to_string())),
+            DeviceAttribute::Int(number) => Value::Int(*number),
+            DeviceAttribute::Bool(truth) => Value::Bool(*truth),
+            DeviceAttribute::Version(text) => made_by("semver", text, context)?,
+        };
+        attributes.insert(driver, name, value);
+    }
+    let mut capacity = Domains::new(domains);
+    for (name, amount) in &device.capacity {
+        let value = made_by("quantity", &amount.to_string(), context)?;
+        capacity.insert(driver, name, value);
+    }
+    let allows_several = device.allows_multiple_allocations;
+    Ok(map([
+        ("driver", Value::String(Arc::new(driver.to_owned()))),
+        ("allowMultipleAllocations", Value::Bool(allows_several)),
+        ("attributes", attributes.into_value()),
+        ("capacity", capacity.into_value()),
+    ]))
+}
+
+/// The value that a Kubernetes function makes of a text.
+fn made_by(function: &str, text: &str, context: &Context<'_>) -> Result<Value, String> {
+    let source = format!("{function}({text:?})");
+    let program = Program::compile(&source).map_err(|error| error.to_string())?;
+    program.execute(context).map_err(|error| error.to_string())
+}
+
+/// Values by domain and name; a name without a domain has the driver's.
+struct Domains(FxHashMap<String, FxHashMap<Key, Value>>);
+
+impl Domains {
+    fn new(domains: &[String]) -> Self {
+        let empty = domains
+            .iter()
+            .map(|domain| (domain.clone(), FxHashMap::default()));
+        Self(empty.collect())
+    }
+
+    fn insert(&mut self, driver: &str, name: &str, value: Value) {
+        let (domain, name) = name.split_once('/').unwrap_or((driver, name));
+        let of_domain = self.0.entry(domain.to_owned()).or_default();
+        of_domain.insert(Key::from(name), value);
+    }
+
+    fn into_value(self) -> Value {
+        map(self
+            .0
+            .into_iter()
+            .map(|(domain, values)| (domain, map(values))))
+    }
+}
+
+fn map<K: Into<Key>>(entries: impl IntoIterator<Item = (K, Value)>) -> Value {
+    let entries = entries.into_iter().map(|(key, value)| (key.into(), value));
+    Value::Map(Map {
+        map: Arc::new(entries.collect()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gpu() -> Device {
+        Device {
+            name: "d".into(),
+            attributes: vec![
+                ("model".into(), DeviceAttribute::String("A100".into())),
+                ("other.com/index".into(), DeviceAttribute::Int(3)),
+                ("firmware".into(), DeviceAttribute::Version("1.2.3".into())),
+            ],
+            capacity: vec![("memory".into(), "40Gi".parse().unwrap())],
+            ..Device::default()
+        }
+    }
+
+    fn matches(expression: &str) -> Result<bool, String> {
+        Selectors::default().matches(&expression.into(), "gpu.com", &gpu())
+    }
+
+    #[test]
+    fn attributes_and_capacity_are_compared() {
+        for expression in [
+            "device.driver == \"gpu.com\"",
+            "device.attributes[\"gpu.com\"].model in [\"A100\", \"H100\"]",
+            "device.attributes['other.com'].index >= 3",
+            "device.attributes[\"gpu.com\"].firmware.isGreaterThan(semver(\"1.2.0\"))",
+            "device.capacity[\"gpu.com\"].memory.compareTo(quantity(\"40Gi\")) >= 0",
+            "!has(device.attributes[\"none.com\"].model)",
+            "!(\"none.com\" in device.attributes && device.attributes[\"none.com\"].x == 1)",
+        ] {
+            assert_eq!(matches(expression), Ok(true), "{expression}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_evaluated_is_an_error() {
+        for expression in [
+            "1 +",
+            "device.attributes[\"gpu.com\"].none == 1",
+            "device.driver",
+        ] {
+            assert!(matches(expression).is_err(), "{expression}");
+        }
+    }
+}
