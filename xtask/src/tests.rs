@@ -1,5 +1,6 @@
 //! `cargo xtask test`: unit and conformance tests, then the end-to-end suites on real parts.
 
+use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -70,14 +71,17 @@ fn end_to_end(scope: &Scope, outcomes: &mut Vec<Outcome>) -> Result<()> {
     let has_parts = step("parts", outcomes, || {
         Parts::ensure(&mut terminal::say).map(drop)
     });
-    let has_binary = step("release-build", outcomes, || {
-        cargo::run(&["build", "--release", "--package", "windlass"])
-    });
+    let named = env::var_os("WINDLASS_BIN").filter(|path| !path.is_empty());
+    let has_binary = named.is_some()
+        || step("release-build", outcomes, || {
+            cargo::run(&["build", "--release", "--package", "windlass"])
+        });
     if !has_parts || !has_binary {
         return Ok(());
     }
 
-    let binary = cargo::target_directory().join("release").join("windlass");
+    let built = || cargo::target_directory().join("release").join("windlass");
+    let binary = named.map_or_else(built, PathBuf::from);
     let temporary = Temporary::make()?;
     for suite in suites {
         let mut command = cargo::command(&["test", "--package", END_TO_END, "--test", &suite]);
@@ -142,7 +146,7 @@ struct Temporary(PathBuf);
 
 impl Temporary {
     fn make() -> Result<Self> {
-        let path = std::env::temp_dir().join(format!("windlass-test-{}", std::process::id()));
+        let path = env::temp_dir().join(format!("windlass-test-{}", std::process::id()));
         fs::create_dir_all(&path).with_context(|| format!("create `{}`", path.display()))?;
         Ok(Self(path))
     }

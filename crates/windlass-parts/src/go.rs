@@ -101,7 +101,15 @@ fn build(module: &Path, package: &str, program: &Path, say: &mut dyn FnMut(&str)
     let mut go = Command::new("go");
     go.current_dir(module)
         .env("CGO_ENABLED", "0")
-        .args(["build", "-trimpath", "-ldflags", LDFLAGS, "-o"])
+        .env("GOWORK", "off")
+        .args([
+            "build",
+            "-trimpath",
+            "-buildvcs=false",
+            "-ldflags",
+            LDFLAGS,
+            "-o",
+        ])
         .args([unfinished.as_os_str(), package.as_ref()]);
     system::run_with_patience(&mut go, say)?;
     fs::rename(&unfinished, program)

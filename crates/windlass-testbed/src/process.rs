@@ -15,8 +15,9 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 /// The environment variable that marks every process of one test bed with its directory.
 pub(crate) const MARK: &str = "WINDLASS_TESTBED_DIRECTORY";
 
-/// How long a program may take to end after SIGTERM before it gets SIGKILL.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a program may take to end after SIGTERM before it gets SIGKILL. Windlass promises to
+/// release its Lease within ten seconds.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Ends the processes of a test bed once the pipe to it closes, however its other end died: by
 /// the end of `main`, a panic, Ctrl-C or SIGKILL. A process is recognised by the mark in its
