@@ -82,6 +82,10 @@ impl DecisionDocument {
     }
 
     /// The document: indented by two spaces, ended by a newline.
+    ///
+    /// # Panics
+    ///
+    /// Never: nothing in the document can fail to be written.
     pub fn to_json(&self) -> String {
         let mut text = serde_json::to_string_pretty(self)
             .expect("the document's keys are strings and its values plain");
@@ -155,7 +159,7 @@ impl Standing {
 fn pods(cluster: &Cluster, plan: &Plan) -> Pods {
     let report = &plan.pods;
     let stands = |standing: Standing| move |name: &ObjectName| (name.clone(), standing.clone());
-    let standings =
+    let standings: Vec<(ObjectName, Standing)> =
         report
             .schedulable
             .iter()
@@ -177,7 +181,7 @@ fn pods(cluster: &Cluster, plan: &Plan) -> Pods {
         unschedulable: Vec::new(),
         waiting: Vec::new(),
     };
-    for (name, standing) in name_equal_pods(cluster, standings) {
+    for (name, standing) in name_equal_pods(cluster, &standings) {
         let pod = name.to_string();
         match standing {
             Standing::Schedulable => pods.schedulable.push(pod),
@@ -200,7 +204,7 @@ fn pods(cluster: &Cluster, plan: &Plan) -> Pods {
 /// that stand best.
 fn name_equal_pods(
     cluster: &Cluster,
-    standings: Vec<(ObjectName, Standing)>,
+    standings: &[(ObjectName, Standing)],
 ) -> Vec<(ObjectName, Standing)> {
     let by_name: FxHashMap<ObjectName, &Pod> = cluster
         .pods
@@ -220,10 +224,10 @@ fn name_equal_pods(
             classes[class].push(index);
         }
     }
-    let mut renamed = standings.clone();
+    let mut renamed = standings.to_vec();
     for members in classes {
         let mut names: Vec<&ObjectName> = members.iter().map(|i| &standings[*i].0).collect();
-        names.sort_unstable_by_key(|name| name.to_string());
+        names.sort_unstable_by_key(ToString::to_string);
         let mut ranked = members.clone();
         ranked.sort_by_key(|i| standings[*i].1.rank());
         for (index, name) in ranked.into_iter().zip(names) {

@@ -91,6 +91,10 @@ impl Report {
     }
 
     /// The report as a JSON document, indented by two spaces and ended by a newline.
+    ///
+    /// # Panics
+    ///
+    /// Never: nothing in the report can fail to be written.
     pub fn to_json(&self) -> String {
         let mut text = serde_json::to_string_pretty(self)
             .expect("the report's keys are strings and its values plain");

@@ -84,8 +84,8 @@ struct World {
     is_unsettled: bool,
     memory: Memory,
     outcomes: Vec<Outcome>,
-    last_loop: Option<Timestamp>,
-    loop_due: Timestamp,
+    scan_due: Timestamp,
+    woken_for: Option<Timestamp>,
     log: Log,
     counts: Counts,
     machine_nanos: BTreeMap<SmolStr, i128>,
@@ -135,8 +135,8 @@ impl World {
             is_unsettled: true,
             memory: Memory::default(),
             outcomes: Vec::new(),
-            last_loop: None,
-            loop_due: scenario.now,
+            scan_due: scenario.now,
+            woken_for: None,
             log: Log::default(),
             counts: Counts::default(),
             machine_nanos: BTreeMap::new(),
@@ -184,10 +184,11 @@ impl World {
             if limit.is_none() && is_quiet {
                 break;
             }
+            let next_loop = self.loop_due();
             let next = self
                 .queue
                 .next_time()
-                .map_or(self.loop_due, |event| event.min(self.loop_due));
+                .map_or(next_loop, |event| event.min(next_loop));
             if next >= end {
                 self.pass_time(end);
                 break;
@@ -205,7 +206,7 @@ impl World {
                 is_idle = false;
             }
             self.settle();
-            if self.loop_due <= self.now {
+            if self.loop_due() <= self.now {
                 self.run_loop();
                 is_idle = false;
             }

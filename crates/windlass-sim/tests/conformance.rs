@@ -186,11 +186,10 @@ fn shrink(list: &Path, known: &BTreeSet<String>, cases: &[Case]) -> ExitCode {
         .filter(|case| case.differences().is_ok_and(|lines| lines.is_empty()))
         .map(Case::id)
         .collect();
-    let kept: String = fs::read_to_string(list)
-        .unwrap_or_default()
-        .lines()
+    let text = fs::read_to_string(list).unwrap_or_default();
+    let kept: String = text
+        .split_inclusive('\n')
         .filter(|line| !agreeing.contains(line.trim()))
-        .map(|line| format!("{line}\n"))
         .collect();
     fs::write(list, kept).expect("the list is writable");
     eprintln!("{} cases agree now and are off the list", agreeing.len());

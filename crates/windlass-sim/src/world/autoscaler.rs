@@ -7,20 +7,37 @@ use windlass_core::{
     Action, Input, NoTimeLimits, NodeRemoval, Outcome, OutcomeResult, Plan, ResizeCause, check,
     decide, prepare,
 };
-use windlass_model::{Duration, Node, ObjectName, SmolStr, Taint};
+use windlass_model::{Duration, Node, ObjectName, SmolStr, Taint, Timestamp};
 
 use super::World;
 
-/// The least time between the starts of two loops.
-const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
+/// From an event to the loop that it wakes, and the least time between two loops. The shell gathers
+/// events for some tens of milliseconds; whole seconds are easier to read.
+const REACTION_TIME: Duration = Duration::from_secs(1);
 
 impl World {
     /// Asks for a loop soon: something happened that it should see.
     pub(super) fn wake(&mut self) {
-        let soonest = self
-            .last_loop
-            .map_or(self.now, |last| (last + SHORTEST_PAUSE).max(self.now));
-        self.loop_due = self.loop_due.min(soonest);
+        self.wake_by(self.now + REACTION_TIME);
+    }
+
+    fn wake_by(&mut self, at: Timestamp) {
+        self.woken_for = Some(self.woken_for.map_or(at, |earlier| earlier.min(at)));
+    }
+
+    /// When the next loop starts.
+    pub(super) fn loop_due(&self) -> Timestamp {
+        self.woken_for
+            .map_or(self.scan_due, |woken| woken.min(self.scan_due))
+    }
+
+    /// Asks for a loop at `at`, or at the next full second.
+    fn wake_at(&mut self, at: Timestamp) {
+        let elapsed = at.duration_since(self.start);
+        let is_full = elapsed.subsec_nanos() == 0;
+        let seconds = elapsed.as_secs() + i64::from(!is_full);
+        let full = self.start + Duration::from_secs(seconds);
+        self.wake_by(full.max(self.now + REACTION_TIME));
     }
 
     /// Runs one loop.
@@ -38,8 +55,8 @@ impl World {
         };
         let decision = decide(&input, snapshot);
         self.loops += 1;
-        self.last_loop = Some(self.now);
-        self.loop_due = self.now + self.config.process.scan_interval.max(SHORTEST_PAUSE);
+        self.scan_due = self.now + self.config.process.scan_interval.max(REACTION_TIME);
+        self.woken_for = self.woken_for.filter(|woken| *woken > self.now);
         let violations = check(&input, &decision.plan);
         if let Some(violation) = violations.first() {
             self.refused_plans += 1;
@@ -49,7 +66,7 @@ impl World {
         }
         self.memory = decision.memory;
         if let Some(at) = decision.plan.wake_at {
-            self.loop_due = self.loop_due.min(at).max(self.now + SHORTEST_PAUSE);
+            self.wake_at(at);
         }
         self.report(&decision.plan);
         if !decision.plan.actions.is_empty() {
@@ -73,7 +90,13 @@ impl World {
             );
         }
         for removal in &plan.scale_down.removals {
-            self.log.add("scale-down", describe_removal(removal));
+            if removal.is_empty {
+                let group = removal.group.as_str();
+                self.log
+                    .nodes("scale-down", group, &removal.node, "empty, to be removed");
+            } else {
+                self.log.add("scale-down", describe_removal(removal));
+            }
         }
     }
 
@@ -131,9 +154,12 @@ impl World {
                 node.unschedulable &= !uncordon;
             }),
             Action::Evict { pod, uid, .. } => self.evict(pod, uid),
-            Action::TerminateInstance { instance, node, .. } => {
-                self.log
-                    .add("scale-down", format!("{node}: instance terminated"));
+            Action::TerminateInstance {
+                group,
+                instance,
+                node,
+            } => {
+                self.log.nodes("scale-down", group, node, "terminated");
                 self.terminate(instance).map_err(Refusal::Failed)
             }
         }
@@ -218,11 +244,8 @@ enum Refusal {
 }
 
 fn describe_removal(removal: &NodeRemoval) -> String {
-    let node = &removal.node;
-    if removal.is_empty {
-        return format!("{node} of {} is empty and goes", removal.group);
-    }
+    let NodeRemoval { group, node, .. } = removal;
     let count = removal.evicted.len();
     let pods = if count == 1 { "pod moves" } else { "pods move" };
-    format!("{node} of {} goes, {count} {pods}", removal.group)
+    format!("{group}: {node} to be removed, {count} {pods}")
 }

@@ -277,7 +277,8 @@ impl World {
         }
         self.set_instance_state(id, InstanceState::Running);
         self.nodes_added += 1;
-        self.log.node_ready(&machine.group, &machine.node);
+        self.log
+            .nodes("nodes", &machine.group, &machine.node, "ready");
         self.touch();
         self.wake();
     }
@@ -448,9 +449,11 @@ impl World {
             .filter(|(_, pod)| pod.node_name.as_ref() == Some(name))
             .map(|(id, _)| id)
             .collect();
-        pods.into_iter().for_each(|pod| self.forget_pod(pod));
+        for pod in pods {
+            self.forget_pod(pod);
+        }
         self.nodes_removed += 1;
-        self.log.node_gone(name);
+        self.log.nodes("nodes", "", name, "gone");
         self.touch();
         true
     }

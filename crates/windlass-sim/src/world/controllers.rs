@@ -101,7 +101,7 @@ impl World {
             if old.model.template.as_ref().map(|pod| &pod.shape)
                 == model.template.as_ref().map(|pod| &pod.shape)
             {
-                current = old.current.clone();
+                current.clone_from(&old.current);
             } else if let Some(old_current) = &old.current {
                 self.set_replicas(&(WorkloadKind::ReplicaSet, old_current.clone()), 0);
             }
@@ -175,21 +175,16 @@ impl World {
     }
 
     fn reconcile_deployment(&mut self, key: &Key, deployment: &Controller) -> bool {
-        let current = match &deployment.current {
-            Some(current) => current.clone(),
-            None => {
-                let current = self
-                    .existing_replica_set(deployment)
-                    .or_else(|| self.create_replica_set(deployment));
-                let Some(current) = current else {
-                    return false;
-                };
-                if let Some(controller) = self.controllers.get_mut(key) {
-                    controller.current = Some(current.clone());
-                }
-                current
-            }
+        let known = deployment.current.clone();
+        let Some(current) = known
+            .or_else(|| self.existing_replica_set(deployment))
+            .or_else(|| self.create_replica_set(deployment))
+        else {
+            return false;
         };
+        if let Some(controller) = self.controllers.get_mut(key) {
+            controller.current = Some(current.clone());
+        }
         let replica_set = (WorkloadKind::ReplicaSet, current);
         let has = self.controllers.get(&replica_set).map(Controller::replicas);
         let wanted = deployment.replicas();
@@ -198,7 +193,7 @@ impl World {
 
     /// The `ReplicaSet` of a Deployment that came with the scenario: the one with the most pods.
     fn existing_replica_set(&self, deployment: &Controller) -> Option<ObjectName> {
-        let template_hash = self.replica_set_name(deployment);
+        let template_hash = replica_set_name(deployment);
         self.controllers
             .iter()
             .filter(|((kind, _), part)| {
@@ -209,22 +204,8 @@ impl World {
             .map(|((_, name), _)| name.clone())
     }
 
-    fn replica_set_name(&self, deployment: &Controller) -> Option<ObjectName> {
-        let mut hasher = FxHasher::default();
-        deployment.shape()?.hash(&mut hasher);
-        let name = &deployment.model.name;
-        Some(ObjectName::new(
-            name.namespace.clone(),
-            format!(
-                "{}-{}",
-                name.name,
-                super::suffix::encode(hasher.finish(), 9)
-            ),
-        ))
-    }
-
     fn create_replica_set(&mut self, deployment: &Controller) -> Option<ObjectName> {
-        let name = self.replica_set_name(deployment)?;
+        let name = replica_set_name(deployment)?;
         let mut template = deployment.template.clone()?;
         let hash = name.name.rsplit('-').next().unwrap_or_default();
         template.metadata.labels.0.insert("pod-template-hash", hash);
@@ -264,7 +245,9 @@ impl World {
         self.log
             .removed(&describe(&controller.model), surplus.len());
         let changed = !surplus.is_empty();
-        surplus.into_iter().for_each(|pod| self.delete_pod(pod));
+        for pod in surplus {
+            self.delete_pod(pod);
+        }
         changed
     }
 
@@ -341,7 +324,9 @@ impl World {
         self.log
             .removed(&describe(&controller.model), surplus.len());
         let changed = created > 0 || !surplus.is_empty();
-        surplus.into_iter().for_each(|pod| self.delete_pod(pod));
+        for pod in surplus {
+            self.delete_pod(pod);
+        }
         changed
     }
 
@@ -378,7 +363,9 @@ impl World {
             let pod = self.create_pod(Arc::new(shape_for_node(&shape, &node)), name.into());
             self.daemon_targets.insert(pod, node);
         }
-        orphans.into_iter().for_each(|pod| self.delete_pod(pod));
+        for pod in orphans {
+            self.delete_pod(pod);
+        }
         changed
     }
 
@@ -534,6 +521,21 @@ impl World {
             spec.preemption_policy = class.preemption_policy.clone();
         }
     }
+}
+
+/// The name of the `ReplicaSet` of a Deployment's present template.
+fn replica_set_name(deployment: &Controller) -> Option<ObjectName> {
+    let mut hasher = FxHasher::default();
+    deployment.shape()?.hash(&mut hasher);
+    let name = &deployment.model.name;
+    Some(ObjectName::new(
+        name.namespace.clone(),
+        format!(
+            "{}-{}",
+            name.name,
+            super::suffix::encode(hasher.finish(), 9)
+        ),
+    ))
 }
 
 /// A workload, for people.

@@ -23,8 +23,12 @@ enum Item {
         by_node: BTreeMap<SmolStr, usize>,
         unschedulable: usize,
     },
-    Ready(SmolStr, Vec<SmolStr>),
-    Gone(Vec<SmolStr>),
+    Nodes {
+        kind: &'static str,
+        group: SmolStr,
+        names: Vec<SmolStr>,
+        what: &'static str,
+    },
     Evicted(SmolStr, usize),
     NotLaunched(SmolStr, SmolStr, usize),
 }
@@ -88,26 +92,34 @@ impl Log {
         });
     }
 
-    pub(super) fn node_ready(&mut self, group: &SmolStr, node: &SmolStr) {
+    /// Something that nodes of one group have in common; of no group where it is empty.
+    pub(super) fn nodes(
+        &mut self,
+        kind: &'static str,
+        group: &str,
+        node: &SmolStr,
+        what: &'static str,
+    ) {
         for item in &mut self.present {
-            if let Item::Ready(known, nodes) = item
+            if let Item::Nodes {
+                group: known,
+                names,
+                what: known_what,
+                ..
+            } = item
                 && known == group
+                && *known_what == what
             {
-                nodes.push(node.clone());
+                names.push(node.clone());
                 return;
             }
         }
-        self.push(Item::Ready(group.clone(), vec![node.clone()]));
-    }
-
-    pub(super) fn node_gone(&mut self, node: &SmolStr) {
-        for item in &mut self.present {
-            if let Item::Gone(nodes) = item {
-                nodes.push(node.clone());
-                return;
-            }
-        }
-        self.push(Item::Gone(vec![node.clone()]));
+        self.push(Item::Nodes {
+            kind,
+            group: group.into(),
+            names: vec![node.clone()],
+            what,
+        });
     }
 
     pub(super) fn evicted(&mut self, node: &SmolStr) {
@@ -186,8 +198,20 @@ fn describe(item: &Item) -> (&'static str, String) {
             by_node,
             unschedulable,
         } => ("scheduler", scheduled(by_node, *unschedulable)),
-        Item::Ready(group, nodes) => ("nodes", format!("{group}: {} ready", list(nodes))),
-        Item::Gone(nodes) => ("nodes", format!("{} gone", list(nodes))),
+        Item::Nodes {
+            kind,
+            group,
+            names,
+            what,
+        } => {
+            let names = list(names);
+            let text = if group.is_empty() {
+                format!("{names} {what}")
+            } else {
+                format!("{group}: {names} {what}")
+            };
+            (kind, text)
+        }
         Item::Evicted(node, count) => (
             "scale-down",
             format!("{node}: {} evicted", number(*count, "pod")),

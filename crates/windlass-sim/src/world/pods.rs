@@ -11,7 +11,7 @@ pub(super) struct PodId(u64);
 /// The pods of the simulated API server, by order of creation, name and owner.
 #[derive(Debug, Default)]
 pub(super) struct Pods {
-    pods: BTreeMap<PodId, Arc<Pod>>,
+    by_id: BTreeMap<PodId, Arc<Pod>>,
     by_name: FxHashMap<ObjectName, PodId>,
     by_controller: FxHashMap<SmolStr, BTreeSet<PodId>>,
     next: u64,
@@ -31,7 +31,7 @@ impl Pods {
                 .or_default()
                 .insert(id);
         }
-        self.pods.insert(id, pod);
+        self.by_id.insert(id, pod);
         id
     }
 
@@ -42,7 +42,7 @@ impl Pods {
     }
 
     fn drop_entry(&mut self, id: PodId) -> Option<Arc<Pod>> {
-        let pod = self.pods.remove(&id)?;
+        let pod = self.by_id.remove(&id)?;
         if let Some(owner) = &pod.shape.controller
             && let Some(owned) = self.by_controller.get_mut(&owner.uid)
         {
@@ -56,19 +56,19 @@ impl Pods {
     }
 
     pub(super) fn get(&self, id: PodId) -> Option<&Arc<Pod>> {
-        self.pods.get(&id)
+        self.by_id.get(&id)
     }
 
     /// Changes a pod's own part; its name and shape stay.
     pub(super) fn update(&mut self, id: PodId, change: impl FnOnce(&mut Pod)) {
-        if let Some(pod) = self.pods.get_mut(&id) {
+        if let Some(pod) = self.by_id.get_mut(&id) {
             change(Arc::make_mut(pod));
         }
     }
 
     /// All pods, the oldest first.
     pub(super) fn iter(&self) -> impl Iterator<Item = (PodId, &Arc<Pod>)> {
-        self.pods.iter().map(|(id, pod)| (*id, pod))
+        self.by_id.iter().map(|(id, pod)| (*id, pod))
     }
 
     /// The pods that a controller has made and that have neither ended nor are being deleted.
@@ -77,7 +77,7 @@ impl Pods {
         owned
             .into_iter()
             .flat_map(|ids| ids.iter())
-            .filter(|id| self.pods.get(id).is_some_and(|pod| is_live(pod)))
+            .filter(|id| self.by_id.get(id).is_some_and(|pod| is_live(pod)))
             .copied()
             .collect()
     }
