@@ -228,13 +228,16 @@ impl Devices {
             let selector = allocation.node_selector.as_ref();
             selector.is_none_or(|selector| selector.matches(&node.labels, &node.name))
         };
-        if !plan.allocated.iter().all(is_usable) {
-            return Err(unresolvable("resourceclaim not available on the node"));
-        }
         let mut claims = plan.to_allocate.clone();
         claims.extend(implicit_claim(plan, state).map_err(unresolvable)?);
+        // Only told when the other claims can be met.
+        let verdict = if plan.allocated.iter().all(is_usable) {
+            Ok(())
+        } else {
+            Err(unresolvable("resourceclaim not available on the node"))
+        };
         if claims.is_empty() {
-            return Ok((claims, Vec::new()));
+            return verdict.map(|()| (claims, Vec::new()));
         }
         let local = self.local_slices.get(&node.name).into_iter().flatten();
         let brought = state.brought.iter().flat_map(|brought| &brought.slices);
@@ -246,7 +249,7 @@ impl Devices {
             allocated: &self.allocated,
         };
         match search::search(&ground, &claims, &mut self.selectors) {
-            Ok(Some(allocations)) => Ok((claims, allocations)),
+            Ok(Some(allocations)) => verdict.map(|()| (claims, allocations)),
             Ok(None) | Err(Stop::TooMany | Stop::GaveUp) => {
                 Err(unresolvable("cannot allocate all claims"))
             }
