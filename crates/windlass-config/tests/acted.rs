@@ -53,7 +53,7 @@ const METHODS: &[(&str, &str, &str)] = &[
 ];
 
 /// Flags with a single allowed value: to check it is to act on it.
-const ONE_VALUE: &[&str] = &["estimator", "leader-elect-resource-lock"];
+const ONE_VALUE: &[&str] = &["cloud-provider", "estimator", "leader-elect-resource-lock"];
 
 fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(directory).unwrap() {

@@ -40,4 +40,3 @@ pub use plan::{
     Outcome, OutcomeResult, Plan, PodReport, Resize, ResizeCause, ScaleDownReport, ScaleUpReport,
     Unremovable, UnremovableReason,
 };
-pub use scale_down::HeldBack;

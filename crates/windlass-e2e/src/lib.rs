@@ -28,7 +28,8 @@
 //! ```
 
 use std::fs;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -54,6 +55,7 @@ pub struct Run {
     user: User,
     kubeconfig: Option<PathBuf>,
     aws: Option<String>,
+    host_name: Option<String>,
 }
 
 impl Run {
@@ -80,6 +82,7 @@ impl Run {
             user: User::ClusterAutoscaler,
             kubeconfig: None,
             aws: None,
+            host_name: None,
         }
     }
 
@@ -124,6 +127,13 @@ impl Run {
         self
     }
 
+    /// On a host of this name, which is who it is in an election of leaders.
+    #[must_use]
+    pub fn host_name(mut self, name: &str) -> Self {
+        self.host_name = Some(name.to_owned());
+        self
+    }
+
     /// Starts it. Its log is `NAME.log` beside those of the parts.
     pub fn start(&self, testbed: &'static Testbed, name: &str) -> Result<Windlass> {
         let address = format!("127.0.0.1:{}", testbed.free_port()?);
@@ -136,7 +146,10 @@ impl Run {
         arguments.extend(self.flags.iter().cloned());
         arguments.push(format!("--kubeconfig={}", kubeconfig.display()));
         arguments.push(format!("--address={address}"));
-        let mut spec = Spec::new(name, &binary()?, arguments);
+        let mut spec = match &self.host_name {
+            None => Spec::new(name, &binary()?, arguments),
+            Some(host_name) => on_host(name, host_name, &binary()?, &arguments)?,
+        };
         spec.environment = Testbed::aws_environment(&endpoint);
         spec.environment.extend(self.environment.iter().cloned());
         Ok(Windlass {
@@ -145,6 +158,25 @@ impl Run {
             testbed,
         })
     }
+}
+
+/// The program in a namespace with a host name of its own; it keeps the process id.
+fn on_host(name: &str, host_name: &str, program: &Path, arguments: &[String]) -> Result<Spec> {
+    let is_root = fs::metadata("/proc/self")
+        .context("look at /proc/self")?
+        .uid()
+        == 0;
+    let namespaces: &[&str] = if is_root {
+        &["--uts"]
+    } else {
+        &["--user", "--map-root-user", "--uts"]
+    };
+    let program = program.to_str().context("the binary's path is not UTF-8")?;
+    let script = "hostname \"$0\" && exec \"$@\"";
+    let mut words: Vec<&str> = namespaces.to_vec();
+    words.extend(["/bin/sh", "-c", script, host_name, program]);
+    words.extend(arguments.iter().map(String::as_str));
+    Ok(Spec::new(name, "/usr/bin/unshare".as_ref(), words))
 }
 
 /// A running `windlass run`. Dropping it ends it.

@@ -1,12 +1,15 @@
 //! The command line.
 
 mod output;
-
+#[cfg(feature = "cluster")]
+mod run;
 #[cfg(feature = "simulate")]
 mod scenario_files;
 #[cfg(feature = "simulate")]
 mod simulate;
 
+use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -21,6 +24,18 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Autoscale a cluster. Its flags are the Go cluster-autoscaler's: see `windlass run --help`.
+    #[cfg(feature = "cluster")]
+    #[command(disable_help_flag = true)]
+    Run {
+        /// Flags, as `--flag=value` or `--flag value`.
+        #[arg(
+            trailing_var_arg = true,
+            allow_hyphen_values = true,
+            value_name = "FLAGS"
+        )]
+        flags: Vec<OsString>,
+    },
     /// Play a scenario: a simulated cluster, cloud and clock, and the production decisions.
     #[cfg(feature = "simulate")]
     Simulate(simulate::Args),
@@ -34,7 +49,13 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    #[cfg(feature = "cluster")]
+    if let Some(flags) = drop_in_flags(std::env::args_os()) {
+        return run::run(&flags);
+    }
     let result = match Cli::parse().command {
+        #[cfg(feature = "cluster")]
+        Command::Run { flags } => return run::run(&flags),
         #[cfg(feature = "simulate")]
         Command::Simulate(args) => simulate::run(&args),
         Command::Version => output::data(&format!("windlass {}\n", env!("CARGO_PKG_VERSION"))),
@@ -49,6 +70,18 @@ fn main() -> ExitCode {
     }
 }
 
+/// The name of the Go autoscaler: started under it, this program is `windlass run`.
+#[cfg(feature = "cluster")]
+const DROP_IN_NAME: &str = "cluster-autoscaler";
+
+/// The flags, where the program was started under the Go autoscaler's name.
+#[cfg(feature = "cluster")]
+fn drop_in_flags(mut arguments: impl Iterator<Item = OsString>) -> Option<Vec<OsString>> {
+    let program = arguments.next()?;
+    let name = Path::new(&program).file_name()?;
+    (name == DROP_IN_NAME).then(|| arguments.collect())
+}
+
 fn completions(shell: clap_complete::Shell) -> anyhow::Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "windlass", &mut script);
@@ -58,6 +91,30 @@ fn completions(shell: clap_complete::Shell) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(feature = "cluster")]
+    #[test]
+    fn under_the_go_autoscalers_name_all_arguments_are_flags() {
+        let flags = |line: &str| drop_in_flags(line.split(' ').map(OsString::from));
+        assert_eq!(
+            flags("/usr/local/bin/cluster-autoscaler --v=4 --nodes 1:2:a"),
+            Some(["--v=4", "--nodes", "1:2:a"].map(OsString::from).to_vec())
+        );
+        assert_eq!(flags("/bin/windlass run --v=4"), None);
+    }
+
+    #[cfg(feature = "cluster")]
+    #[test]
+    fn run_takes_its_flags_as_they_are() {
+        let cli = Cli::parse_from(["windlass", "run", "--v=4", "--nodes", "1:2:a", "-h"]);
+        let Command::Run { flags } = cli.command else {
+            panic!("run");
+        };
+        assert_eq!(
+            flags,
+            ["--v=4", "--nodes", "1:2:a", "-h"].map(OsString::from)
+        );
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -387,11 +387,13 @@ impl Aws {
         let (placeholders, instances): (Vec<&String>, Vec<&String>) = provider_ids
             .iter()
             .partition(|id| ProviderId::parse(id).is_some_and(|id| id.is_placeholder()));
+        let instances: Vec<String> = instances.into_iter().cloned().collect();
         let deletions = stream::iter(instances)
             .map(|provider_id| async move {
+                let result = self.terminate(group, &provider_id, floor).await;
                 Deletion {
-                    provider_id: provider_id.clone(),
-                    result: self.terminate(group, provider_id, floor).await,
+                    provider_id,
+                    result,
                 }
             })
             .buffered(TERMINATIONS_AT_ONCE)

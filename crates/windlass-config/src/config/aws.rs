@@ -12,7 +12,7 @@ flag_group! {
 
     /// What several `--node-group-auto-discovery` mean: groups with the tags of all of them,
     /// or of any.
-    "aws-discovery-mode" => discovery_mode: DiscoveryMode = DiscoveryMode::All, NotYet;
+    "aws-discovery-mode" => discovery_mode: DiscoveryMode = DiscoveryMode::All, Acted;
 
     /// What a group of several instance types is taken for: its first one, or the least or
     /// the most of each resource over all.

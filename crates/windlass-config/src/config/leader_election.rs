@@ -8,22 +8,22 @@ flag_group! {
     struct LeaderElection in leader_election, "Leader election";
 
     /// Take the lease before acting.
-    "leader-elect" => enabled: bool = true, NotYet;
+    "leader-elect" => enabled: bool = true, Acted;
 
     /// How long the others wait after the last renewal that they saw.
-    "leader-elect-lease-duration" => lease_duration: Duration = seconds(15), NotYet;
+    "leader-elect-lease-duration" => lease_duration: Duration = seconds(15), Acted;
 
     /// How long the leader tries to renew before it gives up. Less than the lease duration.
-    "leader-elect-renew-deadline" => renew_deadline: Duration = seconds(10), NotYet;
+    "leader-elect-renew-deadline" => renew_deadline: Duration = seconds(10), Acted;
 
     /// Pause between two attempts. The renew deadline must be more than 1.2 times as long.
-    "leader-elect-retry-period" => retry_period: Duration = seconds(2), NotYet;
+    "leader-elect-retry-period" => retry_period: Duration = seconds(2), Acted;
 
     /// Kind of the object that the leader holds. Only `leases`.
     "leader-elect-resource-lock" => resource_lock: ResourceLock = ResourceLock::Leases, Acted;
 
     /// Name of the lease, which lives in `--namespace`.
-    "leader-elect-resource-name" => resource_name: String = text("cluster-autoscaler"), NotYet;
+    "leader-elect-resource-name" => resource_name: String = text("cluster-autoscaler"), Acted;
 }
 
 /// By how much a retry may come later than its period, as client-go has it: one fifth.

@@ -11,13 +11,13 @@ flag_group! {
     struct Logging in logging, "Logging and feature gates";
 
     /// Log verbosity.
-    "v" => verbosity: Verbosity = Verbosity(0), NotYet;
+    "v" => verbosity: Verbosity = Verbosity(0), Acted;
 
     /// Log verbosity by source file: `pattern=level`.
     "vmodule" => vmodule: VModule = VModule::default(), NotYet;
 
     /// How a log line is written: `text` or `json`.
-    "logging-format" => format: LogFormat = LogFormat::Text, NotYet;
+    "logging-format" => format: LogFormat = LogFormat::Text, Acted;
 
     /// Longest time that log lines are kept back. More than 0.
     "log-flush-frequency" => flush_frequency: Duration = seconds(5), NotYet;

@@ -15,11 +15,11 @@ flag_group! {
 
     /// A group by name with its own limits: least size, largest size, name of the Auto
     /// Scaling group. May be repeated.
-    "nodes" => nodes: Vec<NodeGroupSpec> = Vec::new(), NotYet;
+    "nodes" => nodes: Vec<NodeGroupSpec> = Vec::new(), Acted;
 
     /// Groups by their tags: all tags named must be there. May be repeated; see
     /// `--aws-discovery-mode`.
-    "node-group-auto-discovery" => auto_discovery: Vec<DiscoverySpec> = Vec::new(), NotYet;
+    "node-group-auto-discovery" => auto_discovery: Vec<DiscoverySpec> = Vec::new(), Acted;
 
     /// Grow groups whose size is below their minimum.
     "enforce-node-group-min-size" => enforce_min_size: bool = false, Acted;

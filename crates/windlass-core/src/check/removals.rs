@@ -83,12 +83,13 @@ impl<'a> World<'a> {
             .drains
             .iter()
             .filter(|(node, drain)| drain.group == group && !but.contains(node))
-            .filter(|(_, drain)| {
-                !matches!(drain.phase, Phase::Undoing { .. })
-                    && self
-                        .group_of_instance
-                        .get(drain.instance.as_str())
-                        .is_some_and(|(_, state)| **state != InstanceState::Deleting)
+            .filter(|(_, drain)| match drain.phase {
+                Phase::Undoing { .. } => false,
+                Phase::Terminated { .. } => self
+                    .group_of_instance
+                    .get(drain.instance.as_str())
+                    .is_some_and(|(_, state)| **state == InstanceState::Running),
+                _ => true,
             })
             .map(|_| 1)
             .sum()
@@ -119,7 +120,7 @@ fn beginnings(world: &World<'_>, plan: &Plan, violations: &mut Violations) {
         } = removal;
         violations.unless(seen.insert(node), "a node is removed once", node);
         violations.unless(
-            !is_under_way(input, node),
+            !input.memory.drains.contains_key(node),
             "a removal that is under way does not begin again",
             node,
         );
@@ -239,20 +240,6 @@ fn pods_of_beginning(
             }
         }
     }
-}
-
-/// Whether a removal of the node has begun, and has not been undone by now.
-fn is_under_way(input: &Input<'_>, node: &SmolStr) -> bool {
-    let is_undone = input.outcomes.iter().any(|outcome| {
-        outcome.result == OutcomeResult::Done
-            && matches!(&outcome.action, Action::RemoveTaint { node: it, key, .. }
-                if it == node && key == HARD_TAINT)
-    });
-    input
-        .memory
-        .drains
-        .get(node)
-        .is_some_and(|drain| !(is_undone && matches!(drain.phase, Phase::Undoing { .. })))
 }
 
 /// How much a plan enlarges a group.

@@ -1,6 +1,6 @@
 use std::ops::{BitOr, BitOrAssign};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use tokio::sync::Notify;
 
@@ -47,6 +47,7 @@ impl BitOrAssign for WakeReasons {
 #[derive(Clone, Debug, Default)]
 pub struct Wake {
     reasons: Arc<AtomicU8>,
+    count: Arc<AtomicU64>,
     notify: Arc<Notify>,
 }
 
@@ -55,6 +56,7 @@ impl Wake {
     pub fn add(&self, reasons: WakeReasons) {
         if !reasons.is_empty() {
             self.reasons.fetch_or(reasons.0, Ordering::AcqRel);
+            self.count.fetch_add(1, Ordering::AcqRel);
             self.notify.notify_one();
         }
     }
@@ -64,6 +66,11 @@ impl Wake {
         while self.reasons.load(Ordering::Acquire) == 0 {
             self.notify.notified().await;
         }
+    }
+
+    /// How often reasons have been added: it stands still when a burst is over.
+    pub fn count(&self) -> u64 {
+        self.count.load(Ordering::Acquire)
     }
 
     /// Takes all reasons there are.

@@ -1,0 +1,336 @@
+//! `windlass run`: autoscales a live cluster.
+//!
+//! The order of the start: flags, logs, HTTP, the API server, watches, AWS, the lease, memory,
+//! the loop ([`shell`]). A candidate that does not lead watches already, so that it can act as
+//! soon as it does.
+
+mod actions;
+mod budget;
+mod events;
+mod groups;
+mod health;
+mod http;
+mod logging;
+mod memory;
+mod metrics;
+mod shell;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+use windlass_aws::{Aws, Membership, Settings};
+use windlass_aws_client::{Observer, Operation, Options};
+use windlass_config::{Config, Expander, FlagError, Warning};
+use windlass_kube::lease::{Elector, ElectorOptions, Leadership, Lost};
+use windlass_kube::{
+    Api, ClusterStore, ConnectOptions, EventRecorder, RecorderOptions, StatusWriter, WatchOptions,
+};
+use windlass_model::{ObjectName, SchedulerVersion};
+
+use crate::output;
+use metrics::Registry;
+use shell::{Parts, Shell};
+
+/// Exit code after a mistake in the flags; nothing was done.
+const BAD_FLAGS: u8 = 2;
+/// Exit code after another replica has taken the lease: start again as a candidate.
+const LOST_LEASE: u8 = 3;
+
+/// The priority expander's `ConfigMap`. Source: `pkg/expander/priority`.
+const PRIORITY_CONFIG_MAP: &str = "cluster-autoscaler-priority-expander";
+/// The pause between two attempts to reach the API server at the start.
+const CONNECT_PAUSE: Duration = Duration::from_secs(2);
+/// Threads that carry requests. Decisions have one of their own.
+const WORKERS: usize = 2;
+
+/// Runs with these flags until told to end.
+pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
+    let Ok(arguments) = arguments
+        .iter()
+        .map(|argument| argument.to_str().ok_or(()))
+        .collect::<Result<Vec<&str>, ()>>()
+    else {
+        output::error(&anyhow!("an argument is not UTF-8"));
+        return ExitCode::from(BAD_FLAGS);
+    };
+    let (config, warnings) = match Config::parse(arguments) {
+        Ok(parsed) => parsed,
+        Err(errors) if errors.contains(&FlagError::Help) => return help(),
+        Err(errors) => {
+            for error in errors {
+                output::error(&anyhow::Error::new(error));
+            }
+            return ExitCode::from(BAD_FLAGS);
+        }
+    };
+    logging::begin(&config.logging);
+    // Once, before anything speaks TLS; whoever comes second finds it there.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .enable_all()
+        .build();
+    let ended = runtime
+        .context("start the threads that carry requests")
+        .and_then(|runtime| {
+            let ended = runtime.block_on(autoscale(Arc::new(config), &warnings));
+            // What is still under way is not waited for: its intent is written down.
+            runtime.shutdown_background();
+            ended
+        });
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::error(&error);
+            if error.is::<Lost>() {
+                ExitCode::from(LOST_LEASE)
+            } else {
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+fn help() -> ExitCode {
+    let usage = "Autoscale a cluster.\n\nUsage: windlass run [FLAGS]\n\n";
+    match output::data(&format!("{usage}{}\n", windlass_config::help())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn autoscale(config: Arc<Config>, warnings: &[Warning]) -> Result<()> {
+    info!(version = env!("CARGO_PKG_VERSION"), "windlass run");
+    for argument in config.to_arguments() {
+        info!(argument, "flag");
+    }
+    for warning in warnings {
+        warn!("{warning}");
+    }
+    let stop = stop_on_signal()?;
+    let Some(prepared) = stop.run_until_cancelled(Box::pin(prepare(&config))).await else {
+        return Ok(());
+    };
+    let Prepared {
+        api,
+        parts,
+        _tasks,
+        _watches,
+    } = prepared?;
+    let elector = config
+        .leader_election
+        .enabled
+        .then(|| elector(&config, &api))
+        .transpose()?;
+    // Without an election this process leads as long as it lives.
+    let (alone, always) = watch::channel(Leadership::Leader);
+    let leadership = elector.as_ref().map_or(always, Elector::leadership);
+    let working = stop.child_token();
+    let election = async {
+        let ended = if let Some(elector) = elector {
+            elector.run(&stop).await
+        } else {
+            stop.cancelled().await;
+            Ok(())
+        };
+        working.cancel();
+        ended
+    };
+    let shell = Shell::new(parts, leadership);
+    let (ended, ()) = tokio::join!(election, shell.run(&working));
+    drop(alone);
+    Ok(ended?)
+}
+
+/// All that runs before this process leads.
+struct Prepared {
+    api: Api,
+    parts: Parts,
+    /// What serves and refreshes; it ends with this value.
+    _tasks: JoinSet<()>,
+    _watches: JoinSet<()>,
+}
+
+async fn prepare(config: &Arc<Config>) -> Result<Prepared> {
+    let process = &config.process;
+    let registry = Registry::new(process.emit_per_nodegroup_metrics);
+    let health = health::Health::new(config);
+    let listener = http::listen(&process.address)
+        .await
+        .with_context(|| format!("listen on --address={}", process.address))?;
+    let mut tasks = JoinSet::new();
+    let served = http::serve(listener, registry.clone(), health.clone());
+    tasks.spawn(async move {
+        if let Err(error) = served.await {
+            warn!(%error, "the HTTP server has ended");
+        }
+    });
+
+    let api = connect(config).await?;
+    let options = WatchOptions {
+        scheduler_version: reach(&api).await,
+        namespace: process.namespace.clone(),
+        status_config_map: process.status_config_map_name.clone(),
+        priority_config_map: uses_priorities(config).then(|| PRIORITY_CONFIG_MAP.to_owned()),
+    };
+    let (store, watches) = ClusterStore::watch(&api, &options);
+    let aws = connect_aws(config, &registry).await?;
+    let groups_changed = Arc::new(Notify::new());
+    tasks.spawn(groups::keep_current(
+        aws.clone(),
+        Arc::clone(&groups_changed),
+        registry.clone(),
+    ));
+    let recorder_options = RecorderOptions {
+        record_duplicates: process.record_duplicated_events,
+    };
+    let (recorder, recording) = EventRecorder::new(api.clone(), recorder_options);
+    tasks.spawn(recording);
+    let priority_config_map = ObjectName::new(&*process.namespace, PRIORITY_CONFIG_MAP);
+    let status = process
+        .write_status_configmap
+        .then(|| StatusWriter::new(&api, &process.namespace, &process.status_config_map_name));
+    let parts = Parts {
+        config: Arc::clone(config),
+        api: api.clone(),
+        announcer: events::Announcer::new(recorder, store.clone(), priority_config_map),
+        store,
+        aws,
+        groups_changed,
+        status,
+        registry,
+        health,
+    };
+    Ok(Prepared {
+        api,
+        parts,
+        _tasks: tasks,
+        _watches: watches,
+    })
+}
+
+fn elector(config: &Config, api: &Api) -> Result<Elector> {
+    let flags = &config.leader_election;
+    let options = ElectorOptions {
+        namespace: config.process.namespace.clone(),
+        name: flags.resource_name.clone(),
+        identity: host_name()?,
+        lease_duration: flags.lease_duration.unsigned_abs(),
+        renew_deadline: flags.renew_deadline.unsigned_abs(),
+        retry_period: flags.retry_period.unsigned_abs(),
+    };
+    Ok(Elector::new(api, options))
+}
+
+async fn connect(config: &Config) -> Result<Api> {
+    let process = &config.process;
+    let options = ConnectOptions {
+        kubeconfig: process.kubeconfig.clone(),
+        kubernetes: process.kubernetes.clone(),
+        queries_per_second: process.kube_client_qps,
+        burst: process.kube_client_burst,
+    };
+    let api = windlass_kube::connect(&options).await;
+    api.context("connect to the API server")
+}
+
+/// Waits until the API server answers, and asks it whose scheduler decides.
+async fn reach(api: &Api) -> SchedulerVersion {
+    let mut is_known = false;
+    loop {
+        match windlass_kube::scheduler_version(api).await {
+            Ok(version) => return version,
+            Err(error) if error.is_transient() => {
+                if !std::mem::replace(&mut is_known, true) {
+                    warn!(%error, "cannot reach the API server: trying again");
+                }
+                tokio::time::sleep(CONNECT_PAUSE).await;
+            }
+            Err(error) => {
+                warn!(%error, "the API server does not tell its version");
+                return SchedulerVersion::default();
+            }
+        }
+    }
+}
+
+async fn connect_aws(config: &Config, registry: &Registry) -> Result<Aws> {
+    let groups = &config.node_groups;
+    let membership = Membership::new(
+        &groups.nodes,
+        &groups.auto_discovery,
+        config.aws.discovery_mode,
+    );
+    let settings = Settings {
+        client: Options {
+            observer: Some(Arc::new(Timed(registry.clone()))),
+            ..Options::default()
+        },
+        membership,
+    };
+    let aws = Aws::connect(settings).await.context("connect to AWS")?;
+    info!(groups = aws.summary(), "node groups");
+    Ok(aws)
+}
+
+/// Observes how long AWS takes.
+struct Timed(Registry);
+
+impl Observer for Timed {
+    fn operation(&self, operation: &Operation<'_>) {
+        let labels = [
+            ("endpoint", operation.endpoint),
+            ("status", operation.status),
+        ];
+        let seconds = operation.duration.as_secs_f64();
+        self.0
+            .observe("aws_request_duration_seconds", &labels, seconds);
+    }
+}
+
+fn uses_priorities(config: &Config) -> bool {
+    config
+        .scale_up
+        .expander
+        .as_slice()
+        .contains(&Expander::Priority)
+}
+
+fn host_name() -> Result<String> {
+    let name = rustix::system::uname();
+    let name = name
+        .nodename()
+        .to_str()
+        .context("the host name is not UTF-8")?;
+    Ok(name.trim().to_lowercase())
+}
+
+/// Cancelled by the first SIGINT, SIGTERM or SIGQUIT.
+fn stop_on_signal() -> Result<CancellationToken> {
+    let stop = CancellationToken::new();
+    for kind in [
+        SignalKind::interrupt(),
+        SignalKind::terminate(),
+        SignalKind::quit(),
+    ] {
+        let mut signals = signal(kind).context("listen for signals")?;
+        let stop = stop.clone();
+        tokio::spawn(async move {
+            signals.recv().await;
+            info!("told to end");
+            stop.cancel();
+        });
+    }
+    Ok(stop)
+}

@@ -1,0 +1,60 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+use windlass_aws::Aws;
+
+use super::metrics::Registry;
+
+/// Longest pause between two looks at the schedule, which an action may have brought forward.
+const LOOK: Duration = Duration::from_secs(1);
+/// Shortest pause between two refreshes.
+const SHORTEST: Duration = Duration::from_millis(100);
+/// Longest time for a refresh: AWS's own retries end before.
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(90);
+
+/// Keeps the view of the node groups current, and tells when it has changed.
+pub(crate) async fn keep_current(aws: Aws, changed: Arc<Notify>, registry: Registry) {
+    let mut is_failing = false;
+    loop {
+        if aws.next_refresh() <= aws.client().now() {
+            let before = aws.node_groups();
+            let began = Instant::now();
+            let report = tokio::time::timeout(REFRESH_TIMEOUT, aws.refresh()).await;
+            registry.took("cloudProviderRefresh", began.elapsed());
+            let problem = match &report {
+                Ok(report) => report.errors.first().map(ToString::to_string),
+                Err(_) => Some("no answer in time".to_owned()),
+            };
+            match problem {
+                Some(problem) if is_failing => debug!(problem, "cannot refresh the node groups"),
+                Some(problem) => {
+                    warn!(
+                        problem,
+                        "cannot refresh the node groups: the last view stays"
+                    );
+                    is_failing = true;
+                }
+                None if is_failing => {
+                    info!("the view of the node groups is current again");
+                    is_failing = false;
+                }
+                None => {}
+            }
+            if let Ok(report) = report
+                && report.suspiciously_empty
+            {
+                warn!("AWS lists no node group where it had listed some: they are kept for now");
+            }
+            if aws.node_groups() != before {
+                changed.notify_one();
+            }
+        }
+        let pause = aws.next_refresh().duration_since(aws.client().now());
+        // What is due again at once has failed just now.
+        let pause = Duration::try_from(pause).unwrap_or(LOOK);
+        tokio::time::sleep(pause.clamp(SHORTEST, LOOK)).await;
+    }
+}
