@@ -325,6 +325,11 @@ impl Devices {
         before
     }
 
+    /// What a claim has got.
+    pub(crate) fn allocation(&self, claim: &ObjectName) -> Option<&Allocation> {
+        self.claims.get(claim)?.allocation.as_deref()
+    }
+
     /// Makes a claim again what it was before a change.
     pub(crate) fn restore(&mut self, (name, state): ClaimBefore) {
         self.set_claim(&name, state);

@@ -6,7 +6,9 @@ mod searching;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
-use windlass_model::{Cluster, CsiNode, Node, Pod, ResourceSlice, Resources, SmolStr};
+use windlass_model::{
+    Allocation, Cluster, CsiNode, Node, ObjectName, Pod, ResourceSlice, Resources, SmolStr,
+};
 
 use crate::default_spread::DefaultSelectors;
 use crate::devices::{ClaimBefore, Devices};
@@ -245,6 +247,11 @@ impl Snapshot {
     /// What pods may request of a node together.
     pub fn allocatable(&self, id: NodeId) -> Resources {
         Resources::from_list(&self.state_at(id.0).node.allocatable)
+    }
+
+    /// What a claim to devices has got, here and now.
+    pub fn device_allocation(&self, claim: &ObjectName) -> Option<&Allocation> {
+        self.devices.allocation(claim)
     }
 
     /// Opens a fork: what is changed from here on can be undone.

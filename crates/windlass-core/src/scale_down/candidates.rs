@@ -99,6 +99,7 @@ fn utilization_of(
         mirror_pods: context.config.scale_down.ignore_mirror_pods_utilization,
     };
     let node = &context.nodes[node].node;
+    let devices = (devices, &context.snapshot);
     match id {
         Some(id) => {
             let pods: Vec<_> = context.snapshot.pods_on(id).collect();

@@ -9,6 +9,7 @@ use windlass_model::{
     AllocatedDevice, Claim, Cluster, CounterSet, Node, ObjectName, Pod, Quantity, ResourceSlice,
     SliceNodes, SmolStr,
 };
+use windlass_scheduler::Snapshot;
 
 /// Why the share of a node's devices cannot be told.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,7 +26,6 @@ pub(crate) enum DevicesError {
 
 /// The devices that are on one node each.
 pub(crate) struct Devices<'a> {
-    cluster: &'a Cluster,
     slices: FxHashMap<&'a str, Vec<&'a ResourceSlice>>,
 }
 
@@ -44,13 +44,14 @@ impl<'a> Devices<'a> {
                 slices.entry(name).or_default().push(slice);
             }
         }
-        Self { cluster, slices }
+        Self { slices }
     }
 
     /// The pool of `node` with the largest share allocated to `pods`, as `DRIVER/POOL`, with that
     /// share; `None` for a node without devices of its own. Of equal pools the last by name.
     pub(crate) fn utilization<'p>(
         &self,
+        snapshot: &Snapshot,
         node: &Node,
         pods: impl Iterator<Item = &'p Arc<Pod>>,
     ) -> Result<Option<(SmolStr, f64)>, DevicesError> {
@@ -70,7 +71,7 @@ impl<'a> Devices<'a> {
                 pool.slices.push(slice);
             }
         }
-        let allocated = self.allocated(pods)?;
+        let allocated = allocated_to(snapshot, pods)?;
         let mut highest: Option<(SmolStr, f64)> = None;
         for ((driver, name), pool) in pools {
             let wanted = pool
@@ -93,41 +94,39 @@ impl<'a> Devices<'a> {
         }
         Ok(highest)
     }
+}
 
-    /// The devices that `pods` have, by driver and pool.
-    fn allocated<'p>(
-        &self,
-        pods: impl Iterator<Item = &'p Arc<Pod>>,
-    ) -> Result<FxHashMap<(&str, &str), FxHashSet<&str>>, DevicesError> {
-        let mut allocated: FxHashMap<(&str, &str), FxHashSet<&str>> = FxHashMap::default();
-        for pod in pods {
-            for claim in &pod.shape.constraints.claims {
-                let Claim::Named { name, .. } = claim else {
-                    continue;
-                };
-                let name = ObjectName::new(pod.namespace().clone(), name.clone());
-                let allocation = self
-                    .cluster
-                    .resource_claims
-                    .get(&name)
-                    .and_then(|claim| claim.allocation.as_ref())
-                    .ok_or(DevicesError::NotAllocated { claim: name })?;
-                for AllocatedDevice {
-                    driver,
-                    pool,
-                    device,
-                    admin_access,
-                    ..
-                } in &allocation.devices
-                {
-                    if !admin_access {
-                        allocated.entry((driver, pool)).or_default().insert(device);
-                    }
+/// The devices that `pods` have, by driver and pool.
+fn allocated_to<'s, 'p>(
+    snapshot: &'s Snapshot,
+    pods: impl Iterator<Item = &'p Arc<Pod>>,
+) -> Result<FxHashMap<(&'s str, &'s str), FxHashSet<&'s str>>, DevicesError> {
+    let mut allocated: FxHashMap<(&str, &str), FxHashSet<&str>> = FxHashMap::default();
+    for pod in pods {
+        for claim in &pod.shape.constraints.claims {
+            let Claim::Named { name, .. } = claim else {
+                continue;
+            };
+            let name = ObjectName::new(pod.namespace().clone(), name.clone());
+            let allocation = snapshot
+                .device_allocation(&name)
+                .ok_or(DevicesError::NotAllocated { claim: name })?;
+            for AllocatedDevice {
+                driver,
+                pool,
+                device,
+                admin_access,
+                ..
+            } in &allocation.devices
+            {
+                if !admin_access {
+                    let devices = allocated.entry((driver, pool)).or_default();
+                    devices.insert(device);
                 }
             }
         }
-        Ok(allocated)
     }
+    Ok(allocated)
 }
 
 impl Pool<'_> {

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use windlass_model::{Node, Pod, Resources, SmolStr, Timestamp};
 
+use windlass_scheduler::Snapshot;
+
 use super::devices::{Devices, DevicesError};
 use crate::{drain::rules::is_long_terminating, gpu};
 
@@ -46,7 +48,7 @@ pub(crate) fn of_node<'p>(
     node: &Node,
     pods: impl Iterator<Item = &'p Arc<Pod>> + Clone,
     ignored: Ignored,
-    devices: &Devices<'_>,
+    devices: (&Devices<'_>, &Snapshot),
     now: Timestamp,
 ) -> Result<Utilization, UtilizationError> {
     let mut utilization = Utilization {
@@ -66,7 +68,7 @@ pub(crate) fn of_node<'p>(
         utilization.value = utilization.gpu;
         return Ok(utilization);
     }
-    if let Some((pool, share)) = devices.utilization(node, pods.clone())? {
+    if let Some((pool, share)) = devices.0.utilization(devices.1, node, pods.clone())? {
         utilization.devices = share;
         utilization.resource = pool;
         utilization.value = share;

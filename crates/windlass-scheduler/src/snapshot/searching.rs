@@ -44,7 +44,7 @@ impl Snapshot {
         let need = self.need(prepared.shape);
         let all = &self.nodes;
         self.free.refresh(all.len(), |slot| {
-            all[slot as usize]
+            all.get(slot as usize)?
                 .as_ref()
                 .map(super::node_state::NodeState::free)
         });
