@@ -1,33 +1,58 @@
 //! `cargo xtask bench`: runs the benchmarks of every crate that has some.
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 
 use crate::cargo;
 
-/// A benchmark prints one JSON object a line on standard output, and nothing else there.
-pub(crate) fn run(filter: &[&str]) -> Result<()> {
-    let packages = packages_with_benches()?;
-    if packages.is_empty() {
+/// Runs them all, handing `arguments` to each. A benchmark prints one JSON object a line on standard
+/// output, and nothing else there.
+pub(crate) fn run(arguments: &[&str]) -> Result<()> {
+    let crates = windlass_parts::workspace_root().join("crates");
+    let mut benchmarks = Vec::new();
+    for package in names(&crates)? {
+        let sources = crates.join(&package).join("benches");
+        if !sources.is_dir() {
+            continue;
+        }
+        for source in names(&sources)? {
+            benchmarks.extend(
+                source
+                    .strip_suffix(".rs")
+                    .map(|name| (package.clone(), name.to_owned())),
+            );
+        }
+    }
+    if benchmarks.is_empty() {
         bail!("no crate has a folder `benches`");
     }
-    for package in &packages {
-        let bench = ["bench", "--quiet", "--package", package, "--benches"];
-        cargo::run(&[&bench[..], filter].concat())?;
+    for (package, name) in &benchmarks {
+        // By name: `--benches` would also run the unit tests, which print what is not JSON.
+        let bench = [
+            "bench",
+            "--quiet",
+            "--package",
+            package,
+            "--bench",
+            name,
+            "--",
+        ];
+        cargo::run(&[&bench[..], arguments].concat())?;
     }
     Ok(())
 }
 
-fn packages_with_benches() -> Result<Vec<String>> {
-    let crates = windlass_parts::workspace_root().join("crates");
-    let mut packages = Vec::new();
-    for entry in fs::read_dir(&crates).with_context(|| format!("list `{}`", crates.display()))? {
-        let entry = entry.with_context(|| format!("list `{}`", crates.display()))?;
-        if entry.path().join("benches").is_dir() {
-            packages.extend(entry.file_name().into_string());
-        }
+/// The names in a directory, sorted.
+fn names(directory: &Path) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in
+        fs::read_dir(directory).with_context(|| format!("list `{}`", directory.display()))?
+    {
+        let entry = entry.with_context(|| format!("list `{}`", directory.display()))?;
+        names.extend(entry.file_name().into_string());
     }
-    packages.sort_unstable();
-    Ok(packages)
+    names.sort_unstable();
+    Ok(names)
 }
