@@ -166,6 +166,14 @@ impl Loop<'_> {
     }
 }
 
+/// What a new node of each group would look like to [`decide`], in the cluster's order; `None`
+/// where that cannot be told.
+pub fn templates(input: &Input<'_>, snapshot: Snapshot) -> Vec<Option<NodeTemplate>> {
+    let mut context = observe(input, snapshot);
+    template::recompute(&mut context);
+    context.templates
+}
+
 fn observe<'a>(input: &Input<'a>, snapshot: Snapshot) -> Loop<'a> {
     let Input {
         cluster,

@@ -32,7 +32,7 @@ pub mod template;
 
 pub use budget::{Budget, NoTimeLimits, TimeLimit};
 pub use check::{Violation, check};
-pub use decide::{Decision, Input, decide, prepare};
+pub use decide::{Decision, Input, decide, prepare, templates};
 pub use memory::{GroupTimes, Memory, OpenScaleUp, SeenNodes};
 pub use metrics::{Metrics, Series};
 pub use plan::{
