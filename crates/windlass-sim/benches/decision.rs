@@ -80,7 +80,8 @@ fn run(kind: &str, nodes: &str, pods: &str, go_ms: Option<u32>) -> Result<(), St
     }
     let figures: serde_json::Value =
         serde_json::from_slice(&output.stdout).map_err(|error| error.to_string())?;
-    let line = json!({"scenario": format!("{kind} {nodes} {pods}"), "goMs": go_ms, "figures": figures});
+    let line =
+        json!({"scenario": format!("{kind} {nodes} {pods}"), "goMs": go_ms, "figures": figures});
     println!("{line}");
     let _ = fs::remove_file(file);
     Ok(())
@@ -89,7 +90,10 @@ fn run(kind: &str, nodes: &str, pods: &str, go_ms: Option<u32>) -> Result<(), St
 /// Writes the scenario to a temporary file, by the script beside the workspace's benchmarks.
 fn generate(kind: &str, nodes: &str, pods: &str) -> Result<PathBuf, String> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../benches/scale_scenarios.py");
-    let file = env::temp_dir().join(format!("windlass-{kind}-{nodes}-{pods}-{}", std::process::id()));
+    let file = env::temp_dir().join(format!(
+        "windlass-{kind}-{nodes}-{pods}-{}",
+        std::process::id()
+    ));
     let status = Command::new("python3")
         .arg(script)
         .args([kind, nodes, pods, "--out"])
@@ -116,7 +120,9 @@ fn measure(file: &Path) -> Result<(), String> {
         .flatten()
         .map(|resize| resize["to"].as_i64().unwrap_or(0) - resize["from"].as_i64().unwrap_or(0))
         .sum();
-    let removed = decision["scaleDown"]["removed"].as_array().map_or(0, Vec::len);
+    let removed = decision["scaleDown"]["removed"]
+        .as_array()
+        .map_or(0, Vec::len);
     let figures = json!({
         "convertMs": least(|once| once.timings.convert_ms),
         "snapshotMs": least(|once| once.timings.snapshot_ms),
@@ -135,7 +141,9 @@ fn read(file: &Path) -> Result<Scenario, String> {
     let name = file.display().to_string();
     let text = fs::read_to_string(file).map_err(|error| format!("read `{name}`: {error}"))?;
     let mut reader = ScenarioReader::new();
-    reader.read(&name, &text).map_err(|error| error.to_string())?;
+    reader
+        .read(&name, &text)
+        .map_err(|error| error.to_string())?;
     reader.finish().map_err(|error| error.to_string())
 }
 
@@ -145,5 +153,6 @@ fn peak_resident_mib() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kib = line.and_then(|line| line.trim().strip_suffix("kB"));
-    kib.and_then(|kib| kib.trim().parse::<u64>().ok()).map_or(0, |kib| kib / 1024)
+    kib.and_then(|kib| kib.trim().parse::<u64>().ok())
+        .map_or(0, |kib| kib / 1024)
 }

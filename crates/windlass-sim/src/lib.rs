@@ -2,18 +2,20 @@
 //!
 //! A [`Scenario`] is read from YAML or JSON. [`decide_once`] takes one decision at its start and
 //! gives the document that conformance cases compare; [`play`] runs simulated time and gives a
-//! [`Report`].
+//! [`Report`]; [`explain()`] says why.
 //!
 //! The crate refuses to know the network and the wall clock; files are opened by its caller. The
 //! same scenario gives the same bytes.
 
 mod decision;
+mod explain;
 mod once;
 mod report;
 mod scenario;
 mod world;
 
 pub use decision::DecisionDocument;
+pub use explain::{Change, ExplainError, Explanation, Link, Subject, explain};
 pub use once::{Once, Timings, decide_once};
 pub use report::{Counts, Entry, HEADING, Report, Summary};
 pub use scenario::{Scenario, ScenarioError, ScenarioReader};

@@ -1,5 +1,7 @@
 //! The command line.
 
+#[cfg(feature = "simulate")]
+mod explain;
 mod output;
 #[cfg(feature = "cluster")]
 mod run;
@@ -39,6 +41,9 @@ enum Command {
     /// Play a scenario: a simulated cluster, cloud and clock, and the production decisions.
     #[cfg(feature = "simulate")]
     Simulate(simulate::Args),
+    /// Say why a pod is pending, why a node is not removed, why a group does not grow.
+    #[cfg(feature = "simulate")]
+    Explain(explain::Args),
     /// Print the version.
     Version,
     /// Print a shell's completions.
@@ -58,6 +63,8 @@ fn main() -> ExitCode {
         Command::Run { flags } => return run::run(&flags),
         #[cfg(feature = "simulate")]
         Command::Simulate(args) => simulate::run(&args),
+        #[cfg(feature = "simulate")]
+        Command::Explain(args) => explain::run(&args),
         Command::Version => output::data(&format!("windlass {}\n", env!("CARGO_PKG_VERSION"))),
         Command::Completions { shell } => completions(shell),
     };
