@@ -10,7 +10,9 @@ mod scenario_files;
 #[cfg(feature = "simulate")]
 mod simulate;
 
+#[cfg(feature = "cluster")]
 use std::ffi::OsString;
+#[cfg(feature = "cluster")]
 use std::path::Path;
 use std::process::ExitCode;
 

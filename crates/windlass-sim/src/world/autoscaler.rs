@@ -126,12 +126,9 @@ impl World {
             Action::DeleteInstances {
                 group, instances, ..
             } => {
-                let count = instances.len();
-                self.log.add(
-                    "cloud",
-                    format!("{group}: {count} instances that never joined deleted"),
-                );
                 for instance in instances {
+                    self.log
+                        .nodes("cloud", group, instance, "deleted, it never joined");
                     self.terminate(instance).map_err(Refusal::Failed)?;
                 }
                 Ok(())
