@@ -174,7 +174,7 @@ pub fn templates(input: &Input<'_>, snapshot: Snapshot) -> Vec<Option<NodeTempla
     context.templates
 }
 
-fn observe<'a>(input: &Input<'a>, snapshot: Snapshot) -> Loop<'a> {
+pub(crate) fn observe<'a>(input: &Input<'a>, snapshot: Snapshot) -> Loop<'a> {
     let Input {
         cluster,
         memory,

@@ -8,12 +8,12 @@ mod hints;
 
 use std::sync::Arc;
 
-use windlass_model::{Pod, PodShape};
+use windlass_model::{Duration, Pod, PodShape};
 
 pub(crate) use classify::{Standing, is_expendable, standing};
 pub use hints::Hints;
 
-use crate::decide::Loop;
+use crate::{decide::Loop, instant::after};
 
 /// A pod of [`PendingPods`], by its place there.
 pub(crate) type PodIndex = u32;
@@ -80,8 +80,12 @@ pub(crate) fn process(context: &mut Loop<'_>) -> (PendingPods, Vec<PodIndex>) {
         let pod = pending.pod(index);
         if pod.shape.is_daemonset_pod() {
             pending.set_fate(index, Fate::Dropped);
-        } else if age::is_old_enough(pod, context.config, context.now) {
-            wanting.push(index);
+            continue;
+        }
+        match age::due(pod, context.config).filter(|due| *due >= context.now) {
+            None => wanting.push(index),
+            // It wants to be older than its delay, not as old.
+            Some(due) => context.plan.wake_by(after(due, Duration::from_millis(1))),
         }
     }
     (pending, wanting)

@@ -157,7 +157,7 @@ pub(crate) fn attempt(
         finish_without_option(context, &mut attempt);
         return attempt;
     }
-    let Some(best) = expander::choose(context, pending, &options) else {
+    let Some(best) = expander::choose(context, &options) else {
         mark_filtered_out(&mut attempt.classes);
         finish_without_option(context, &mut attempt);
         return attempt;

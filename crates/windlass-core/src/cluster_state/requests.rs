@@ -1,9 +1,9 @@
 //! Scale-ups that were asked for and have not come.
 
-use windlass_model::{Duration, SmolStr, Timestamp, format_go_duration};
+use windlass_model::{Duration, SmolStr, format_go_duration};
 
 use super::backoff::{ScaleUpError, back_off};
-use crate::{Action, Event, EventObject, OpenScaleUp, Series, decide::Loop};
+use crate::{Action, Event, EventObject, OpenScaleUp, Series, decide::Loop, instant::after};
 
 /// Opens the scale-up of a group of which the input says when its missing nodes were asked for.
 pub(super) fn adopt(context: &mut Loop<'_>) {
@@ -24,7 +24,7 @@ pub(super) fn adopt(context: &mut Loop<'_>) {
             OpenScaleUp {
                 increase: missing,
                 requested_at,
-                deadline: later(requested_at, allowed),
+                deadline: after(requested_at, allowed),
             },
         );
     }
@@ -48,7 +48,7 @@ pub(crate) fn open(context: &mut Loop<'_>, group: usize, increase: i64) {
         });
     open.increase += increase;
     open.requested_at = context.now;
-    open.deadline = later(context.now, allowed);
+    open.deadline = after(context.now, allowed);
 }
 
 /// Takes nodes that will not come off the group's open scale-up.
@@ -78,6 +78,10 @@ pub(super) fn expire(context: &mut Loop<'_>) {
             let increase = open.increase;
             context.memory.open_scale_ups.remove(&group.name);
             give_up(context, index, increase);
+        } else {
+            context
+                .plan
+                .wake_by(after(open.deadline, Duration::from_millis(1)));
         }
     }
 }
@@ -141,8 +145,4 @@ pub(super) fn record_failure(
         &context.config.cluster_health,
         context.now,
     );
-}
-
-fn later(from: Timestamp, by: Duration) -> Timestamp {
-    from.checked_add(by).unwrap_or(Timestamp::MAX)
 }

@@ -9,9 +9,10 @@ const YOUNG: Duration = Duration::from_secs(2);
 /// The same of pods that ask for GPUs.
 const YOUNG_GPU: Duration = Duration::from_secs(30);
 
-/// Whether the pod has waited for longer than the delay of the flag, or of its own annotation
-/// where that is not shorter.
-pub(super) fn is_old_enough(pod: &Pod, config: &Config, now: Timestamp) -> bool {
+/// Until when the pod waits, that instant included: the delay of the flag, or of its own
+/// annotation where that is not shorter, from its creation. `None` for a pod that says nothing
+/// of its age.
+pub(super) fn due(pod: &Pod, config: &Config) -> Option<Timestamp> {
     let flag = config.scale_up.new_pod_scale_up_delay;
     let delay = pod
         .shape
@@ -20,8 +21,7 @@ pub(super) fn is_old_enough(pod: &Pod, config: &Config, now: Timestamp) -> bool 
         .and_then(|text| parse_go_duration(text).ok())
         .filter(|delay| *delay >= flag)
         .unwrap_or(flag);
-    let created_at = pod.created_at.unwrap_or(Timestamp::UNIX_EPOCH);
-    now.duration_since(created_at) > delay
+    Some(after(pod.created_at?, delay))
 }
 
 /// Whether the pods are so new that more of their burst is to come, as the Go autoscaler judges

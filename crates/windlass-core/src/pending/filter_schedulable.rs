@@ -38,22 +38,21 @@ pub(super) fn run(
     for batch in by_priority.chunk_by(|a, b| a.0 == b.0) {
         let mut unhinted = Vec::with_capacity(batch.len());
         for (_, index) in batch {
-            let pod = Arc::clone(pending.pod(*index));
-            if place_on_hint(context, &pod) {
+            if place_on_hint(context, pending.pod(*index)) {
                 pending.set_fate(*index, Fate::Schedulable);
             } else {
                 unhinted.push(*index);
             }
         }
         for index in unhinted {
-            let pod = Arc::clone(pending.pod(index));
+            let pod = pending.pod(index);
             is_spent = is_spent || (is_limited && context.budget.is_spent(TimeLimit::PendingPods));
             if is_spent {
                 skipped += 1;
-            } else if !failures.contains(&pod) && place_anywhere(context, &pod) {
+            } else if !failures.contains(pod) && place_anywhere(context, pod) {
                 pending.set_fate(index, Fate::Schedulable);
             } else {
-                failures.remember(&pod);
+                failures.remember(pod);
                 left.push(index);
             }
         }
@@ -100,17 +99,25 @@ fn place_anywhere(context: &mut Loop<'_>, pod: &Arc<Pod>) -> bool {
 /// remembered, as the Go autoscaler does.
 #[derive(Default)]
 struct Failures {
+    /// The one asked about last: equal pods mostly stand together.
+    last: Option<*const PodShape>,
     shapes: FxHashSet<*const PodShape>,
     by_controller: FxHashMap<SmolStr, usize>,
 }
 
 impl Failures {
-    fn contains(&self, pod: &Pod) -> bool {
-        self.shapes.contains(&Arc::as_ptr(&pod.shape))
+    fn contains(&mut self, pod: &Pod) -> bool {
+        let shape = Arc::as_ptr(&pod.shape);
+        let is_known = self.last == Some(shape) || self.shapes.contains(&shape);
+        self.last = is_known.then_some(shape);
+        is_known
     }
 
     fn remember(&mut self, pod: &Pod) {
         let shape = &pod.shape;
+        if self.last == Some(Arc::as_ptr(shape)) {
+            return;
+        }
         let controller = shape
             .controller
             .as_ref()

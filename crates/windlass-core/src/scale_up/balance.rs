@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn the_smallest_groups_grow_to_equal_height_first() {
         assert_eq!(fill_all(&[(3, 10), (1, 10), (1, 10)], 3), [3, 3, 2]);
-        assert_eq!(fill_all(&[(3, 10), (1, 10), (1, 10)], 5), [4, 3, 3]);
+        assert_eq!(fill_all(&[(3, 10), (1, 10), (1, 10)], 5), [3, 4, 3]);
     }
 
     #[test]

@@ -38,7 +38,7 @@ impl PodClass {
 }
 
 /// The classes of the pods at `wanting`, in the order of their first pods.
-pub(super) fn group(pending: &PendingPods, wanting: &[PodIndex]) -> Vec<PodClass> {
+pub(in crate::scale_up) fn group(pending: &PendingPods, wanting: &[PodIndex]) -> Vec<PodClass> {
     let mut by_shape: FxHashMap<*const PodShape, usize> = FxHashMap::default();
     let mut classes: Vec<PodClass> = Vec::new();
     for index in wanting {

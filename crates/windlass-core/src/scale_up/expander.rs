@@ -14,14 +14,10 @@ mod random;
 use windlass_config::Expander;
 
 use super::ExpansionOption;
-use crate::{decide::Loop, pending::PendingPods};
+use crate::decide::Loop;
 
 /// The place in `options` of the one that wins; `None` when an expander leaves none.
-pub(super) fn choose(
-    context: &mut Loop<'_>,
-    pending: &PendingPods,
-    options: &[ExpansionOption],
-) -> Option<usize> {
+pub(super) fn choose(context: &mut Loop<'_>, options: &[ExpansionOption]) -> Option<usize> {
     let mut left: Vec<usize> = (0..options.len()).collect();
     let chain: Vec<Expander> = context.config.scale_up.expander.as_slice().to_vec();
     for expander in &chain {
@@ -32,8 +28,8 @@ pub(super) fn choose(
             Expander::Random => random::draw(context, &left).into_iter().collect(),
             Expander::MostPods => most_pods::best(options, &left),
             Expander::LeastNodes => least_nodes::best(options, &left),
-            Expander::LeastWaste => least_waste::best(context, pending, options, &left),
-            Expander::Price => price::best(context, pending, options, &left),
+            Expander::LeastWaste => least_waste::best(context, options, &left),
+            Expander::Price => price::best(context, options, &left),
             Expander::Priority => priority::best(context, options, &left),
             // The shell asks the server; the core has what the chain left before it.
             Expander::Grpc => left,

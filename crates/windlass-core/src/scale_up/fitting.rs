@@ -11,15 +11,13 @@ pub(super) fn run(context: &mut Loop<'_>, groups: &[usize], classes: &mut [PodCl
     for group in groups.iter().copied() {
         with_new_node(context, group, |context, node| {
             for class in &mut *classes {
-                match context.snapshot.check(&class.exemplar, node) {
-                    Ok(()) => {
-                        class.groups.push(group);
-                        class.is_schedulable = true;
-                    }
-                    Err(rejection) => {
-                        let reasons = reasons_of(class, rejection);
-                        class.rejections.insert(group, reasons);
-                    }
+                // The verdict alone is cheaper than the reasons.
+                if context.snapshot.fits(&class.exemplar, node) {
+                    class.groups.push(group);
+                    class.is_schedulable = true;
+                } else if let Err(rejection) = context.snapshot.check(&class.exemplar, node) {
+                    let reasons = reasons_of(class, rejection);
+                    class.rejections.insert(group, reasons);
                 }
             }
         });

@@ -9,7 +9,15 @@ pub(crate) fn raise_to_minimum(context: &mut Loop<'_>) {
         return;
     };
     let limit = context.config.limits.max_nodes_total;
-    let mut room = i64::try_from(context.snapshot.node_count()).map_or(0, |nodes| limit - nodes);
+    let planned: i64 = context
+        .plan
+        .scale_up
+        .resizes
+        .iter()
+        .map(|resize| resize.to - resize.from)
+        .sum();
+    let present = i64::try_from(context.snapshot.node_count()).unwrap_or(i64::MAX);
+    let mut room = limit - present.saturating_add(planned);
     let mut resizes = Vec::new();
     for (index, group) in context.cluster.groups.iter().enumerate() {
         let state = &context.groups[index];

@@ -33,6 +33,7 @@ pub(super) fn note(context: &mut Loop<'_>, pending: &mut PendingPods, attempt: &
     }
     let sizes = execute::describe(context, &attempt.resizes);
     let message = SmolStr::from(format!("pod triggered scale-up: {sizes}"));
+    context.plan.events.reserve(attempt.triggered.len());
     for index in &attempt.triggered {
         pending.set_fate(*index, Fate::Triggered);
         if !attempt.resizes.is_empty() {

@@ -4,7 +4,7 @@
 use windlass_model::{Node, Resources};
 
 use super::{ExpansionOption, least_of};
-use crate::{decide::Loop, gpu, pending::PendingPods};
+use crate::{decide::Loop, gpu};
 
 /// US dollars for a core requested for an hour.
 const PER_CORE: f64 = 0.033_174;
@@ -28,7 +28,6 @@ const PREFERRED: [(usize, i64, i64); 6] = [
 
 pub(super) fn best(
     context: &Loop<'_>,
-    pending: &PendingPods,
     options: &[ExpansionOption],
     places: &[usize],
 ) -> Vec<usize> {
@@ -37,25 +36,20 @@ pub(super) fn best(
         .find(|(nodes, _, _)| context.nodes.len() <= *nodes)
         .map_or(32, |(_, cores, _)| *cores);
     least_of(places, |place| {
-        score(context, pending, &options[place], preferred_cores)
+        score(context, &options[place], preferred_cores)
     })
 }
 
 /// The lower the better; `None` where the node has no price.
-fn score(
-    context: &Loop<'_>,
-    pending: &PendingPods,
-    option: &ExpansionOption,
-    preferred_cores: i64,
-) -> Option<f64> {
+fn score(context: &Loop<'_>, option: &ExpansionOption, preferred_cores: i64) -> Option<f64> {
     let template = context.templates[option.group].as_ref()?;
     let price = context.cluster.groups[option.group].price_per_hour?;
     let nodes = price.as_dollars() * option.nodes as f64;
-    let pods: f64 = option
-        .pods
-        .iter()
-        .map(|index| pod_price(&pending.pod(*index).shape.requests))
-        .sum();
+    let pods = pod_price(&Resources {
+        milli_cpu: option.milli_cpu,
+        memory_bytes: option.memory_bytes,
+        ..Resources::default()
+    });
     let stabilisation = pod_price(&Resources {
         milli_cpu: 500,
         memory_bytes: 500 * MIB,
