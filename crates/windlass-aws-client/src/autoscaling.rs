@@ -27,6 +27,24 @@ const LAUNCH_CONFIGURATIONS_PER_DESCRIBE: usize = 50;
 /// Pages of activities read at most: a group that fails every few seconds has thousands.
 const ACTIVITY_PAGES: usize = 3;
 
+/// What becomes of an instance whose lifecycle action is completed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LifecycleResult {
+    /// It goes on.
+    Continue,
+    /// A launch is undone.
+    Abandon,
+}
+
+impl LifecycleResult {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Continue => "CONTINUE",
+            Self::Abandon => "ABANDON",
+        }
+    }
+}
+
 /// The service's calls.
 #[derive(Clone, Copy, Debug)]
 pub struct AutoScaling<'a> {
@@ -335,6 +353,87 @@ impl AutoScaling<'_> {
                 .with("AutoScalingGroupName", group)
                 .with("DesiredCapacity", desired)
                 .with("HonorCooldown", false)
+                .send(self.client)
+                .await?;
+                Ok(())
+            })
+            .await
+    }
+
+    /// Ends the wait of a lifecycle hook for an instance.
+    ///
+    /// IAM: `autoscaling:CompleteLifecycleAction`.
+    pub async fn complete_lifecycle_action(
+        &self,
+        group: &str,
+        hook: &str,
+        instance: &str,
+        result: LifecycleResult,
+    ) -> Result<(), CallError> {
+        self.client
+            .observed("CompleteLifecycleAction", async {
+                let _: Done = Query::write(
+                    Service::AutoScaling,
+                    VERSION,
+                    "CompleteLifecycleAction",
+                    Repeat::Safe,
+                )
+                .about(instance)
+                .with("AutoScalingGroupName", group)
+                .with("LifecycleHookName", hook)
+                .with("InstanceId", instance)
+                .with("LifecycleActionResult", result.name())
+                .send(self.client)
+                .await?;
+                Ok(())
+            })
+            .await
+    }
+
+    /// Tells a lifecycle hook that its instance is still at work.
+    ///
+    /// IAM: `autoscaling:RecordLifecycleActionHeartbeat`.
+    pub async fn record_lifecycle_action_heartbeat(
+        &self,
+        group: &str,
+        hook: &str,
+        instance: &str,
+    ) -> Result<(), CallError> {
+        self.client
+            .observed("RecordLifecycleActionHeartbeat", async {
+                let _: Done = Query::write(
+                    Service::AutoScaling,
+                    VERSION,
+                    "RecordLifecycleActionHeartbeat",
+                    Repeat::Safe,
+                )
+                .about(instance)
+                .with("AutoScalingGroupName", group)
+                .with("LifecycleHookName", hook)
+                .with("InstanceId", instance)
+                .send(self.client)
+                .await?;
+                Ok(())
+            })
+            .await
+    }
+
+    /// Has its group replace an instance, its grace period or not.
+    ///
+    /// IAM: `autoscaling:SetInstanceHealth`.
+    pub async fn set_instance_unhealthy(&self, instance: &str) -> Result<(), CallError> {
+        self.client
+            .observed("SetInstanceHealth", async {
+                let _: Done = Query::write(
+                    Service::AutoScaling,
+                    VERSION,
+                    "SetInstanceHealth",
+                    Repeat::Safe,
+                )
+                .about(instance)
+                .with("InstanceId", instance)
+                .with("HealthStatus", "Unhealthy")
+                .with("ShouldRespectGracePeriod", false)
                 .send(self.client)
                 .await?;
                 Ok(())

@@ -35,6 +35,7 @@ mod endpoint;
 mod error;
 pub mod iam;
 mod json;
+pub mod metadata;
 mod query;
 pub mod retry;
 mod secret;

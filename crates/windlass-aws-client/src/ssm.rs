@@ -1,6 +1,7 @@
 //! Systems Manager: parameters.
 
-use serde::{Deserialize, Serialize};
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::call::Client;
 use crate::endpoint::Service;
@@ -36,6 +37,17 @@ pub struct Parameter {
     pub value: Secret,
     /// Its version, counted from 1.
     pub version: u64,
+    /// When this version was written, by AWS's clock.
+    #[serde(rename = "LastModifiedDate", deserialize_with = "seconds")]
+    pub modified: Timestamp,
+}
+
+/// A time as JSON services have it: seconds since 1970 with a fraction.
+fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+    let seconds = f64::deserialize(deserializer)?;
+    jiff::SignedDuration::try_from_secs_f64(seconds)
+        .and_then(Timestamp::from_duration)
+        .map_err(serde::de::Error::custom)
 }
 
 /// What a parameter is to become.
@@ -171,5 +183,21 @@ impl Ssm<'_> {
             Err(error) if error.class() == ErrorClass::NotFound => Ok(false),
             Err(error) => Err(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parameter_is_read_with_its_time() {
+        let parameter: Parameter = serde_json::from_str(
+            r#"{"Name":"/a","Type":"SecureString","Value":"x","Version":3,
+                "LastModifiedDate":1767225600.25,"ARN":"arn"}"#,
+        )
+        .unwrap();
+        assert_eq!(parameter.modified.to_string(), "2026-01-01T00:00:00.25Z");
+        assert_eq!(parameter.version, 3);
     }
 }
