@@ -158,6 +158,37 @@ impl Api {
         self.call(request, body).await
     }
 
+    /// DELETE; with a UID only the object that has it. Says whether there was one.
+    pub async fn delete(&self, path: &str, uid: Option<&str>) -> Result<bool, ApiError> {
+        let options = match uid {
+            Some(uid) => serde_json::json!({ "preconditions": { "uid": uid } }),
+            None => serde_json::json!({}),
+        };
+        let body = serde_json::to_vec(&options).map_err(ApiError::Decode)?;
+        let request = Request::delete(path).header(http::header::CONTENT_TYPE, "application/json");
+        match self.call::<serde::de::IgnoredAny>(request, body).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The server's clock, to the second, from the `Date` of an answer.
+    pub async fn server_time(&self) -> Result<jiff::Timestamp, ApiError> {
+        let request = build(Request::get("/version"), Vec::new())?;
+        let sent = self.client.send(request.map(kube::client::Body::from));
+        let answer = tokio::time::timeout(self.timeout, sent)
+            .await
+            .map_err(|_| ApiError::Timeout(self.timeout))??;
+        answer
+            .headers()
+            .get(http::header::DATE)
+            .and_then(|date| date.to_str().ok())
+            .and_then(|date| jiff::fmt::rfc2822::parse(date).ok())
+            .map(|date| date.timestamp())
+            .ok_or_else(|| ApiError::Decode(serde::de::Error::missing_field("Date")))
+    }
+
     /// GET of an answer that never ends: a watch. The deadline is for its beginning only.
     pub(crate) async fn stream(&self, path: &str) -> Result<impl AsyncBufRead + use<>, ApiError> {
         let request = build(Request::get(path), Vec::new())?;

@@ -59,6 +59,97 @@ pub enum ConnectError {
 ///
 /// Where the configuration cannot be read.
 pub async fn connect(options: &ConnectOptions) -> Result<Api, ConnectError> {
+    Ok(Endpoint::find(options).await?.api)
+}
+
+/// An API server, and what it takes to reach it as somebody else.
+#[derive(Clone)]
+pub struct Endpoint {
+    /// As who the options say.
+    pub api: Api,
+    config: kube::Config,
+    options: ConnectOptions,
+}
+
+impl Endpoint {
+    /// Reads where the API server is. Nothing is sent yet.
+    ///
+    /// # Errors
+    ///
+    /// Where the configuration cannot be read.
+    pub async fn find(options: &ConnectOptions) -> Result<Self, ConnectError> {
+        let config = configuration(options).await?;
+        Ok(Self {
+            api: api(config.clone(), options)?,
+            config,
+            options: options.clone(),
+        })
+    }
+
+    /// An API server at `https://{endpoint}` that is known by its CA bundle (PEM) alone; nobody
+    /// logs in.
+    ///
+    /// # Errors
+    ///
+    /// Where the endpoint is no host and port, or the bundle has no certificate.
+    pub fn pinned(endpoint: &str, certificate_authority: &[Vec<u8>]) -> Result<Self, ConnectError> {
+        let url = format!("https://{endpoint}");
+        let uri = url
+            .parse()
+            .map_err(|error: http::uri::InvalidUri| ConnectError::Url {
+                url: url.clone(),
+                problem: error.to_string(),
+            })?;
+        let mut config = kube::Config::new(uri);
+        config.root_cert = Some(certificate_authority.to_vec());
+        config.connect_timeout = Some(HANDSHAKE_TIMEOUT);
+        config.default_retry = false;
+        let options = ConnectOptions {
+            queries_per_second: 5.0,
+            burst: 10,
+            ..ConnectOptions::default()
+        };
+        Ok(Self {
+            api: api(config.clone(), &options)?,
+            config,
+            options,
+        })
+    }
+
+    /// The certificates (DER) that the server is verified with; none where those of the system
+    /// are.
+    pub fn certificate_authority(&self) -> Option<&[Vec<u8>]> {
+        self.config.root_cert.as_deref()
+    }
+
+    /// The server's URL.
+    pub fn url(&self) -> String {
+        self.config.cluster_url.to_string()
+    }
+
+    /// The same server, logged in to with a bearer token and nothing else.
+    ///
+    /// # Errors
+    ///
+    /// Where no client can be built.
+    pub fn with_bearer_token(&self, token: &str) -> Result<Api, ConnectError> {
+        let mut config = self.config.clone();
+        config.auth_info = kube::config::AuthInfo {
+            token: Some(token.to_owned().into()),
+            ..kube::config::AuthInfo::default()
+        };
+        api(config, &self.options)
+    }
+}
+
+fn api(config: kube::Config, options: &ConnectOptions) -> Result<Api, ConnectError> {
+    let client =
+        kube::Client::try_from(config).map_err(|error| ConnectError::Client(Box::new(error)))?;
+    let limiter = Limiter::new(options.queries_per_second, options.burst);
+    Ok(Api::new(client, limiter))
+}
+
+async fn configuration(options: &ConnectOptions) -> Result<kube::Config, ConnectError> {
     let mut config = match (&options.kubeconfig, &options.kubernetes) {
         (Some(path), _) => from_kubeconfig(path).await?,
         (None, Some(url)) => from_url(url).await?,
@@ -67,10 +158,7 @@ pub async fn connect(options: &ConnectOptions) -> Result<Api, ConnectError> {
     config.connect_timeout = Some(HANDSHAKE_TIMEOUT);
     // A 429 of the Eviction API is an answer, not a fault.
     config.default_retry = false;
-    let client =
-        kube::Client::try_from(config).map_err(|error| ConnectError::Client(Box::new(error)))?;
-    let limiter = Limiter::new(options.queries_per_second, options.burst);
-    Ok(Api::new(client, limiter))
+    Ok(config)
 }
 
 /// Whose scheduler decides: that of the API server's own version, as far as can be told.

@@ -20,7 +20,7 @@ mod store;
 mod watch;
 
 pub use api::{Api, ApiError};
-pub use connect::{ConnectError, ConnectOptions, connect, scheduler_version};
+pub use connect::{ConnectError, ConnectOptions, Endpoint, connect, scheduler_version};
 pub use events::{EventRecord, EventRecorder, EventSeverity, InvolvedObject, RecorderOptions};
 pub use evict::{Eviction, evict};
 pub use status::{StatusConfigMap, StatusWriter};
