@@ -1,1 +1,7 @@
 //! Launch templates, groups, IAM, SSM and images; user data; manifests.
+
+pub mod cluster_info;
+pub mod document;
+pub mod pin;
+pub mod rotation;
+pub mod token;
