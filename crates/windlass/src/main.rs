@@ -1,7 +1,7 @@
 //! The command line.
 
-#[cfg(feature = "simulate")]
-mod explain;
+#[cfg(feature = "cluster")]
+mod logging;
 mod output;
 #[cfg(feature = "cluster")]
 mod run;
@@ -9,10 +9,10 @@ mod run;
 mod scenario_files;
 #[cfg(feature = "simulate")]
 mod simulate;
+#[cfg(feature = "cluster")]
+mod token;
 
-#[cfg(feature = "cluster")]
 use std::ffi::OsString;
-#[cfg(feature = "cluster")]
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -43,9 +43,9 @@ enum Command {
     /// Play a scenario: a simulated cluster, cloud and clock, and the production decisions.
     #[cfg(feature = "simulate")]
     Simulate(simulate::Args),
-    /// Say why a pod is pending, why a node is not removed, why a group does not grow.
-    #[cfg(feature = "simulate")]
-    Explain(explain::Args),
+    /// Make, list, delete and renew the credential that nodes join with.
+    #[cfg(feature = "cluster")]
+    Token(token::TokenArgs),
     /// Print the version.
     Version,
     /// Print a shell's completions.
@@ -64,14 +64,16 @@ fn main() -> ExitCode {
         #[cfg(feature = "cluster")]
         Command::Run { flags } => return run::run(&flags),
         #[cfg(feature = "simulate")]
-        Command::Simulate(args) => simulate::run(&args),
-        #[cfg(feature = "simulate")]
-        Command::Explain(args) => explain::run(&args),
-        Command::Version => output::data(&format!("windlass {}\n", env!("CARGO_PKG_VERSION"))),
-        Command::Completions { shell } => completions(shell),
+        Command::Simulate(args) => simulate::run(&args).map(succeeded),
+        #[cfg(feature = "cluster")]
+        Command::Token(args) => token::run(&args),
+        Command::Version => {
+            output::data(&format!("windlass {}\n", env!("CARGO_PKG_VERSION"))).map(succeeded)
+        }
+        Command::Completions { shell } => completions(shell).map(succeeded),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             output::error(&error);
             ExitCode::FAILURE
@@ -89,6 +91,11 @@ fn drop_in_flags(mut arguments: impl Iterator<Item = OsString>) -> Option<Vec<Os
     let program = arguments.next()?;
     let name = Path::new(&program).file_name()?;
     (name == DROP_IN_NAME).then(|| arguments.collect())
+}
+
+/// The exit code of a command that knows success and failure alone.
+fn succeeded((): ()) -> ExitCode {
+    ExitCode::SUCCESS
 }
 
 fn completions(shell: clap_complete::Shell) -> anyhow::Result<()> {

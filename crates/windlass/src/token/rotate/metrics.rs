@@ -1,0 +1,116 @@
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use windlass_provision::rotation::{Outcome, TurnError};
+
+/// What the rotator counts, in the Prometheus text format.
+pub(super) struct Metrics {
+    file: Option<PathBuf>,
+    renewed: u64,
+    fresh: u64,
+    failed: u64,
+    conflicts: u64,
+    remaining: Option<Duration>,
+}
+
+impl Metrics {
+    pub(super) fn new(file: Option<PathBuf>) -> Self {
+        Self {
+            file,
+            renewed: 0,
+            fresh: 0,
+            failed: 0,
+            conflicts: 0,
+            remaining: None,
+        }
+    }
+
+    pub(super) fn count(
+        &mut self,
+        result: &Result<Outcome, TurnError>,
+        remaining: Option<Duration>,
+    ) {
+        match result {
+            Ok(Outcome::Renewed { .. }) => self.renewed += 1,
+            Ok(Outcome::Fresh { .. } | Outcome::CompatMended) => self.fresh += 1,
+            Ok(Outcome::Yielded { .. }) => self.conflicts += 1,
+            Err(_) => self.failed += 1,
+        }
+        self.remaining = remaining;
+    }
+
+    /// Replaces the file, so that a reader sees the old text or the new one.
+    pub(super) fn write(&self) -> anyhow::Result<()> {
+        let Some(file) = &self.file else {
+            return Ok(());
+        };
+        let draft = file.with_extension("tmp");
+        std::fs::write(&draft, self.to_text())
+            .and_then(|()| std::fs::rename(&draft, file))
+            .with_context(|| format!("write `{}`", file.display()))
+    }
+
+    fn to_text(&self) -> String {
+        let mut text = String::new();
+        let mut metric = |name: &str, kind: &str, help: &str, samples: &[(&str, u64)]| {
+            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+            for (labels, value) in samples {
+                let _ = writeln!(text, "{name}{labels} {value}");
+            }
+        };
+        // Without a known token there is no sample, which the alert on absence tells.
+        let remaining: Vec<(&str, u64)> = self
+            .remaining
+            .map(|remaining| ("", remaining.as_secs()))
+            .into_iter()
+            .collect();
+        metric(
+            "windlass_join_token_remaining_seconds",
+            "gauge",
+            "How long the published join token is still good.",
+            &remaining,
+        );
+        metric(
+            "windlass_join_token_rotations_total",
+            "counter",
+            "Looks at the published join token, by how they ended.",
+            &[
+                ("{result=\"failed\"}", self.failed),
+                ("{result=\"fresh\"}", self.fresh),
+                ("{result=\"renewed\"}", self.renewed),
+            ],
+        );
+        metric(
+            "windlass_join_token_publish_conflicts_total",
+            "counter",
+            "Renewals that another rotator was quicker with.",
+            &[("", self.conflicts)],
+        );
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_are_in_the_text_format() {
+        let mut metrics = Metrics::new(None);
+        let fresh = Outcome::Fresh {
+            remaining: Duration::from_mins(1),
+        };
+        metrics.count(&Ok(fresh), Some(Duration::from_mins(1)));
+        let text = metrics.to_text();
+        assert!(
+            text.contains("\nwindlass_join_token_remaining_seconds 60\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("\nwindlass_join_token_rotations_total{result=\"fresh\"} 1\n"),
+            "{text}"
+        );
+    }
+}
