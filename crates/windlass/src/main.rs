@@ -1,5 +1,7 @@
 //! The command line.
 
+#[cfg(feature = "simulate")]
+mod explain;
 #[cfg(feature = "cluster")]
 mod logging;
 mod output;
@@ -12,7 +14,9 @@ mod simulate;
 #[cfg(feature = "cluster")]
 mod token;
 
+#[cfg(feature = "cluster")]
 use std::ffi::OsString;
+#[cfg(feature = "cluster")]
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -46,6 +50,9 @@ enum Command {
     /// Make, list, delete and renew the credential that nodes join with.
     #[cfg(feature = "cluster")]
     Token(token::TokenArgs),
+    /// Say why a pod is pending, why a node is not removed, why a group does not grow.
+    #[cfg(feature = "simulate")]
+    Explain(explain::Args),
     /// Print the version.
     Version,
     /// Print a shell's completions.
@@ -65,6 +72,8 @@ fn main() -> ExitCode {
         Command::Run { flags } => return run::run(&flags),
         #[cfg(feature = "simulate")]
         Command::Simulate(args) => simulate::run(&args).map(succeeded),
+        #[cfg(feature = "simulate")]
+        Command::Explain(args) => explain::run(&args).map(succeeded),
         #[cfg(feature = "cluster")]
         Command::Token(args) => token::run(&args),
         Command::Version => {
