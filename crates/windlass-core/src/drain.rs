@@ -27,7 +27,6 @@ use windlass_model::{ObjectName, SmolStr, Timestamp};
 use crate::decide::Loop;
 pub(crate) use advance::advance;
 pub(crate) use begin::begin;
-pub(crate) use clean_up::clean_up;
 pub(crate) use outcomes::absorb_outcomes;
 pub use rules::BlockingReason;
 
@@ -194,8 +193,8 @@ pub(crate) fn leaving_by_group(context: &Loop<'_>) -> BTreeMap<SmolStr, i64> {
     let mut leaving: BTreeMap<SmolStr, i64> = BTreeMap::new();
     let instances = advance::instances_of(context, &context.memory.drains);
     for drain in context.memory.drains.values() {
-        let is_counted = drain.is_leaving()
-            || drain.terminated_at().is_some() && instances.is_there(&drain.instance);
+        let is_counted = (drain.is_leaving() || drain.terminated_at().is_some())
+            && instances.is_there(&drain.instance);
         if is_counted {
             *leaving.entry(drain.group.clone()).or_default() += 1;
         }

@@ -40,3 +40,4 @@ pub use plan::{
     Outcome, OutcomeResult, Plan, PodReport, Resize, ResizeCause, ScaleDownReport, ScaleUpReport,
     Unremovable, UnremovableReason,
 };
+pub use scale_down::HeldBack;

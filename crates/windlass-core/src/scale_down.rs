@@ -58,7 +58,6 @@ impl Removable {
 /// Notes what came of earlier removals, whether this loop may plan new ones or not.
 pub(crate) fn take_stock(context: &mut Loop<'_>) {
     drain::absorb_outcomes(context);
-    drain::clean_up(context);
     unneeded::restore_from_taints(context);
 }
 

@@ -178,12 +178,17 @@ fn known_failures(list: &Path) -> BTreeSet<String> {
         .collect()
 }
 
+fn agrees(case: &Case) -> bool {
+    std::panic::catch_unwind(|| case.differences())
+        .is_ok_and(|result| result.is_ok_and(|lines| lines.is_empty()))
+}
+
 /// Takes cases that agree off the list; never puts one on it.
 fn shrink(list: &Path, known: &BTreeSet<String>, cases: &[Case]) -> ExitCode {
     let agreeing: BTreeSet<String> = cases
         .iter()
         .filter(|case| known.contains(&case.id()))
-        .filter(|case| case.differences().is_ok_and(|lines| lines.is_empty()))
+        .filter(|case| agrees(case))
         .map(Case::id)
         .collect();
     let text = fs::read_to_string(list).unwrap_or_default();
@@ -203,7 +208,10 @@ fn count_families(root: &Path) -> ExitCode {
     for case in &cases {
         *totals.entry(&case.family).or_default() += 1;
         let (agreed, details) = families.entry(&case.family).or_default();
-        match case.differences() {
+        // One case's panic must not hide what the others say.
+        let outcome = std::panic::catch_unwind(|| case.differences())
+            .unwrap_or_else(|_| Err("panicked".into()));
+        match outcome {
             Ok(lines) if lines.is_empty() => *agreed += 1,
             Ok(lines) => details.extend(lines.iter().map(|line| format!("{}: {line}", case.id()))),
             Err(failed) => details.push(format!(

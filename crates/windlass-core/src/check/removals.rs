@@ -83,13 +83,12 @@ impl<'a> World<'a> {
             .drains
             .iter()
             .filter(|(node, drain)| drain.group == group && !but.contains(node))
-            .filter(|(_, drain)| match drain.phase {
-                Phase::Undoing { .. } => false,
-                Phase::Terminated { .. } => self
-                    .group_of_instance
-                    .get(drain.instance.as_str())
-                    .is_some_and(|(_, state)| **state == InstanceState::Running),
-                _ => true,
+            .filter(|(_, drain)| {
+                !matches!(drain.phase, Phase::Undoing { .. })
+                    && self
+                        .group_of_instance
+                        .get(drain.instance.as_str())
+                        .is_some_and(|(_, state)| **state != InstanceState::Deleting)
             })
             .map(|_| 1)
             .sum()
@@ -120,7 +119,7 @@ fn beginnings(world: &World<'_>, plan: &Plan, violations: &mut Violations) {
         } = removal;
         violations.unless(seen.insert(node), "a node is removed once", node);
         violations.unless(
-            !input.memory.drains.contains_key(node),
+            !is_under_way(input, node),
             "a removal that is under way does not begin again",
             node,
         );
@@ -240,6 +239,20 @@ fn pods_of_beginning(
             }
         }
     }
+}
+
+/// Whether a removal of the node has begun, and has not been undone by now.
+fn is_under_way(input: &Input<'_>, node: &SmolStr) -> bool {
+    let is_undone = input.outcomes.iter().any(|outcome| {
+        outcome.result == OutcomeResult::Done
+            && matches!(&outcome.action, Action::RemoveTaint { node: it, key, .. }
+                if it == node && key == HARD_TAINT)
+    });
+    input
+        .memory
+        .drains
+        .get(node)
+        .is_some_and(|drain| !(is_undone && matches!(drain.phase, Phase::Undoing { .. })))
 }
 
 /// How much a plan enlarges a group.

@@ -1,6 +1,6 @@
 //! Sizes of groups, and instances that end without having been nodes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use windlass_model::{Cluster, InstanceState, NodeGroup, SmolStr};
 
@@ -8,60 +8,60 @@ use super::Violations;
 use crate::{Action, Input, Plan};
 
 pub(super) fn check(input: &Input<'_>, plan: &Plan, violations: &mut Violations) {
-    let mut resized: BTreeSet<&SmolStr> = BTreeSet::new();
+    let mut targets: BTreeMap<&str, i64> = input
+        .cluster
+        .groups
+        .iter()
+        .map(|group| (group.name.as_str(), group.target_size))
+        .collect();
     for action in &plan.actions {
-        match action {
-            Action::IncreaseSize(resize) => {
-                let name = &resize.group;
-                let rule = "a group is resized once in a plan";
-                violations.unless(resized.insert(name), rule, name);
-                let Some(group) = group_of(input.cluster, name) else {
-                    violations.add("only groups that exist are resized", name);
-                    continue;
-                };
-                let (from, to) = (resize.from, resize.to);
-                let target = group.target_size;
-                violations.unless(
-                    from == target,
-                    "a resize starts from the target size",
-                    format!("{name} from {from}, target {target}"),
-                );
-                violations.unless(
-                    from < to,
-                    "an increase increases",
-                    format!("{name} from {from} to {to}"),
-                );
-                violations.unless(
-                    to <= group.max_size,
-                    "no group grows over its maximum",
-                    format!("{name} to {to}, maximum {}", group.max_size),
-                );
+        let (name, from, to) = match action {
+            Action::IncreaseSize(resize) => (&resize.group, resize.from, resize.to),
+            Action::DecreaseTargetSize { group, from, to } => (group, *from, *to),
+            Action::DeleteInstances {
+                group, instances, ..
+            } => {
+                if let Some(target) = targets.get_mut(group.as_str()) {
+                    *target -= i64::try_from(instances.len()).unwrap_or(i64::MAX);
+                }
+                continue;
             }
-            Action::DecreaseTargetSize { group, from, to } => {
-                let rule = "a group is resized once in a plan";
-                violations.unless(resized.insert(group), rule, group);
-                let Some(state) = group_of(input.cluster, group) else {
-                    violations.add("only groups that exist are resized", group);
-                    continue;
-                };
-                violations.unless(
-                    *from == state.target_size,
-                    "a resize starts from the target size",
-                    format!("{group} from {from}, target {}", state.target_size),
-                );
-                violations.unless(
-                    to < from && 0 <= *to,
-                    "a decrease decreases",
-                    format!("{group} from {from} to {to}"),
-                );
-                let registered = registered(input.cluster, state);
-                violations.unless(
-                    registered <= *to,
-                    "a decrease of the target size ends no instance",
-                    format!("{group} to {to}, {registered} instances registered"),
-                );
-            }
-            _ => {}
+            _ => continue,
+        };
+        let Some(group) = group_of(input.cluster, name) else {
+            violations.add("only groups that exist are resized", name);
+            continue;
+        };
+        // An earlier action of the plan may have changed it.
+        let target = targets.insert(&group.name, to).unwrap_or(0);
+        violations.unless(
+            from == target,
+            "a resize starts from the target size",
+            format!("{name} from {from}, target {target}"),
+        );
+        if matches!(action, Action::IncreaseSize(_)) {
+            violations.unless(
+                from < to,
+                "an increase increases",
+                format!("{name} from {from} to {to}"),
+            );
+            violations.unless(
+                to <= group.max_size,
+                "no group grows over its maximum",
+                format!("{name} to {to}, maximum {}", group.max_size),
+            );
+        } else {
+            violations.unless(
+                to < from && 0 <= to,
+                "a decrease decreases",
+                format!("{name} from {from} to {to}"),
+            );
+            let registered = registered(input.cluster, group);
+            violations.unless(
+                registered <= to,
+                "a decrease of the target size ends no instance",
+                format!("{name} to {to}, {registered} instances registered"),
+            );
         }
     }
     deletions(input, plan, violations);
@@ -94,8 +94,10 @@ fn deletions(input: &Input<'_>, plan: &Plan, violations: &mut Violations) {
                 continue;
             };
             let is_registered = input.cluster.nodes.iter().any(|it| it.provider_id == *id);
+            // A group that goes as a whole goes with those that came.
+            let goes_whole = state.options.zero_or_max_node_scaling == Some(true);
             violations.unless(
-                !is_registered,
+                goes_whole || !is_registered,
                 "an instance that became a node is drained, not deleted",
                 id,
             );

@@ -9,6 +9,7 @@ use windlass_model::{Duration, InstanceState, Node, SmolStr, Timestamp};
 use super::{
     Drain, EvictionState, Phase,
     begin::{ask_for_taint, delays_deletion},
+    clean_up::clean_up,
     disruption::Disruptions,
     evictions,
     outcomes::RETRY_AFTER,
@@ -90,6 +91,7 @@ enum Step {
 
 /// Advances every removal, in the order of the nodes' names.
 pub(crate) fn advance(context: &mut Loop<'_>) {
+    clean_up(context);
     context.memory.has_looped = true;
     if context.memory.drains.is_empty() {
         return;

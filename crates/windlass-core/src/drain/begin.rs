@@ -45,7 +45,8 @@ pub(crate) fn begin(context: &mut Loop<'_>, removals: Vec<Removal>) {
             started_at: context.now,
             is_empty,
             was_ready: node_readiness(&node).is_ready,
-            was_cordoned: node.unschedulable,
+            // A cordon that came with an older taint of a removal is nobody's wish.
+            was_cordoned: node.unschedulable && node.taint(taints::TO_BE_DELETED).is_none(),
             is_delayed: delays_deletion(&node),
             batch,
             extra_rounds: 0,

@@ -14,7 +14,7 @@ const ORPHANED_AFTER: Duration = Duration::from_mins(15);
 /// Takes the taint of a removal, and the cordon that comes with it, from nodes that memory knows
 /// no removal of: all of them in a process's first loop. Also takes the taints of candidates then,
 /// where they are switched off. Source: `cleanUpIfRequired` of `pkg/core/static_autoscaler.go`.
-pub(crate) fn clean_up(context: &mut Loop<'_>) {
+pub(super) fn clean_up(context: &mut Loop<'_>) {
     let is_first_loop = !context.memory.has_looped;
     let actuation = &context.config.actuation;
     let (uncordon, ttl) = (
