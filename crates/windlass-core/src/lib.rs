@@ -33,7 +33,7 @@ pub mod template;
 pub use budget::{Budget, NoTimeLimits, TimeLimit};
 pub use check::{Violation, check};
 pub use decide::{Decision, Input, decide, prepare, templates};
-pub use memory::{GroupTimes, Memory, OpenScaleUp, SeenNodes};
+pub use memory::{GroupTimes, Memory, OpenScaleUp, SeenNodes, Waiting};
 pub use metrics::{Metrics, Series};
 pub use plan::{
     Action, EndedRemoval, Event, EventObject, EventTiming, EventType, GroupReasons, NodeRemoval,

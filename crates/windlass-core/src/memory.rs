@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use windlass_model::{Duration, SmolStr, Timestamp};
 
 use crate::{
+    UnremovableReason,
     cluster_state::{Backoff, IncorrectSize},
     drain::Drain,
     pending::Hints,
@@ -61,6 +62,10 @@ pub struct Memory {
     pub recent_removals: Vec<Timestamp>,
     /// When groups grew and shrank last, for `--scale-down-delay-type-local`.
     pub group_times: BTreeMap<SmolStr, GroupTimes>,
+    /// With `--node-removal-latency-tracking-enabled`: unneeded nodes, by node.
+    pub waiting: BTreeMap<SmolStr, Waiting>,
+    /// With `--max-node-skip-eval-time-tracker-enabled`: since when nodes are passed over.
+    pub skipped_since: BTreeMap<SmolStr, Timestamp>,
     /// How long taints took to be seen, and when that was measured, within the last hour.
     pub taint_latencies: Vec<(Timestamp, Duration)>,
     /// Whether this process has been through a loop. Not written down: a successor's first loop
@@ -81,6 +86,17 @@ pub struct GroupTimes {
     pub removal: Option<Timestamp>,
     /// When the cloud last refused to remove one.
     pub failed_removal: Option<Timestamp>,
+}
+
+/// A node that waits for its removal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// Since when it is unneeded.
+    pub since: Timestamp,
+    /// How long it has to be.
+    pub threshold: Duration,
+    /// What else it was kept for last.
+    pub delayed_by: Option<UnremovableReason>,
 }
 
 /// The nodes that a loop saw.

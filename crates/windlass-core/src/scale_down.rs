@@ -11,6 +11,7 @@ mod candidates;
 mod devices;
 mod eligibility;
 mod hold;
+mod latency;
 mod limits;
 mod selection;
 mod simulation;
@@ -74,6 +75,7 @@ pub(crate) fn plan(context: &mut Loop<'_>) {
     let has_candidates = !candidates.is_empty();
     let found = simulation::find_removable(context, &mut rules, candidates);
     unneeded::update(context, &found);
+    let waits = latency::waits(context, &found);
     context.plan.scale_down.unneeded = found
         .iter()
         .map(|removable| context.nodes[removable.node].node.name.clone())
@@ -97,6 +99,7 @@ pub(crate) fn plan(context: &mut Loop<'_>) {
         drain::begin(context, removals);
     }
     soft_taints::update(context, &unneeded);
+    latency::observe_removals(context, waits);
 }
 
 /// Sets the gauge of each reason that occurs.

@@ -52,10 +52,10 @@ flag_group! {
     "unremovable-node-recheck-timeout" => unremovable_node_recheck_timeout: Duration = minutes(5), Acted;
 
     /// Export `node_removal_latency_seconds`.
-    "node-removal-latency-tracking-enabled" => node_removal_latency_tracking: bool = false, NotYet;
+    "node-removal-latency-tracking-enabled" => node_removal_latency_tracking: bool = false, Acted;
 
     /// Export `max_node_skip_eval_duration_seconds`.
-    "max-node-skip-eval-time-tracker-enabled" => max_node_skip_eval_time_tracker: bool = false, NotYet;
+    "max-node-skip-eval-time-tracker-enabled" => max_node_skip_eval_time_tracker: bool = false, Acted;
 }
 
 flag_group! {
@@ -94,7 +94,7 @@ flag_group! {
     "max-bulk-soft-taint-count" => max_bulk_soft_taint_count: i64 = 10, Acted;
 
     /// Longest time in one loop for these taints.
-    "max-bulk-soft-taint-time" => max_bulk_soft_taint_time: Duration = seconds(3), NotYet;
+    "max-bulk-soft-taint-time" => max_bulk_soft_taint_time: Duration = seconds(3), NoEffect { why: "these taints are written beside the loop and do not hold it up" };
 
     /// At the start, with these taints switched off: leave those younger than this. 0: remove
     /// all.

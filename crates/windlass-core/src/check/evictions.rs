@@ -45,9 +45,9 @@ pub(super) fn check(input: &Input<'_>, plan: &Plan, violations: &mut Violations)
             "no mirror pod is evicted",
             pod,
         );
-        // Of pods that are not ready a budget may let go more than it allows; the API server
-        // knows.
-        if known.is_ready {
+        // A budget does not count a pod that is ending, and may let more go of those that are not
+        // ready; the API server knows.
+        if known.is_ready && known.deletion_timestamp.is_none() {
             for budget in keeps::budgets(input.cluster, known) {
                 *spent.entry(budget).or_default() += 1;
             }

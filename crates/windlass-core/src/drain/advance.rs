@@ -16,7 +16,7 @@ use super::{
     rules::Rules,
 };
 use crate::{
-    Action, EndedRemoval, Event, EventObject, Series, decide::Loop, instant::after,
+    Action, EndedRemoval, Event, EventObject, Series, decide::Loop, gpu, instant::after,
     metrics::Metrics, scale_down::is_view_stale, taints,
 };
 
@@ -147,7 +147,7 @@ impl<'a> Stage<'a> {
                     let is_asked = evictions
                         .iter()
                         .any(|it| it.uid == pod.uid && it.asked_at.is_some());
-                    if is_asked && pod.is_ready {
+                    if is_asked && pod.is_ready && pod.deletion_timestamp.is_none() {
                         evictable.consume(rules.budgets_of(&pod));
                     }
                 }
@@ -270,6 +270,11 @@ fn step(
         (Phase::Terminating, None)
         | (Phase::Terminated { .. } | Phase::Undoing { .. }, Some(_)) => {}
         (_, None) => return Step::Over,
+        (_, Some(_)) if !stage.minimums.contains_key(&drain.group) => {
+            let error = format!("node group {} is gone", drain.group);
+            fail(context, name, drain, &error);
+            return Step::Again;
+        }
         (_, Some(_)) if is_going => {
             finish(context, name, drain);
             return Step::Wait;
@@ -497,14 +502,17 @@ fn evict(context: &mut Loop<'_>, stage: &mut Stage<'_>, name: &SmolStr, drain: &
             continue;
         }
         let budgets = stage.rules.budgets_of(pod);
-        if pod.is_ready && !stage.evictable.allow(budgets) {
+        // The API server lets a pod go that is ending anyway; of one that is not ready it knows
+        // more than is known here.
+        let is_asked_of_budgets = pod.is_ready && pod.deletion_timestamp.is_none();
+        if is_asked_of_budgets && !stage.evictable.allow(budgets) {
             // The API server would say no; the next look is when a budget changes, or then.
             "no disruption budget left".clone_into(last_error);
             *at = after(now, RETRY_AFTER);
             context.plan.wake_by(*at);
             continue;
         }
-        if pod.is_ready {
+        if is_asked_of_budgets {
             stage.evictable.consume(budgets);
         }
         if is_first {
@@ -663,8 +671,19 @@ fn count_removal(context: &mut Loop<'_>, drain: &Drain) {
         (true, false) => "underutilized",
         (true, true) => "empty",
     };
-    let series = Series::plain("scaled_down_nodes_total").with("reason", reason);
-    context.plan.metrics.add(series, 1);
+    let labels = gpu::metric_labels(context, &drain.group);
+    let with_reason = |name| Series::plain(name).with("reason", reason);
+    let labelled = |series: Series, labels: &[(&'static str, SmolStr)]| {
+        labels.iter().fold(series, |series, (label, value)| {
+            series.with(label, value.clone())
+        })
+    };
+    let nodes = labelled(with_reason("scaled_down_nodes_total"), &labels);
+    context.plan.metrics.add(nodes, 1);
+    if !labels[0].1.is_empty() {
+        let gpu_nodes = labelled(with_reason("scaled_down_gpu_nodes_total"), &labels[..2]);
+        context.plan.metrics.add(gpu_nodes, 1);
+    }
 }
 
 /// The removal has failed: the node is let go.

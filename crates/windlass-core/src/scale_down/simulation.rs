@@ -11,7 +11,7 @@ use rustc_hash::FxHashMap;
 use windlass_model::{Effect, Node, Pod, PodShape, SmolStr, Taint, Timestamp, VolumeSource};
 use windlass_scheduler::{NodeId, Snapshot};
 
-use super::{Removable, candidates::Candidate, eligibility, keep, unneeded};
+use super::{Removable, candidates::Candidate, eligibility, keep, latency, unneeded};
 use crate::{
     TimeLimit, UnremovableReason,
     decide::Loop,
@@ -55,8 +55,11 @@ pub(super) fn find_removable(
     let mut places = Places::new(context, &eligible);
     let mut found: Vec<Removable> = Vec::new();
     let mut counted = 0;
-    for candidate in eligible {
+    let mut skipped = Vec::new();
+    let mut eligible = eligible.into_iter();
+    for candidate in eligible.by_ref() {
         if counted >= limit || context.budget.is_spent(limited_by) {
+            skipped.push(candidate.node);
             break;
         }
         let is_atomic = context.cluster.groups[candidate.group]
@@ -78,6 +81,8 @@ pub(super) fn find_removable(
         }
     }
     context.snapshot.revert();
+    skipped.extend(eligible.map(|candidate| candidate.node));
+    latency::measure_skipped(context, &skipped);
     found
 }
 

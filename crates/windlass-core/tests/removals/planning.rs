@@ -278,3 +278,37 @@ fn the_order_of_objects_changes_nothing() {
     };
     assert_eq!(sorted(false), sorted(true));
 }
+
+#[test]
+fn a_removal_that_comes_late_is_measured_with_its_reason() {
+    let mut world = half_full(100, &["--node-removal-latency-tracking-enabled"]);
+    world.memory.last_scale_up = Some(world.now);
+    world.step();
+    world.now += Duration::from_mins(10);
+    let plan = world.step();
+    assert_eq!(removed(&plan), ["a-0"]);
+    let (series, seconds) = &plan.metrics.observations[0];
+    assert_eq!(series.name, "node_removal_latency_seconds");
+    let labels = [("deleted", "true".into()), ("delay_reason", "none".into())];
+    assert_eq!(series.labels, labels);
+    assert!((*seconds - 600.0).abs() < 1e-9);
+}
+
+#[test]
+fn nodes_that_are_passed_over_are_measured() {
+    let flags = [
+        "--max-node-skip-eval-time-tracker-enabled",
+        "--max-scale-down-parallelism=1",
+    ];
+    let mut world = World::new(&flags);
+    world.group("a", 0, 5);
+    world.memory.last_scale_up = Some(world.now);
+    let gauge = |plan: &Plan| {
+        let series = windlass_core::Series::plain("max_node_skip_eval_duration_seconds");
+        plan.metrics.gauges[&series]
+    };
+    assert!(gauge(&world.step()).abs() < 1e-9);
+    world.memory.unneeded_since.clear();
+    world.now += seconds(30);
+    assert!((gauge(&world.step()) - 30.0).abs() < 1e-9);
+}
