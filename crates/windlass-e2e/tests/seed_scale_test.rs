@@ -40,8 +40,8 @@ fn nodes_come_with_a_deployment_and_go_with_it() -> Result<()> {
     let mut windlass = Run::of_cluster("demo")
         .flags([
             "--scan-interval=5s",
-            "--scale-down-unneeded-time=10s",
-            "--scale-down-delay-after-add=10s",
+            "--scale-down-unneeded-time=30s",
+            "--scale-down-delay-after-add=30s",
             "--node-delete-delay-after-taint=1s",
         ])
         .aws_through(&proxy)

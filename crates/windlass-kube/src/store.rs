@@ -117,15 +117,19 @@ enum Standing {
 impl ClusterStore {
     /// An empty store and the tasks that fill it, which end when the set is dropped.
     pub fn watch(api: &Api, options: &WatchOptions) -> (Self, JoinSet<()>) {
-        let (synced, _) = watch::channel(false);
-        let store = Self {
-            inner: Arc::new(Mutex::new(Inner::new(options.scheduler_version))),
-            wake: Wake::default(),
-            synced: Arc::new(synced),
-        };
+        let store = Self::empty(options.scheduler_version);
         let mut tasks = JoinSet::new();
         resources::spawn_all(api, &store, options, &mut tasks);
         (store, tasks)
+    }
+
+    fn empty(scheduler_version: SchedulerVersion) -> Self {
+        let (synced, _) = watch::channel(false);
+        Self {
+            inner: Arc::new(Mutex::new(Inner::new(scheduler_version))),
+            wake: Wake::default(),
+            synced: Arc::new(synced),
+        }
     }
 
     /// Tells of changes that a decision may wait for.
@@ -399,5 +403,144 @@ impl Inner {
             behind,
             unreadable,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use windlass_objects::api;
+
+    use super::*;
+
+    fn store() -> ClusterStore {
+        let store = ClusterStore::empty(SchedulerVersion::V1_37);
+        // Its watch has begun.
+        store.lock().view::<api::Pod>();
+        store
+    }
+
+    fn apply<T: Watched>(store: &ClusterStore, object: &Value) -> WakeReasons {
+        store.apply::<T>(object.to_string().as_bytes(), None);
+        store.wake.take()
+    }
+
+    /// A pod that the scheduler gave up at this second.
+    fn pending(name: &str, second: u32) -> Value {
+        json!({
+            "metadata": {"namespace": "default", "name": name, "resourceVersion": "5"},
+            "spec": {"containers": []},
+            "status": {"phase": "Pending", "conditions": [{
+                "type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+                "lastTransitionTime": format!("2026-01-01T00:00:{second:02}Z"),
+            }]},
+        })
+    }
+
+    fn node(taints: &Value) -> Value {
+        json!({
+            "metadata": {"name": "n1", "resourceVersion": "6"},
+            "spec": {"taints": taints},
+            "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+        })
+    }
+
+    #[test]
+    fn a_pod_wakes_each_time_that_the_scheduler_gives_it_up() {
+        let store = store();
+        let news = WakeReasons::UNSCHEDULABLE_POD;
+        assert_eq!(apply::<api::Pod>(&store, &pending("web-1", 1)), news);
+        assert!(apply::<api::Pod>(&store, &pending("web-1", 1)).is_empty());
+        assert_eq!(apply::<api::Pod>(&store, &pending("web-1", 2)), news);
+        let mut bound = pending("web-1", 3);
+        bound["spec"]["nodeName"] = json!("n1");
+        assert!(apply::<api::Pod>(&store, &bound).is_empty());
+    }
+
+    #[test]
+    fn a_node_wakes_when_it_offers_something_else() {
+        let store = store();
+        assert_eq!(
+            apply::<api::Node>(&store, &node(&json!([]))),
+            WakeReasons::NODE
+        );
+        let mut annotated = node(&json!([]));
+        annotated["metadata"]["annotations"] = json!({"a": "b"});
+        assert!(apply::<api::Node>(&store, &annotated).is_empty());
+        let tainted = node(&json!([{"key": "a", "effect": "NoSchedule"}]));
+        assert_eq!(apply::<api::Node>(&store, &tainted), WakeReasons::NODE);
+    }
+
+    #[test]
+    fn a_pod_that_leaves_a_node_wakes_only_when_that_node_is_being_removed() {
+        let store = store();
+        let running = json!({
+            "metadata": {"namespace": "default", "name": "web-1", "resourceVersion": "7"},
+            "spec": {"containers": [], "nodeName": "n1"},
+        });
+        let doomed = json!([{"key": "ToBeDeletedByClusterAutoscaler", "effect": "NoSchedule"}]);
+        for (taints, expected) in [
+            (json!([]), WakeReasons::default()),
+            (doomed, WakeReasons::DRAINED_POD),
+        ] {
+            apply::<api::Node>(&store, &node(&taints));
+            apply::<api::Pod>(&store, &running);
+            store.delete::<api::Pod>(running.to_string().as_bytes());
+            assert_eq!(store.wake.take(), expected);
+        }
+    }
+
+    #[test]
+    fn what_a_list_does_not_show_is_gone() {
+        let store = store();
+        apply::<api::Pod>(&store, &pending("old", 1));
+        let mut seen = BTreeSet::new();
+        let listed = pending("new", 1).to_string();
+        let version = store.apply::<api::Pod>(listed.as_bytes(), Some(&mut seen));
+        assert_eq!(version.as_deref(), Some("5"));
+        store.finish::<api::Pod>(&seen);
+        let names: Vec<SmolStr> = store
+            .cluster()
+            .pods
+            .iter()
+            .map(|pod| pod.name.clone())
+            .collect();
+        assert_eq!(names, ["new"]);
+    }
+
+    #[test]
+    fn the_view_is_as_old_as_its_oldest_part_and_an_absent_api_is_no_part() {
+        let store = store();
+        assert!(!store.freshness().is_synced);
+        store.finish::<api::Pod>(&BTreeSet::new());
+        assert!(store.freshness().is_synced);
+        let pods_at = store.freshness().current_at;
+        store.finish::<api::Node>(&BTreeSet::new());
+        assert_eq!(store.freshness().current_at, pods_at);
+        let refused = ApiError::Status {
+            code: 404,
+            reason: String::new(),
+            message: String::new(),
+        };
+        store.absent::<api::ResourceSlice>(&refused);
+        assert!(store.freshness().is_synced);
+        store.absent::<api::Node>(&refused);
+        assert_eq!(store.freshness().behind, ["nodes"]);
+        store.heard::<api::Node>();
+        assert!(store.freshness().behind.is_empty());
+    }
+
+    #[test]
+    fn an_object_that_cannot_be_read_makes_the_view_worthless() {
+        let store = store();
+        let mut odd = pending("odd", 1);
+        odd["spec"]["containers"] = json!([{"resources": {"requests": {"cpu": "many"}}}]);
+        apply::<api::Pod>(&store, &odd);
+        store.finish::<api::Pod>(&BTreeSet::from([ObjectName::new("default", "odd")]));
+        let freshness = store.freshness();
+        assert_eq!(freshness.current_at, Some(Timestamp::UNIX_EPOCH));
+        assert_eq!(freshness.unreadable, ["pods default/odd"]);
+        apply::<api::Pod>(&store, &pending("odd", 1));
+        assert!(store.freshness().unreadable.is_empty());
     }
 }

@@ -11,10 +11,11 @@ use windlass_objects::api::Metadata;
 use crate::api::{Api, ApiError};
 use crate::store::{ClusterStore, Watched};
 
-/// A watch that says nothing for so long is dead: the API server sends a bookmark every minute.
-const SILENCE: Duration = Duration::from_secs(90);
-/// How long one watch lasts before the server is to end it, in seconds.
-const WATCH_SECONDS: u32 = 270;
+/// A watch that says nothing for so long is dead: the server should have ended it before.
+const SILENCE: Duration = Duration::from_secs(70);
+/// How long one watch lasts before the server is to end it, in seconds. Where nothing happens the
+/// server says nothing, not even a bookmark: a watch that begins anew is the only sign of life.
+const WATCH_SECONDS: u32 = 55;
 /// A server that ignores the request for initial events never says where they end.
 const INITIAL_SILENCE: Duration = Duration::from_secs(20);
 /// Objects on one page, where the server does not stream lists.

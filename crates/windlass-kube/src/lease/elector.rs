@@ -55,6 +55,8 @@ pub struct Elector {
     /// The Lease as last read or written.
     lease: Option<Lease>,
     observed: Option<Observed>,
+    /// That the server does not answer has been said.
+    is_trouble_known: bool,
     leadership: watch::Sender<Leadership>,
 }
 
@@ -76,6 +78,7 @@ impl Elector {
             options,
             lease: None,
             observed: None,
+            is_trouble_known: false,
             leadership,
         }
     }
@@ -208,13 +211,16 @@ impl Elector {
             // Nobody else can have written it: no need to read it first.
             if let Verdict::Renew(record) = self.judge() {
                 match self.write(record).await {
-                    Ok(()) => return true,
+                    Ok(()) => {
+                        self.is_trouble_known = false;
+                        return true;
+                    }
                     Err(error) => debug!(%error, "cannot renew the lease as last seen"),
                 }
             }
         }
         if let Err(error) = self.read().await {
-            warn!(%error, "cannot read the lease");
+            self.complain(&error, "cannot read the lease");
             return false;
         }
         let written = match self.judge() {
@@ -223,12 +229,24 @@ impl Elector {
             Verdict::Acquire(record) | Verdict::Renew(record) => self.write(record).await,
         };
         match written {
-            Ok(()) => true,
+            Ok(()) => {
+                self.is_trouble_known = false;
+                true
+            }
             Err(error) if error.is_conflict() => false,
             Err(error) => {
-                warn!(%error, "cannot write the lease");
+                self.complain(&error, "cannot write the lease");
                 false
             }
+        }
+    }
+
+    /// Says what is wrong, once until it works again: there is a try every other second.
+    fn complain(&mut self, error: &ApiError, what: &str) {
+        if std::mem::replace(&mut self.is_trouble_known, true) {
+            debug!(%error, what, "still trouble with the lease");
+        } else {
+            warn!(%error, what, "trouble with the lease: trying again");
         }
     }
 

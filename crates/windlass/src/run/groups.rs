@@ -28,6 +28,9 @@ pub(crate) async fn keep_current(aws: Aws, changed: Arc<Notify>, registry: Regis
                 Ok(report) => report.errors.first().map(ToString::to_string),
                 Err(_) => Some("no answer in time".to_owned()),
             };
+            if problem.is_some() {
+                registry.add("errors_total", &[("type", "cloudProviderError")], 1.0);
+            }
             match problem {
                 Some(problem) if is_failing => debug!(problem, "cannot refresh the node groups"),
                 Some(problem) => {

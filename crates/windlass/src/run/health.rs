@@ -84,13 +84,21 @@ impl Health {
             return Ok(());
         }
         Err(format!(
-            "Error: last activity more {since_activity:?} ago, last success more than {since_success:?} ago"
+            "Error: last activity more {} ago, last success more than {} ago",
+            in_go(since_activity),
+            in_go(since_success)
         ))
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Times>> {
         self.times.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// As Go prints a duration.
+fn in_go(duration: Duration) -> String {
+    let duration = windlass_model::Duration::try_from(duration);
+    windlass_model::format_go_duration(duration.unwrap_or(windlass_model::Duration::MAX))
 }
 
 #[cfg(test)]
@@ -131,7 +139,7 @@ mod tests {
         let text = health.verdict(start + 16 * MINUTE).unwrap_err();
         assert_eq!(
             text,
-            "Error: last activity more 0ns ago, last success more than 960s ago"
+            "Error: last activity more 0s ago, last success more than 16m0s ago"
         );
     }
 }
