@@ -1,7 +1,8 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use windlass_config::Config;
-use windlass_model::{Cluster, Node, NodeTemplate, Timestamp};
+use windlass_model::{Cluster, Node, NodeTemplate, SmolStr, Timestamp};
 use windlass_scheduler::{Profile, Snapshot};
 
 use crate::{
@@ -61,6 +62,8 @@ pub(crate) struct Loop<'a> {
     pub(crate) pods_are_new: bool,
     /// Whether this loop looked for unneeded nodes.
     pub(crate) has_planned_scale_down: bool,
+    /// The groups of the nodes of the snapshot that stand for nodes on their way, by node name.
+    pub(crate) upcoming: BTreeMap<SmolStr, usize>,
     pub(crate) memory: Memory,
     pub(crate) plan: Plan,
 }
@@ -199,6 +202,7 @@ pub(crate) fn observe<'a>(input: &Input<'a>, snapshot: Snapshot) -> Loop<'a> {
         reasons: Vec::new(),
         pods_are_new: false,
         has_planned_scale_down: false,
+        upcoming: BTreeMap::new(),
         memory: memory.clone(),
         plan: Plan::default(),
     }

@@ -26,7 +26,7 @@ const STABILIZATION: Duration = Duration::from_secs(60);
 
 /// A new node made from a template, not yet in a snapshot.
 pub(crate) struct NewNode {
-    node: Arc<Node>,
+    pub(crate) node: Arc<Node>,
     pods: Vec<Arc<Pod>>,
     slices: Vec<Arc<ResourceSlice>>,
     csi_node: Option<Arc<CsiNode>>,

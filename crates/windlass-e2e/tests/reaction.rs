@@ -43,7 +43,7 @@ fn a_node_is_asked_for_as_soon_as_a_pod_fits_nowhere() -> Result<()> {
             .deploy(&Workload::new(&name, PODS).requests("1500m", "64Mi"))?;
         testbed
             .cluster()
-            .wait_until_all_run("default", &name, PODS, SOON)?;
+            .wait_until_all_run("default", &name, PODS as usize, SOON)?;
         let given_up = wait_for("the scheduler's verdict in the audit log", SOON, || {
             let records = testbed.audit(began)?;
             let first = records

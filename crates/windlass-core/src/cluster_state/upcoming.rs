@@ -16,6 +16,7 @@ pub(crate) fn inject_upcoming(context: &mut Loop<'_>) {
         for number in 0..context.groups[index].counted_on {
             let suffix = format!("upcoming-{number}");
             let node = template::copy_of(template, &suffix, Some(UPCOMING_ANNOTATION));
+            context.upcoming.insert(node.node.name.clone(), index);
             template::add_new_node(&mut context.snapshot, node);
         }
     }

@@ -81,6 +81,7 @@ fn place_on_hint(context: &mut Loop<'_>, pod: &Arc<Pod>) -> bool {
     }
     context.snapshot.add_pod(pod, id);
     context.memory.hints.set(pod, &name);
+    tell_of_coming_node(context, pod, &name);
     true
 }
 
@@ -91,7 +92,31 @@ fn place_anywhere(context: &mut Loop<'_>, pod: &Arc<Pod>) -> bool {
     context.snapshot.add_pod(pod, id);
     let name = context.snapshot.node(id).name.clone();
     context.memory.hints.set(pod, &name);
+    tell_of_coming_node(context, pod, &name);
     true
+}
+
+/// A pod that a node on its way will hold is told so, as are those that the node was asked for:
+/// which of a burst's pods came in time to be among these is chance. The shell's filter against
+/// floods sees to it that each is told once.
+fn tell_of_coming_node(context: &mut Loop<'_>, pod: &Pod, node: &str) {
+    let Some(group) = context.upcoming.get(node).copied() else {
+        return;
+    };
+    let group = &context.cluster.groups[group];
+    let Some(open) = context.memory.open_scale_ups.get(&group.name) else {
+        return;
+    };
+    let to = group.target_size;
+    let message = format!(
+        "pod triggered scale-up: [{{{} {}->{to} (max: {})}}]",
+        group.name,
+        to - open.increase,
+        group.max_size
+    );
+    let object = EventObject::Pod(pod.full_name());
+    let event = Event::normal("TriggeredScaleUp", object, message);
+    context.plan.events.push(event);
 }
 
 /// Shapes of pods that found no place. Placing other pods only takes room away, unless a pod
