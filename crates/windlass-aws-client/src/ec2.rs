@@ -11,8 +11,8 @@ use crate::endpoint::Service;
 use crate::error::CallError;
 use crate::query::{Query, filled, items};
 
-pub use instance_types::{Accelerator, GpuInfo, InstanceTypeInfo, NetworkInfo};
-pub use launch_templates::{BlockDevice, LaunchTemplateData, LaunchTemplateVersion};
+pub use instance_types::{Accelerator, GpuInfo, InstanceTypeInfo, NetworkCard, NetworkInfo};
+pub use launch_templates::{BlockDevice, EbsVolume, LaunchTemplateData, LaunchTemplateVersion};
 pub use requirements::{InstanceRequirements, Range};
 
 const VERSION: &str = "2016-11-15";

@@ -2,6 +2,7 @@
 
 mod actions;
 mod refresh;
+mod templates;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,10 +14,13 @@ use crate::discovery::Membership;
 use crate::groups::{Groups, Presence};
 use crate::schedule::ListingSchedule;
 
+use self::templates::Answers;
+
 pub use actions::{
     ActionError, Cancellation, Deletion, Floor, Increase, PostponedBecause, Termination,
 };
 pub use refresh::RefreshReport;
+pub use templates::TemplateSettings;
 
 /// How the provider is made.
 #[derive(Debug)]
@@ -25,6 +29,8 @@ pub struct Settings {
     pub client: Options,
     /// Which groups are the cluster's.
     pub membership: Membership,
+    /// How the shape of new nodes is told.
+    pub templates: TemplateSettings,
 }
 
 /// Auto Scaling groups as the cluster's node groups. Cheap to clone; clones share their state.
@@ -46,6 +52,7 @@ struct Inner {
 struct State {
     groups: Groups,
     listing: ListingSchedule,
+    answers: Answers,
     /// When AWS was last asked for all groups with success.
     listed_at: Option<Timestamp>,
     /// AWS's clock when we began: older activities are none of ours.
@@ -60,11 +67,19 @@ impl Aws {
     /// When the configuration makes no sense: no region, no credentials, a malformed variable.
     pub async fn connect(settings: Settings) -> Result<Self, ConnectError> {
         let client = Client::connect(settings.client).await?;
-        Ok(Self::with_client(client, settings.membership))
+        Ok(Self::with_client(
+            client,
+            settings.membership,
+            settings.templates,
+        ))
     }
 
     /// A provider on a client that others use too.
-    pub fn with_client(client: Client, membership: Membership) -> Self {
+    pub fn with_client(
+        client: Client,
+        membership: Membership,
+        templates: TemplateSettings,
+    ) -> Self {
         let now = client.now();
         let started_at = client.server_time();
         Self {
@@ -73,6 +88,7 @@ impl Aws {
                 state: Mutex::new(State {
                     groups: Groups::new(membership, now),
                     listing: ListingSchedule::default(),
+                    answers: Answers::new(templates),
                     listed_at: None,
                     started_at,
                 }),

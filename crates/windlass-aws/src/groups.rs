@@ -161,6 +161,11 @@ impl Groups {
         self.groups.values()
     }
 
+    /// The groups by name, to set what is known of them.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Group> {
+        self.groups.values_mut()
+    }
+
     /// The groups as the core sees them, by name, so that logs and choices can be reproduced.
     pub fn node_groups(&self) -> Vec<NodeGroup> {
         self.iter().map(Group::node_group).collect()

@@ -13,14 +13,20 @@ mod aws;
 pub mod discovery;
 pub mod group;
 pub mod groups;
+pub mod instance_type;
+pub mod launch;
 pub mod lifecycle;
+mod memo;
+pub mod price;
 pub mod provider_id;
 pub mod schedule;
 pub mod tags;
+pub mod template;
+pub mod user_data;
 
 pub use aws::{
     ActionError, Aws, Cancellation, Deletion, Floor, Increase, PostponedBecause, RefreshReport,
-    Settings, Termination,
+    Settings, TemplateSettings, Termination,
 };
 pub use discovery::Membership;
 pub use groups::Presence;

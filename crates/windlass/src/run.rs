@@ -26,7 +26,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
-use windlass_aws::{Aws, Membership, Settings};
+use windlass_aws::{Aws, Membership, Settings, TemplateSettings};
 use windlass_aws_client::{Observer, Operation, Options};
 use windlass_config::{Config, Expander, FlagError, Warning};
 use windlass_kube::lease::{Elector, ElectorOptions, Leadership, Lost};
@@ -278,6 +278,12 @@ async fn connect_aws(config: &Config, registry: &Registry) -> Result<Aws> {
             ..Options::default()
         },
         membership,
+        templates: TemplateSettings {
+            static_instance_types: config.aws.use_static_instance_list,
+            max_pods: config.aws.max_pods,
+            mixed: config.aws.mixed_template,
+            ..TemplateSettings::default()
+        },
     };
     let aws = Aws::connect(settings).await.context("connect to AWS")?;
     info!(groups = aws.summary(), "node groups");

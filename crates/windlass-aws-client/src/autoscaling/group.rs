@@ -28,6 +28,9 @@ pub struct AutoScalingGroup {
     /// Zones, such as `us-east-1a`.
     #[serde(deserialize_with = "members")]
     pub availability_zones: Vec<String>,
+    /// Their ids, such as `use1-az1`, in the same order.
+    #[serde(deserialize_with = "members")]
+    pub availability_zone_ids: Vec<String>,
     /// Ids of the subnets, separated by commas.
     #[serde(rename = "VPCZoneIdentifier", deserialize_with = "filled")]
     pub vpc_zone_identifier: Option<String>,

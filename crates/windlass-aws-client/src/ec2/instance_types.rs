@@ -107,15 +107,30 @@ pub struct CoreInfo {
 }
 
 /// Network interfaces.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct NetworkInfo {
-    /// Most interfaces.
+    /// Most interfaces, all cards together.
     pub maximum_network_interfaces: u32,
+    /// Which card is the first.
+    pub default_network_card_index: u32,
+    /// The cards.
+    #[serde(deserialize_with = "items")]
+    pub network_cards: Vec<NetworkCard>,
     /// IPv4 addresses of each.
     pub ipv4_addresses_per_interface: u32,
     /// Elastic fabric adapters.
     pub efa_info: Option<EfaInfo>,
+}
+
+/// A network card.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct NetworkCard {
+    /// Which.
+    pub network_card_index: u32,
+    /// Most interfaces of it.
+    pub maximum_network_interfaces: u32,
 }
 
 /// Elastic fabric adapters.

@@ -30,6 +30,9 @@ pub struct RefreshReport {
     pub suspiciously_empty: bool,
     /// What went wrong. What is not concerned by it is fresh all the same.
     pub errors: Vec<CallError>,
+    /// What went wrong in finding out what new nodes would look like. Groups keep the last
+    /// template that was good.
+    pub template_errors: Vec<CallError>,
 }
 
 impl Aws {
@@ -51,6 +54,9 @@ impl Aws {
         if report.listed || !report.polled.is_empty() {
             self.read_activities(now, &mut report).await;
             self.undo_slips(now, &mut report).await;
+        }
+        if report.listed {
+            self.refresh_templates(now, &mut report).await;
         }
         report
     }

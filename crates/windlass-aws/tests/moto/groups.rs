@@ -1,9 +1,10 @@
 use std::sync::{Arc, Mutex};
 
 use windlass_aws::{
-    ActionError, Aws, Cancellation, Floor, Increase, Membership, Presence, Termination,
+    ActionError, Aws, Cancellation, Floor, Increase, Membership, Presence, TemplateSettings,
+    Termination,
 };
-use windlass_aws_client::{Attempt, Observer, Operation};
+use windlass_aws_client::{Attempt, Observer, Operation, Service};
 use windlass_config::{DiscoveryMode, DiscoverySpec, NodeGroupSpec, TagFilter};
 use windlass_model::{InstanceState, NodeGroup};
 
@@ -36,8 +37,17 @@ fn named(min_size: i64, max_size: i64, name: &str) -> NodeGroupSpec {
 }
 
 async fn refreshed(account: &Account, membership: Membership) -> Aws {
-    let aws = Aws::with_client(account.client.clone(), membership);
-    let report = aws.refresh().await;
+    let aws = Aws::with_client(
+        account.client.clone(),
+        membership,
+        TemplateSettings::default(),
+    );
+    // As the shell does, which needs the future to be `Send`.
+    let refreshing = tokio::spawn({
+        let aws = aws.clone();
+        async move { aws.refresh().await }
+    });
+    let report = refreshing.await.expect("no panic");
     assert!(report.errors.is_empty(), "{:?}", report.errors);
     assert!(report.listed);
     aws
@@ -146,11 +156,12 @@ async fn checklist_03_many_names_go_in_batches_and_all_pages_are_read() {
     let by_name = Aws::with_client(
         client.clone(),
         Membership::new(&specs, &[], DiscoveryMode::All),
+        TemplateSettings::default(),
     );
     assert!(by_name.refresh().await.listed);
     assert_eq!(calls.take(), ["DescribeAutoScalingGroups"; 2]);
     assert_eq!(by_name.node_groups().len(), 150);
-    let by_tag = Aws::with_client(client, by_tag());
+    let by_tag = Aws::with_client(client, by_tag(), TemplateSettings::default());
     assert!(by_tag.refresh().await.listed);
     assert_eq!(calls.take(), ["DescribeAutoScalingGroups"; 2]);
     assert_eq!(by_tag.node_groups().len(), 103);
@@ -167,7 +178,7 @@ async fn checklist_04_at_rest_one_listing_and_one_more_after_a_delete() {
     let client = account
         .client_with(|options| options.observer = Some(calls.clone()))
         .await;
-    let aws = Aws::with_client(client, by_tag());
+    let aws = Aws::with_client(client, by_tag(), TemplateSettings::default());
     assert!(aws.refresh().await.listed);
     assert!(!aws.refresh().await.listed);
     assert_eq!(calls.take(), ["DescribeAutoScalingGroups"]);
@@ -377,7 +388,7 @@ async fn suspended_launching_is_seen_and_said() {
     ));
 }
 
-/// Records the actions called.
+/// Records the actions of Auto Scaling called.
 #[derive(Default)]
 struct Calls(Mutex<Vec<&'static str>>);
 
@@ -391,6 +402,8 @@ impl Observer for Calls {
     fn operation(&self, _: &Operation<'_>) {}
 
     fn attempt(&self, attempt: &Attempt<'_>) {
-        self.0.lock().unwrap().push(attempt.action);
+        if attempt.service == Service::AutoScaling {
+            self.0.lock().unwrap().push(attempt.action);
+        }
     }
 }

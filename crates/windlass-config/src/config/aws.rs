@@ -8,7 +8,7 @@ flag_group! {
     struct Aws in aws, "AWS";
 
     /// Take instance types from the built-in table instead of asking EC2.
-    "aws-use-static-instance-list" => use_static_instance_list: bool = false, NotYet;
+    "aws-use-static-instance-list" => use_static_instance_list: bool = false, Acted;
 
     /// What several `--node-group-auto-discovery` mean: groups with the tags of all of them,
     /// or of any.
@@ -16,11 +16,11 @@ flag_group! {
 
     /// What a group of several instance types is taken for: its first one, or the least or
     /// the most of each resource over all.
-    "aws-mixed-template" => mixed_template: AwsMixedTemplate = AwsMixedTemplate::Min, NotYet;
+    "aws-mixed-template" => mixed_template: AwsMixedTemplate = AwsMixedTemplate::Min, Acted;
 
     /// Pods that a new node takes: `eni` as its network interfaces have addresses, `prefix`
     /// with address prefixes, a number, or `auto` as the cluster's nodes show.
-    "aws-max-pods" => max_pods: AwsMaxPods = AwsMaxPods::Auto, NotYet;
+    "aws-max-pods" => max_pods: AwsMaxPods = AwsMaxPods::Auto, Acted;
 
     /// Call that grows a group: `set-desired-capacity`, or `launch-instances` where the group
     /// allows it.

@@ -315,6 +315,9 @@ impl Shell {
     /// The world as it is known, with what has been asked of AWS and not been answered.
     fn observe(&self, now: Timestamp) -> Cluster {
         let mut cluster = self.parts.store.cluster();
+        self.parts
+            .aws
+            .learn(cluster.nodes.iter().map(AsRef::as_ref));
         cluster.groups = self.parts.aws.node_groups();
         for group in &mut cluster.groups {
             if let Some(size) = self.in_flight.size_asked_for(&group.name) {

@@ -1,0 +1,555 @@
+//! What the groups' next nodes would look like: asking AWS for what that takes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::sync::Arc;
+
+use futures::{StreamExt, stream};
+use jiff::Timestamp;
+use tracing::warn;
+use windlass_aws_client::ec2::{Image, InstanceRequirements};
+use windlass_aws_client::eks::Nodegroup;
+use windlass_aws_client::{CallError, Client, ErrorClass};
+use windlass_config::{AwsMaxPods, AwsMixedTemplate};
+use windlass_model::{Duration, MicroDollars, Node};
+
+use super::{Aws, RefreshReport};
+use crate::group::Group;
+use crate::instance_type::{Architecture, Catalogue, InstanceType};
+use crate::launch::{Choice, Launch, LaunchData, Source, root_volume_gib, version};
+use crate::memo::Memo;
+use crate::price::Prices;
+use crate::tags::{EksNodegroupName, GroupTags};
+use crate::template::{self, Known, Learned, Origin, Template};
+
+/// Questions put to AWS at the same time.
+const AT_ONCE: usize = 8;
+/// Answers of one kind that are renewed with one listing, at most.
+const RENEWALS: usize = 1;
+/// How long answers are good for: what may change any time, and what never does.
+const CHANGING: Duration = Duration::from_mins(10);
+const FIXED: Duration = Duration::from_hours(24);
+/// How long a question that failed is let rest: in passing, or for good.
+const TRANSIENT: Duration = Duration::from_secs(60);
+const REFUSED: Duration = Duration::from_hours(1);
+/// How many fitting types of an attribute-based group are looked at.
+const MOST_TYPES: usize = 200;
+
+/// What the shape of new nodes depends on besides AWS.
+#[derive(Clone, Debug)]
+pub struct TemplateSettings {
+    /// Never ask EC2 about instance types (`--aws-use-static-instance-list`).
+    pub static_instance_types: bool,
+    /// `--aws-max-pods`.
+    pub max_pods: AwsMaxPods,
+    /// `--aws-mixed-template`.
+    pub mixed: AwsMixedTemplate,
+    /// Prices that come before the built-in ones.
+    pub prices: Prices,
+}
+
+impl Default for TemplateSettings {
+    fn default() -> Self {
+        Self {
+            static_instance_types: false,
+            max_pods: AwsMaxPods::Auto,
+            mixed: AwsMixedTemplate::Min,
+            prices: Prices::default(),
+        }
+    }
+}
+
+/// What AWS has said about what the groups launch.
+#[derive(Debug, Default)]
+pub(super) struct Answers {
+    settings: TemplateSettings,
+    sources: Memo<LaunchData>,
+    images: Memo<Image>,
+    fitting_types: Memo<Vec<String>>,
+    nodegroups: Memo<Nodegroup>,
+    catalogue: Catalogue,
+    learned: Learned,
+    origins: BTreeMap<String, Vec<Origin>>,
+}
+
+impl Aws {
+    /// Takes in the cluster's nodes, which tell better than any data sheet what the next node of
+    /// their instance type will offer.
+    pub fn learn<'a>(&self, nodes: impl IntoIterator<Item = &'a Node>) {
+        let mut state = self.state();
+        for node in nodes {
+            state.answers.learned.see(node);
+        }
+    }
+
+    /// Where each part of a group's template comes from.
+    pub fn template_origins(&self, group: &str) -> Vec<Origin> {
+        self.state()
+            .answers
+            .origins
+            .get(group)
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    /// Asks what is not known yet or not any more, and makes the templates anew.
+    pub(super) async fn refresh_templates(&self, now: Timestamp, report: &mut RefreshReport) {
+        let wishes = self.wishes();
+        self.ask_sources(&wishes, now, report).await;
+        self.ask_nodegroups(now, report).await;
+        self.ask_images(&wishes, now, report).await;
+        self.ask_fitting_types(&wishes, now, report).await;
+        self.ask_instance_types(&wishes, now, report).await;
+        let mut state = self.state();
+        let state = &mut *state;
+        state.answers.origins.clear();
+        for group in state.groups.iter_mut() {
+            let built = state.answers.template(group, self.inner.client.region());
+            match built {
+                Ok((template, price)) => {
+                    let Template { node, origins } = template;
+                    state
+                        .answers
+                        .origins
+                        .insert(group.name().to_owned(), origins);
+                    group.set_template(Ok(node), price);
+                }
+                Err(trouble) => group.set_template(Err(trouble), None),
+            }
+        }
+    }
+
+    fn wishes(&self) -> Vec<Launch> {
+        self.state()
+            .groups
+            .iter()
+            .filter_map(|group| Launch::of(group.description()?).ok())
+            .collect()
+    }
+
+    async fn ask_sources(&self, wishes: &[Launch], now: Timestamp, report: &mut RefreshReport) {
+        let sources: BTreeMap<String, Source> = wishes
+            .iter()
+            .map(|launch| (launch.source.key(), launch.source.clone()))
+            .collect();
+        let due = self
+            .state()
+            .answers
+            .sources
+            .due(sources.keys().cloned(), RENEWALS, now);
+        let client = &self.inner.client;
+        let answers = ask(due, |key| {
+            let source = &sources[key];
+            async move { describe_source(client, source).await }
+        })
+        .await;
+        let memo = &mut self.state().answers.sources;
+        for (key, answer) in answers {
+            let good_for = if sources[&key].is_fixed() {
+                FIXED
+            } else {
+                CHANGING
+            };
+            keep(memo, key, answer, now, good_for, report);
+        }
+    }
+
+    async fn ask_nodegroups(&self, now: Timestamp, report: &mut RefreshReport) {
+        let names: BTreeMap<String, EksNodegroupName> = self
+            .state()
+            .groups
+            .iter()
+            .filter_map(|group| group.tags().eks.clone())
+            .map(|name| (nodegroup_key(&name), name))
+            .collect();
+        let due = self
+            .state()
+            .answers
+            .nodegroups
+            .due(names.keys().cloned(), RENEWALS, now);
+        let client = &self.inner.client;
+        let answers = ask(due, |key| {
+            let name = &names[key];
+            async move {
+                client
+                    .eks()
+                    .describe_nodegroup(&name.cluster, &name.nodegroup)
+                    .await
+                    .map(Some)
+            }
+        })
+        .await;
+        let memo = &mut self.state().answers.nodegroups;
+        for (key, answer) in answers {
+            keep(memo, key, answer, now, CHANGING, report);
+        }
+    }
+
+    async fn ask_images(&self, wishes: &[Launch], now: Timestamp, report: &mut RefreshReport) {
+        let ids: BTreeSet<String> = {
+            let state = self.state();
+            wishes
+                .iter()
+                .filter_map(|launch| state.answers.sources.get(&launch.source.key()))
+                .filter_map(|data| data.image.clone())
+                .collect()
+        };
+        let due = self.state().answers.images.due(ids, RENEWALS, now);
+        let client = &self.inner.client;
+        let answers = ask(due, |id| {
+            let id = id.to_owned();
+            async move { describe_image(client, &id).await }
+        })
+        .await;
+        let memo = &mut self.state().answers.images;
+        for (id, answer) in answers {
+            let good_for = if id.starts_with(RESOLVED) {
+                CHANGING
+            } else {
+                FIXED
+            };
+            keep(memo, id, answer, now, good_for, report);
+        }
+    }
+
+    async fn ask_fitting_types(
+        &self,
+        wishes: &[Launch],
+        now: Timestamp,
+        report: &mut RefreshReport,
+    ) {
+        let questions: BTreeMap<String, (Architecture, InstanceRequirements)> = {
+            let state = self.state();
+            wishes
+                .iter()
+                .flat_map(|launch| state.answers.requirements(launch))
+                .map(|(architecture, requirements)| {
+                    (
+                        requirements_key(architecture, &requirements),
+                        (architecture, requirements),
+                    )
+                })
+                .collect()
+        };
+        let due = self
+            .state()
+            .answers
+            .fitting_types
+            .due(questions.keys().cloned(), RENEWALS, now);
+        let client = &self.inner.client;
+        let answers = ask(due, |key| {
+            let (architecture, requirements) = &questions[key];
+            async move {
+                client
+                    .ec2()
+                    .instance_types_from_requirements(architecture.ec2_name(), "hvm", requirements)
+                    .await
+                    .map(Some)
+            }
+        })
+        .await;
+        let memo = &mut self.state().answers.fitting_types;
+        for (key, answer) in answers {
+            keep(memo, key, answer, now, REFUSED, report);
+        }
+    }
+
+    async fn ask_instance_types(
+        &self,
+        wishes: &[Launch],
+        now: Timestamp,
+        report: &mut RefreshReport,
+    ) {
+        let due = {
+            let state = self.state();
+            if state.answers.settings.static_instance_types {
+                return;
+            }
+            let names: BTreeSet<String> = wishes
+                .iter()
+                .flat_map(|launch| state.answers.type_names(launch))
+                .collect();
+            state
+                .answers
+                .catalogue
+                .to_ask(names.iter().map(String::as_str), now)
+        };
+        if due.is_empty() {
+            return;
+        }
+        let ec2 = self.inner.client.ec2();
+        let mut answer = ec2.describe_instance_types(&due).await;
+        if answer
+            .as_ref()
+            .is_err_and(|error| matches!(error.class(), ErrorClass::Invalid | ErrorClass::NotFound))
+        {
+            // One name that EC2 does not know fails the whole call.
+            answer = Ok(stream::iter(due.clone())
+                .map(|name| async move { ec2.describe_instance_types(&[name]).await })
+                .buffer_unordered(AT_ONCE)
+                .filter_map(|answer| async { answer.ok() })
+                .collect::<Vec<_>>()
+                .await
+                .into_iter()
+                .flatten()
+                .collect());
+        }
+        let catalogue = &mut self.state().answers.catalogue;
+        match answer {
+            Ok(answer) => catalogue.hear(&due, &answer, now),
+            Err(error) => {
+                catalogue.fall_silent(crate::schedule::later(now, pause_after(&error)));
+                report.template_errors.push(error);
+            }
+        }
+    }
+}
+
+impl Answers {
+    /// None yet.
+    pub(super) fn new(settings: TemplateSettings) -> Self {
+        Self {
+            settings,
+            ..Self::default()
+        }
+    }
+
+    /// The template of a group and its price, or why there is none.
+    fn template(
+        &self,
+        group: &Group,
+        region: &str,
+    ) -> Result<(Template, Option<MicroDollars>), String> {
+        let description = group
+            .description()
+            .ok_or("the Auto Scaling group does not exist")?;
+        let launch = Launch::of(description).map_err(|error| error.to_string())?;
+        let key = launch.source.key();
+        let data = self.sources.get(&key);
+        if data.is_none() && matches!(launch.choice, Choice::OfSource) {
+            return Err(self
+                .sources
+                .trouble(&key)
+                .unwrap_or("the launch template has not been read yet")
+                .to_owned());
+        }
+        let data = data.unwrap_or_default();
+        let types = self.types(&launch)?;
+        let image = data.image.as_ref().and_then(|id| self.images.get(id));
+        let eks = group
+            .tags()
+            .eks
+            .as_ref()
+            .and_then(|name| self.nodegroups.get(&nodegroup_key(name)));
+        let tags = merged_tags(group.tags(), eks.as_deref());
+        let template = template::build(&Known {
+            group: description,
+            tags: &tags,
+            region,
+            types: &types,
+            user_data: &data.user_data,
+            root_volume_gib: root_volume_gib(
+                &data.block_devices,
+                image.as_ref().and_then(|image| {
+                    Some((
+                        image.root_device_name.as_deref()?,
+                        image.block_devices.as_slice(),
+                    ))
+                }),
+            ),
+            is_windows: image.as_ref().is_some_and(|image| {
+                image
+                    .platform
+                    .as_deref()
+                    .is_some_and(|platform| platform.eq_ignore_ascii_case("windows"))
+            }),
+            eks: eks.as_deref(),
+            learned: &self.learned,
+            max_pods: self.settings.max_pods,
+            mixed: self.settings.mixed,
+        })
+        .map_err(|error| error.to_string())?;
+        let price = types
+            .first()
+            .and_then(|first| self.settings.prices.on_demand(&first.name));
+        Ok((template, price))
+    }
+
+    /// The types that a group's next instance may be of, as far as they are known.
+    fn types(&self, launch: &Launch) -> Result<Vec<Arc<InstanceType>>, String> {
+        let names = self.type_names(launch);
+        let types: Vec<Arc<InstanceType>> = names
+            .iter()
+            .filter_map(|name| self.catalogue.get(name))
+            .collect();
+        match (types.is_empty(), names.first()) {
+            (false, _) => Ok(types),
+            (true, Some(name)) => Err(format!("it uses the unknown EC2 instance type {name}")),
+            (true, None) => Err(self
+                .requirements(launch)
+                .iter()
+                .find_map(|(architecture, requirements)| {
+                    self.fitting_types
+                        .trouble(&requirements_key(*architecture, requirements))
+                })
+                .unwrap_or("unable to find instance type using launch template")
+                .to_owned()),
+        }
+    }
+
+    fn type_names(&self, launch: &Launch) -> Vec<String> {
+        if let Choice::Types(names) = &launch.choice {
+            return names.clone();
+        }
+        let requirements = self.requirements(launch);
+        if requirements.is_empty() {
+            return self
+                .sources
+                .get(&launch.source.key())
+                .and_then(|data| data.instance_type.clone())
+                .into_iter()
+                .collect();
+        }
+        requirements
+            .iter()
+            .filter_map(|(architecture, requirements)| {
+                self.fitting_types
+                    .get(&requirements_key(*architecture, requirements))
+            })
+            .flat_map(|names| names.iter().take(MOST_TYPES).cloned().collect::<Vec<_>>())
+            .collect()
+    }
+
+    /// The attributes that stand for a group's types, with the architecture of its image.
+    fn requirements(&self, launch: &Launch) -> Vec<(Architecture, InstanceRequirements)> {
+        let data = self.sources.get(&launch.source.key());
+        let requirements = match (&launch.choice, &data) {
+            (Choice::Requirements(requirements), _) => requirements.clone(),
+            (Choice::OfSource, Some(data)) if data.instance_type.is_none() => {
+                data.requirements.iter().cloned().collect()
+            }
+            _ => Vec::new(),
+        };
+        let image = data
+            .as_ref()
+            .and_then(|data| self.images.get(data.image.as_ref()?));
+        let architecture = match image {
+            Some(image) if image.architecture.starts_with("arm64") => Architecture::Arm64,
+            // An image that could not be read is most often one for x86.
+            _ => Architecture::Amd64,
+        };
+        requirements
+            .into_iter()
+            .map(|requirements| (architecture, requirements))
+            .collect()
+    }
+}
+
+/// The image is named by a parameter of Systems Manager.
+const RESOLVED: &str = "resolve:ssm:";
+
+async fn describe_source(
+    client: &Client,
+    source: &Source,
+) -> Result<Option<LaunchData>, CallError> {
+    match source {
+        Source::Configuration(name) => Ok(client
+            .autoscaling()
+            .describe_launch_configurations(std::slice::from_ref(name))
+            .await?
+            .into_iter()
+            .next()
+            .map(LaunchData::from)),
+        Source::Template(template) => Ok(client
+            .ec2()
+            .describe_launch_template_version(
+                template.id.as_deref(),
+                template.name.as_deref(),
+                version(template),
+            )
+            .await?
+            .map(LaunchData::from)),
+    }
+}
+
+async fn describe_image(client: &Client, id: &str) -> Result<Option<Image>, CallError> {
+    let Some(parameter) = id.strip_prefix(RESOLVED) else {
+        return client.ec2().describe_image(id).await;
+    };
+    match client.ssm().get_parameter(parameter).await? {
+        Some(parameter) => client.ec2().describe_image(parameter.value.expose()).await,
+        None => Ok(None),
+    }
+}
+
+/// Puts several questions, some at a time. Answers come sorted by question.
+async fn ask<V, F: Future<Output = Result<Option<V>, CallError>>>(
+    questions: Vec<String>,
+    answer: impl Fn(&str) -> F,
+) -> Vec<(String, Result<Option<V>, CallError>)> {
+    let mut answers: Vec<_> = stream::iter(questions)
+        .map(|question| {
+            let asked = answer(&question);
+            async move { (question, asked.await) }
+        })
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await;
+    answers.sort_by(|one, other| one.0.cmp(&other.0));
+    answers
+}
+
+fn keep<V>(
+    memo: &mut Memo<V>,
+    question: String,
+    answer: Result<Option<V>, CallError>,
+    now: Timestamp,
+    good_for: Duration,
+    report: &mut RefreshReport,
+) {
+    match answer {
+        Ok(Some(answer)) => memo.answer(question, answer, now, good_for),
+        Ok(None) => memo.fail(question, "AWS does not know it".to_owned(), now, CHANGING),
+        Err(error) => {
+            if memo.trouble(&question).is_none() {
+                warn!(%question, %error, "cannot tell what a group launches");
+            }
+            memo.fail(question, error.to_string(), now, pause_after(&error));
+            report.template_errors.push(error);
+        }
+    }
+}
+
+fn pause_after(error: &CallError) -> Duration {
+    match error.class() {
+        ErrorClass::Denied | ErrorClass::NotFound | ErrorClass::Invalid => REFUSED,
+        _ => TRANSIENT,
+    }
+}
+
+fn nodegroup_key(name: &EksNodegroupName) -> String {
+    format!("{}/{}", name.cluster, name.nodegroup)
+}
+
+fn requirements_key(architecture: Architecture, requirements: &InstanceRequirements) -> String {
+    format!("{} {}", architecture.as_str(), requirements.fingerprint())
+}
+
+/// The group's tags, with resources and options that only the EKS node group carries.
+fn merged_tags(own: &GroupTags, eks: Option<&Nodegroup>) -> GroupTags {
+    let tags: Vec<windlass_aws_client::autoscaling::Tag> = eks
+        .into_iter()
+        .flat_map(|eks| eks.tags.iter().flatten())
+        .map(|(key, value)| windlass_aws_client::autoscaling::Tag {
+            key: key.clone(),
+            value: value.clone(),
+            propagate_at_launch: false,
+        })
+        .collect();
+    let from_eks = GroupTags::read(&tags);
+    let mut merged = own.clone();
+    for (name, amount) in from_eks.resources.iter() {
+        merged.resources.insert(name.clone(), amount);
+    }
+    merged
+}

@@ -1,0 +1,249 @@
+//! How much a new node will have, and how much of it pods may request.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use windlass_config::{AwsMaxPods, AwsMixedTemplate};
+use windlass_model::{Node, Quantity, ResourceList};
+
+use super::{Amounts, INSTANCE_TYPE, Known, Origin, TAG};
+use crate::instance_type::InstanceType;
+use crate::provider_id::ProviderId;
+
+/// Share of EC2's memory that the hypervisor and kernel keep, in thousandths: what Karpenter
+/// assumes, too.
+const MEMORY_OVERHEAD_MILLI: i64 = 75;
+/// The kubelet's limit of pods, unless it is told otherwise.
+const KUBELET_PODS: u32 = 110;
+/// Limit of pods with address prefixes, on types with more than 30 vCPUs.
+const PREFIX_PODS_LARGE: u32 = 250;
+/// The kubelet's hard eviction threshold for memory.
+const EVICTION_MIB: i64 = 100;
+const MIB: i64 = 1 << 20;
+const GIB: i64 = 1 << 30;
+
+/// What real nodes of the cluster have shown, by instance type. A type of which one node was seen
+/// is predicted by it, whichever group it was in.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Learned {
+    types: BTreeMap<String, Shown>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Shown {
+    capacity: ResourceList,
+    allocatable: ResourceList,
+}
+
+impl Learned {
+    /// Takes in a node, if it is a ready one on EC2 whose type is known and that shows something
+    /// new. Cheap enough for every node in every loop.
+    pub fn see(&mut self, node: &Node) {
+        let Some(instance_type) = node
+            .labels
+            .get("node.kubernetes.io/instance-type")
+            .filter(|_| ProviderId::parse(&node.provider_id).is_some())
+        else {
+            return;
+        };
+        if self
+            .get(instance_type)
+            .is_some_and(|shown| shown.capacity.get("memory") == node.capacity.get("memory"))
+        {
+            return;
+        }
+        let ready = node
+            .condition("Ready")
+            .is_some_and(|ready| ready.status == windlass_model::ConditionStatus::True);
+        let usual = |list: &ResourceList| -> ResourceList {
+            ["cpu", "memory", "pods", "ephemeral-storage"]
+                .into_iter()
+                .filter_map(|name| Some((name, list.get(name)?)))
+                .collect()
+        };
+        let shown = Shown {
+            capacity: usual(&node.capacity),
+            allocatable: usual(&node.allocatable),
+        };
+        // A node that has just joined may not show all of it yet.
+        if ready
+            && shown.capacity.get("memory").is_some()
+            && shown.allocatable.get("pods").is_some()
+        {
+            self.types.insert(instance_type.to_string(), shown);
+        }
+    }
+
+    fn get(&self, instance_type: &str) -> Option<&Shown> {
+        self.types.get(instance_type)
+    }
+
+    /// How the cluster's nodes count their pods, as far as all that were seen agree.
+    fn max_pods(&self, types: impl Fn(&str) -> Option<Arc<InstanceType>>) -> Option<AwsMaxPods> {
+        let mut modes = self.types.iter().filter_map(|(name, shown)| {
+            let pods = shown.allocatable.get("pods")?.units_ceil();
+            let known = types(name)?;
+            [
+                AwsMaxPods::Eni,
+                AwsMaxPods::Count(KUBELET_PODS),
+                AwsMaxPods::Prefix,
+            ]
+            .into_iter()
+            .find(|mode| i64::from(by_mode(*mode, &known)) == pods)
+        });
+        let first = modes.next()?;
+        modes.all(|mode| mode == first).then_some(first)
+    }
+}
+
+/// Capacity and allocatable of the next node: of each type it may be, put together as
+/// `--aws-mixed-template` has it, with the tags' amounts over all.
+pub(super) fn amounts(known: &Known<'_>, origins: &mut Vec<Origin>) -> Amounts {
+    let types = match known.mixed {
+        AwsMixedTemplate::First => known.types.get(..1).unwrap_or_default(),
+        AwsMixedTemplate::Min | AwsMixedTemplate::Max => known.types,
+    };
+    let mut of_types = types
+        .iter()
+        .map(|instance_type| of_type(known, instance_type));
+    let mut amounts = of_types.next().unwrap_or_default();
+    for other in of_types {
+        amounts.capacity = join(known.mixed, &amounts.capacity, &other.capacity);
+        amounts.allocatable = join(known.mixed, &amounts.allocatable, &other.allocatable);
+    }
+    let source = match types {
+        [only] if known.learned.get(&only.name).is_some() => "nodes of the same instance type",
+        [_] => INSTANCE_TYPE,
+        _ if known.mixed == AwsMixedTemplate::Max => "the most of the group's instance types",
+        _ => "the least of the group's instance types",
+    };
+    note(origins, "capacity", &amounts.capacity, source);
+    note(origins, "allocatable", &amounts.allocatable, source);
+    let tagged = &known.tags.resources;
+    for (name, amount) in tagged.iter() {
+        amounts.capacity.insert(name.clone(), amount);
+        amounts.allocatable.insert(name.clone(), amount);
+    }
+    note(origins, "capacity and allocatable", tagged, TAG);
+    amounts
+}
+
+fn note(origins: &mut Vec<Origin>, what: &str, list: &ResourceList, source: &'static str) {
+    origins.extend(list.iter().map(|(name, amount)| Origin {
+        part: format!("{what} {name}"),
+        value: amount.to_string(),
+        source,
+    }));
+}
+
+/// Amounts that hold whichever of two types comes; with `Max`, that hold if the larger comes.
+fn join(mixed: AwsMixedTemplate, one: &ResourceList, other: &ResourceList) -> ResourceList {
+    let mut joined = one.clone();
+    if mixed == AwsMixedTemplate::Max {
+        joined.raise_to(other);
+        return joined;
+    }
+    one.iter()
+        .filter_map(|(name, amount)| Some((name.clone(), amount.min(other.get(name)?))))
+        .collect()
+}
+
+fn of_type(known: &Known<'_>, instance_type: &InstanceType) -> Amounts {
+    let mut amounts = computed(known, instance_type);
+    if let Some(shown) = known.learned.get(&instance_type.name) {
+        for (name, amount) in shown.capacity.iter() {
+            amounts.capacity.insert(name.clone(), amount);
+        }
+        for (name, amount) in shown.allocatable.iter() {
+            amounts.allocatable.insert(name.clone(), amount);
+        }
+    }
+    amounts
+}
+
+/// What the machine has by EC2's figures, less what the kernel keeps, less what the images of EKS
+/// reserve for the kubelet and the system.
+fn computed(known: &Known<'_>, instance_type: &InstanceType) -> Amounts {
+    let pods = i64::from(max_pods(known, instance_type));
+    let milli_cpu = i64::from(instance_type.v_cpus) * 1000;
+    let memory = i64::try_from(instance_type.memory_mib)
+        .unwrap_or(i64::MAX / MIB)
+        .saturating_mul(MIB)
+        / 1000
+        * (1000 - MEMORY_OVERHEAD_MILLI);
+    let reserved_memory = (255 + 11 * pods + EVICTION_MIB) * MIB;
+
+    let mut capacity = ResourceList::default();
+    capacity.insert("cpu", Quantity::from_millis(milli_cpu));
+    capacity.insert("memory", Quantity::from_bytes(memory));
+    capacity.insert("pods", Quantity::from_units(pods));
+    for (resource, count) in &instance_type.accelerators {
+        capacity.insert(resource.as_str(), Quantity::from_units(i64::from(*count)));
+    }
+    let mut allocatable = capacity.clone();
+    allocatable.insert(
+        "cpu",
+        Quantity::from_millis(milli_cpu - reserved_milli_cpu(instance_type.v_cpus)),
+    );
+    allocatable.insert(
+        "memory",
+        Quantity::from_bytes((memory - reserved_memory).max(0)),
+    );
+    if let Some(gib) = known.root_volume_gib {
+        let bytes = i64::try_from(gib)
+            .unwrap_or(i64::MAX / GIB)
+            .saturating_mul(GIB);
+        capacity.insert("ephemeral-storage", Quantity::from_bytes(bytes));
+        // The kubelet keeps a tenth free of evictions, and the images of EKS reserve a GiB.
+        let free = (bytes / 10 * 9 - GIB).max(0);
+        allocatable.insert("ephemeral-storage", Quantity::from_bytes(free));
+    }
+    Amounts {
+        capacity,
+        allocatable,
+    }
+}
+
+/// The CPU that the images of EKS reserve: 6 % of the first core, 1 % of the second, 0.5 % of the
+/// third and fourth, 0.25 % of each further one.
+fn reserved_milli_cpu(cores: u32) -> i64 {
+    let share = |core: u32| match core {
+        0 => 6000,
+        1 => 1000,
+        2 | 3 => 500,
+        _ => 250,
+    };
+    (0..cores).map(share).sum::<i64>() / 100
+}
+
+fn max_pods(known: &Known<'_>, instance_type: &InstanceType) -> u32 {
+    let mode = match (known.max_pods, known.user_data.max_pods) {
+        (AwsMaxPods::Auto, Some(pods)) => AwsMaxPods::Count(pods),
+        (AwsMaxPods::Auto, None) => known
+            .learned
+            .max_pods(|name| {
+                known
+                    .types
+                    .iter()
+                    .find(|known| known.name == name)
+                    .cloned()
+                    .or_else(|| crate::instance_type::Catalogue::default().get(name))
+            })
+            .unwrap_or(if known.tags.eks.is_some() {
+                AwsMaxPods::Eni
+            } else {
+                AwsMaxPods::Count(KUBELET_PODS)
+            }),
+        (mode, _) => mode,
+    };
+    by_mode(mode, instance_type)
+}
+
+fn by_mode(mode: AwsMaxPods, instance_type: &InstanceType) -> u32 {
+    match mode {
+        AwsMaxPods::Eni => instance_type.eni_max_pods(),
+        AwsMaxPods::Prefix if instance_type.v_cpus > 30 => PREFIX_PODS_LARGE,
+        AwsMaxPods::Prefix | AwsMaxPods::Auto => KUBELET_PODS,
+        AwsMaxPods::Count(pods) => pods,
+    }
+}
