@@ -44,6 +44,11 @@ impl Plugin {
         order
     }
 
+    /// This plugin in a set of bits.
+    pub(crate) fn bit(self) -> u16 {
+        1 << self as u16
+    }
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::NodeUnschedulable => "NodeUnschedulable",

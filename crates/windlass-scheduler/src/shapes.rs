@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 use windlass_model::{PodShape, VolumeSource};
 
 use crate::dimensions::Request;
@@ -15,9 +16,9 @@ pub(crate) struct Shape {
     pub(crate) request: Request,
     pub(crate) traits: Traits,
     /// The slots of the nodes that its pods are on, one entry for each pod.
-    pub(crate) placements: Vec<u32>,
+    pub(crate) placements: SmallVec<[u32; 2]>,
     /// The same of pods that are being deleted.
-    pub(crate) terminating: Vec<u32>,
+    pub(crate) terminating: SmallVec<[u32; 2]>,
     /// What its pods on nodes are counted in, as far as it has been looked at.
     pub(crate) counted: Vec<Counted>,
     pub(crate) companies_seen: u32,

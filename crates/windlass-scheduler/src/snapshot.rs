@@ -5,6 +5,7 @@ mod searching;
 
 use std::sync::Arc;
 
+use fixedbitset::FixedBitSet;
 use rustc_hash::FxHashMap;
 use windlass_model::{
     Allocation, Cluster, CsiNode, Node, ObjectName, Pod, ResourceSlice, Resources, SmolStr,
@@ -43,6 +44,8 @@ pub struct NodeId(u32);
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     profile: Arc<Profile>,
+    /// The plugins that filter, a bit each.
+    enabled: u16,
     /// Some plugin filters without what its `PreFilter` would have written: nothing fits.
     is_broken: bool,
     catalog: Arc<VolumeCatalog>,
@@ -63,6 +66,8 @@ pub struct Snapshot {
     nodes: Vec<Option<NodeState>>,
     /// Vacant slots, ascending.
     vacant: Vec<u32>,
+    /// The slots of cordoned nodes, and of none.
+    cordoned: FixedBitSet,
     by_name: FxHashMap<SmolStr, NodeId>,
     free: FreeTree,
     relaxations: Relaxations,
@@ -91,7 +96,9 @@ impl Snapshot {
             .filters()
             .iter()
             .any(|plugin| profile.is_broken(*plugin));
+        let bits = profile.filters().iter().map(|plugin| plugin.bit());
         Self {
+            enabled: bits.fold(0, |all, bit| all | bit),
             is_broken,
             catalog: Arc::new(VolumeCatalog::new(cluster)),
             default_selectors: Arc::new(DefaultSelectors::new(cluster)),
@@ -107,6 +114,7 @@ impl Snapshot {
             devices: Devices::new(cluster),
             nodes: Vec::new(),
             vacant: Vec::new(),
+            cordoned: FixedBitSet::new(),
             by_name: FxHashMap::default(),
             free: FreeTree::default(),
             relaxations: Relaxations::default(),
@@ -151,7 +159,7 @@ impl Snapshot {
             brought,
             node,
         }));
-        self.changed(id.0, Effect::Relaxes);
+        self.node_changed(id.0);
         self.log(Change::AddedNode(id));
         id
     }
@@ -318,7 +326,7 @@ impl Snapshot {
     }
 
     fn enabled(&self, plugin: Plugin) -> bool {
-        self.profile.filters().contains(&plugin)
+        self.enabled & plugin.bit() != 0
     }
 
     fn log(&mut self, change: Change) {
@@ -348,7 +356,7 @@ impl Snapshot {
                 self.count_pods_of(&state, id.0);
                 self.by_name.insert(state.node.name.clone(), id);
                 self.nodes[id.0 as usize] = Some(*state);
-                self.changed(id.0, Effect::Relaxes);
+                self.node_changed(id.0);
             }
             Change::ReplacedNode(id, node) => {
                 self.swap_node(id, node);
@@ -372,7 +380,7 @@ impl Snapshot {
         let index = self.vacant.partition_point(|slot| *slot < id.0);
         self.vacant.insert(index, id.0);
         // The node itself can take nothing now, but others may where its pods stood in the way.
-        self.changed(id.0, Effect::Relaxes);
+        self.node_changed(id.0);
         Some(state)
     }
 
@@ -390,7 +398,7 @@ impl Snapshot {
         self.enter_node(id.0, &state.node, state.class);
         self.count_pods_of(&state, id.0);
         self.nodes[id.0 as usize] = Some(state);
-        self.changed(id.0, Effect::Relaxes);
+        self.node_changed(id.0);
         old
     }
 
@@ -438,6 +446,16 @@ impl Snapshot {
             .dimensions
             .amounts(&resources, &self.profile, is_mapped);
         (amounts, resources.pods)
+    }
+
+    /// Takes in that there is another node in a slot, or none.
+    fn node_changed(&mut self, slot: u32) {
+        let index = slot as usize;
+        let state = self.nodes.get(index).and_then(Option::as_ref);
+        let is_out = state.is_none_or(|state| state.node.unschedulable);
+        self.cordoned.grow(index + 1);
+        self.cordoned.set(index, is_out);
+        self.changed(slot, Effect::Relaxes);
     }
 
     fn changed(&mut self, slot: u32, effect: Effect) {

@@ -186,9 +186,44 @@ impl Snapshot {
 
     /// Whether the pod fits by the node's filters.
     pub(super) fn verdict(&mut self, prepared: &Prepared, slot: u32) -> Verdict {
-        if self.is_broken {
+        match self.verdict_on_others(prepared.shape, slot) {
+            Verdict::Fits => self.verdict_on_node(prepared, slot),
+            verdict => verdict,
+        }
+    }
+
+    /// What the pods of other nodes say: it comes first, since it is read off dense arrays.
+    pub(super) fn verdict_on_others(&self, shape: u32, slot: u32) -> Verdict {
+        let shape = self.shapes.get(shape);
+        let has_affinity = self.enabled(Plugin::InterPodAffinity);
+        let repels = |repeller: &u32| {
+            self.affinity.repellers[*repeller as usize].repels(slot, &self.topology)
+        };
+        if has_affinity && shape.repelled_by.iter().any(repels) {
             return Verdict::Lasting;
         }
+        let Some(incoming) = &shape.incoming else {
+            return Verdict::Fits;
+        };
+        let companies = &self.affinity.companies;
+        let shuns = |company: &u32| companies[*company as usize].repels(slot, &self.topology);
+        if has_affinity && incoming.anti_affinity.iter().any(shuns) {
+            return Verdict::Lasting;
+        }
+        if self.enabled(Plugin::PodTopologySpread) && self.skew(shape, slot) != Skew::Within {
+            return Verdict::Passing;
+        }
+        if has_affinity
+            && let Some((company, is_member)) = incoming.affinity
+            && !companies[company as usize].attracts(slot, is_member, &self.topology)
+        {
+            return Verdict::Passing;
+        }
+        Verdict::Fits
+    }
+
+    /// What the node and its own pods say.
+    pub(super) fn verdict_on_node(&mut self, prepared: &Prepared, slot: u32) -> Verdict {
         let Some(state) = &self.nodes[slot as usize] else {
             return Verdict::Lasting;
         };
@@ -196,50 +231,18 @@ impl Snapshot {
         let flags = self
             .statics
             .flags(shape.constraints, state.class, &state.node);
-        if self.statics.that_filter(flags) != 0 {
+        let has_room =
+            !self.enabled(Plugin::NodeResourcesFit) || self.has_room(prepared.shape, state);
+        let has_ports = !shape.traits.has_ports
+            || !self.enabled(Plugin::NodePorts)
+            || !self.has_port_conflict(prepared.shape, state);
+        if self.is_broken || self.statics.that_filter(flags) != 0 || !has_room || !has_ports {
             return Verdict::Lasting;
         }
-        if self.enabled(Plugin::NodeResourcesFit) && !self.has_room(prepared.shape, state) {
-            return Verdict::Lasting;
-        }
-        if shape.traits.has_ports
-            && self.enabled(Plugin::NodePorts)
-            && self.has_port_conflict(prepared.shape, state)
-        {
-            return Verdict::Lasting;
-        }
-        if shape.repelled_by.iter().any(|repeller| {
-            self.affinity.repellers[*repeller as usize].repels(slot, &self.topology)
-        }) && self.enabled(Plugin::InterPodAffinity)
-        {
-            return Verdict::Lasting;
-        }
-        if let Some(verdict) = self.verdict_on_terms(prepared.shape, slot) {
-            return verdict;
+        if prepared.volumes.is_none() && prepared.devices.is_none() {
+            return Verdict::Fits;
         }
         self.verdict_on_storage_and_devices(prepared, slot)
-    }
-
-    fn verdict_on_terms(&self, shape: u32, slot: u32) -> Option<Verdict> {
-        let shape = self.shapes.get(shape);
-        let incoming = shape.incoming.as_ref()?;
-        if self.enabled(Plugin::PodTopologySpread) && self.skew(shape, slot) != Skew::Within {
-            return Some(Verdict::Passing);
-        }
-        if !self.enabled(Plugin::InterPodAffinity) {
-            return None;
-        }
-        let companies = &self.affinity.companies;
-        if let Some((company, is_member)) = incoming.affinity
-            && !companies[company as usize].attracts(slot, is_member, &self.topology)
-        {
-            return Some(Verdict::Passing);
-        }
-        incoming
-            .anti_affinity
-            .iter()
-            .any(|company| companies[*company as usize].repels(slot, &self.topology))
-            .then_some(Verdict::Lasting)
     }
 
     fn verdict_on_storage_and_devices(&mut self, prepared: &Prepared, slot: u32) -> Verdict {

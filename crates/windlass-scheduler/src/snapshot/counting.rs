@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
 use windlass_model::{AffinityTerm, Node, PodShape, SmolStr, SpreadConstraint};
 
 use super::Snapshot;
@@ -34,8 +35,8 @@ impl Snapshot {
             namespace: self.namespaces.id(&shape.namespace),
             request,
             traits: Traits::of(shape, has_default_spread, requests_devices),
-            placements: Vec::new(),
-            terminating: Vec::new(),
+            placements: SmallVec::new(),
+            terminating: SmallVec::new(),
             counted: Vec::new(),
             companies_seen: 0,
             spreads_seen: 0,

@@ -82,16 +82,17 @@ impl Snapshot {
         id: NodeId,
         accept: &mut impl FnMut(NodeId) -> bool,
     ) -> Attempt {
-        let Some(state) = &self.nodes[id.0 as usize] else {
-            return Attempt::Hopeless;
-        };
-        if state.node.unschedulable || self.is_left_out(prepared, id.0) {
+        if self.cordoned.contains(id.0 as usize) || self.is_left_out(prepared, id.0) {
             return Attempt::Hopeless;
         }
-        if !accept(id) {
-            return Attempt::NotNow;
+        let mut verdict = self.verdict_on_others(prepared.shape, id.0);
+        if verdict == Verdict::Fits {
+            if !accept(id) {
+                return Attempt::NotNow;
+            }
+            verdict = self.verdict_on_node(prepared, id.0);
         }
-        match self.verdict(prepared, id.0) {
+        match verdict {
             Verdict::Fits => Attempt::Fits,
             Verdict::Lasting => Attempt::Hopeless,
             Verdict::Passing => Attempt::NotNow,

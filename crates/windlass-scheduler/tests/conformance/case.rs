@@ -150,7 +150,51 @@ impl World {
             }
         }
         differences.extend(self.search_differences(&mut snapshot, &ids));
+        let before = self.verdicts(&mut snapshot, &ids);
+        if self.verdicts_after_a_revert(&mut snapshot, &ids) != before {
+            differences.push(format!("{version:?}: revert does not restore"));
+        }
+        let (mut other, other_ids) = self.snapshot_in_order(self.pods.iter().rev());
+        if self.verdicts(&mut other, &other_ids) != before {
+            differences.push(format!("{version:?}: the order of pods matters"));
+        }
         differences
+    }
+
+    fn verdicts(&self, snapshot: &mut Snapshot, ids: &[NodeId]) -> Vec<Result<(), Rejection>> {
+        ids.iter()
+            .map(|id| snapshot.check(&self.pod, *id))
+            .collect()
+    }
+
+    /// The verdicts of a snapshot in which all sorts of changes were made and undone.
+    fn verdicts_after_a_revert(
+        &self,
+        snapshot: &mut Snapshot,
+        ids: &[NodeId],
+    ) -> Vec<Result<(), Rejection>> {
+        snapshot.fork();
+        for id in ids {
+            snapshot.add_pod(&self.pod, *id);
+            snapshot.check(&self.pod, *id).ok();
+        }
+        snapshot.fork();
+        for pod in &self.pods {
+            if let Some(id) = pod
+                .node_name
+                .as_ref()
+                .and_then(|name| snapshot.node_id(name))
+            {
+                snapshot.remove_pod(pod, id);
+                snapshot.check(&self.pod, id).ok();
+            }
+        }
+        snapshot.commit();
+        for id in ids {
+            snapshot.remove_node(*id);
+        }
+        snapshot.revert();
+        self.verdicts(snapshot, ids)
     }
 
     /// Whether a search finds just the nodes that fit, in order, twice over.
@@ -174,13 +218,20 @@ impl World {
     }
 
     fn snapshot(&self) -> (Snapshot, Vec<NodeId>) {
+        self.snapshot_in_order(self.pods.iter())
+    }
+
+    fn snapshot_in_order<'a>(
+        &self,
+        pods: impl Iterator<Item = &'a Arc<Pod>>,
+    ) -> (Snapshot, Vec<NodeId>) {
         let mut snapshot = Snapshot::new(&self.cluster, &self.profile);
         let ids = self
             .nodes
             .iter()
             .map(|node| snapshot.add_node(Arc::clone(node)))
             .collect();
-        for pod in &self.pods {
+        for pod in pods {
             let node = pod.node_name.as_ref().expect("a pod on a node names it");
             if let Some(id) = snapshot.node_id(node) {
                 snapshot.add_pod(pod, id);

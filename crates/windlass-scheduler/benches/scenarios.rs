@@ -1,0 +1,232 @@
+//! Clusters of the sizes that decisions are measured on.
+
+use std::sync::Arc;
+
+use windlass_model::{
+    AffinityTerm, Cluster, Constraints, InclusionPolicy, LabelSelector, Labels, Node, Pod,
+    PodShape, Quantity, Resources, SmolStr, SpreadConstraint, WhenUnsatisfiable,
+};
+use windlass_scheduler::{NodeId, Profile, Snapshot};
+
+const HOSTNAME: &str = "kubernetes.io/hostname";
+const ZONE: &str = "topology.kubernetes.io/zone";
+const GIB: i64 = 1 << 30;
+
+/// A snapshot and the pods to be placed on it.
+pub struct Scenario {
+    pub snapshot: Snapshot,
+    pub pods: Vec<Arc<Pod>>,
+}
+
+impl Scenario {
+    /// Puts each pod on the first node that it fits on; how many found one.
+    pub fn place_all(&mut self) -> usize {
+        let mut placed = 0;
+        for pod in &self.pods {
+            if let Some(node) = self.snapshot.first_fit(pod, |_| true) {
+                self.snapshot.add_pod(pod, node);
+                placed += 1;
+            }
+        }
+        placed
+    }
+}
+
+/// 60,000 pods of 50 shapes, and 200 nodes on which nothing fits.
+pub fn full_nodes() -> Scenario {
+    let mut snapshot = empty(200, 3);
+    let filler = shape(16_000, 64 * GIB, &[], Constraints::default());
+    let ids: Vec<NodeId> = snapshot.node_ids().collect();
+    for (index, id) in ids.into_iter().enumerate() {
+        snapshot.add_pod(&pod(&filler, index), id);
+    }
+    let shapes: Vec<_> = (0..50)
+        .map(|index| {
+            shape(
+                100 + index,
+                GIB,
+                &[("app", &index.to_string())],
+                Constraints::default(),
+            )
+        })
+        .collect();
+    let pods = (0..60_000)
+        .map(|index| pod(&shapes[index % shapes.len()], index))
+        .collect();
+    Scenario { snapshot, pods }
+}
+
+/// 50,000 pods on 1,000 nodes; every pod of another shape, or all of one.
+pub fn plain(all_different: bool) -> Scenario {
+    let constraints = Arc::new(Constraints::default());
+    let one = shape_with(250, GIB, &[("app", "one")], &constraints);
+    let pods = (0..50_000_i64)
+        .map(|index| {
+            let name = usize::try_from(index).expect("a small number");
+            if !all_different {
+                return pod(&one, name);
+            }
+            let labels = [("app", index.to_string())];
+            let labels: Vec<_> = labels.iter().map(|(k, v)| (*k, v.as_str())).collect();
+            let shape = shape_with(200 + index % 97, GIB + index * 1024, &labels, &constraints);
+            pod(&shape, name)
+        })
+        .collect();
+    Scenario {
+        snapshot: empty(1_000, 3),
+        pods,
+    }
+}
+
+/// 5,000 pods that shun each other's nodes, on 5,000 nodes.
+pub fn hostname_anti_affinity() -> Scenario {
+    let shape = anti_affine();
+    Scenario {
+        snapshot: empty(5_000, 3),
+        pods: (0..5_000).map(|index| pod(&shape, index)).collect(),
+    }
+}
+
+/// 5,001 nodes, on all of which but the last there is a pod that the pods to be placed shun.
+pub fn only_the_last_fits() -> Scenario {
+    let shape = anti_affine();
+    let mut snapshot = empty(5_001, 3);
+    let ids: Vec<NodeId> = snapshot.node_ids().collect();
+    for (index, id) in ids.iter().enumerate().take(5_000) {
+        snapshot.add_pod(&pod(&shape, index), *id);
+    }
+    Scenario {
+        snapshot,
+        pods: vec![pod(&shape, 5_001)],
+    }
+}
+
+/// 10,000 pods spread over three zones of 1,000 nodes.
+pub fn zone_spread() -> Scenario {
+    let spread = SpreadConstraint {
+        topology_key: ZONE.into(),
+        max_skew: 1,
+        min_domains: 1,
+        when_unsatisfiable: WhenUnsatisfiable::DoNotSchedule,
+        selector: Some(web()),
+        match_label_keys: Vec::new(),
+        node_affinity_policy: InclusionPolicy::Honor,
+        node_taints_policy: InclusionPolicy::Ignore,
+    };
+    let constraints = Constraints {
+        spread: vec![spread],
+        ..Constraints::default()
+    };
+    let shape = shape(100, GIB / 8, &[("app", "web")], constraints);
+    Scenario {
+        snapshot: empty(1_000, 3),
+        pods: (0..10_000).map(|index| pod(&shape, index)).collect(),
+    }
+}
+
+/// 5,000 nodes with 150,000 pods of 3,000 shapes; the pods to be placed are few.
+pub fn large() -> Scenario {
+    let mut snapshot = empty(5_000, 3);
+    let constraints = Arc::new(Constraints::default());
+    let shapes: Vec<_> = (0..3_000)
+        .map(|index| shape_with(100, GIB / 4, &[("app", &index.to_string())], &constraints))
+        .collect();
+    let ids: Vec<NodeId> = snapshot.node_ids().collect();
+    for index in 0..150_000 {
+        let pod = pod(&shapes[index % shapes.len()], index);
+        snapshot.add_pod(&pod, ids[index % ids.len()]);
+    }
+    let pods = (0..10)
+        .map(|index| pod(&shapes[index], 200_000 + index))
+        .collect();
+    Scenario { snapshot, pods }
+}
+
+/// Nodes of 16 cpu, 64 GiB and 110 pods in so many zones, a third of the nodes after the other.
+fn empty(nodes: usize, zones: usize) -> Snapshot {
+    let mut snapshot = Snapshot::new(&Cluster::default(), &Profile::default());
+    for index in 0..nodes {
+        let name = SmolStr::from(format!("node-{index}"));
+        let zone = format!("zone-{}", index * zones / nodes);
+        let node = Node {
+            labels: labels(&[(HOSTNAME, &name), (ZONE, &zone), ("arch", "amd64")]),
+            allocatable: [
+                ("cpu", Quantity::from_units(16)),
+                ("memory", Quantity::from_bytes(64 * GIB)),
+                ("pods", Quantity::from_units(110)),
+            ]
+            .into_iter()
+            .collect(),
+            name,
+            ..Node::default()
+        };
+        snapshot.add_node(Arc::new(node));
+    }
+    snapshot
+}
+
+fn anti_affine() -> Arc<PodShape> {
+    let term = AffinityTerm {
+        topology_key: HOSTNAME.into(),
+        selector: Some(web()),
+        namespaces: Vec::new(),
+        namespace_selector: None,
+    };
+    let constraints = Constraints {
+        anti_affinity: vec![term],
+        ..Constraints::default()
+    };
+    shape(100, GIB, &[("app", "web")], constraints)
+}
+
+fn web() -> LabelSelector {
+    LabelSelector::from_labels(&labels(&[("app", "web")]))
+}
+
+fn labels(pairs: &[(&str, &str)]) -> Labels {
+    pairs.iter().copied().collect()
+}
+
+fn shape(
+    milli_cpu: i64,
+    memory_bytes: i64,
+    pairs: &[(&str, &str)],
+    constraints: Constraints,
+) -> Arc<PodShape> {
+    shape_with(milli_cpu, memory_bytes, pairs, &Arc::new(constraints))
+}
+
+fn shape_with(
+    milli_cpu: i64,
+    memory_bytes: i64,
+    pairs: &[(&str, &str)],
+    constraints: &Arc<Constraints>,
+) -> Arc<PodShape> {
+    Arc::new(PodShape {
+        namespace: "default".into(),
+        labels: labels(pairs),
+        requests: Resources {
+            milli_cpu,
+            memory_bytes,
+            ..Resources::default()
+        },
+        constraints: Arc::clone(constraints),
+        ..PodShape::default()
+    })
+}
+
+fn pod(shape: &Arc<PodShape>, index: usize) -> Arc<Pod> {
+    Arc::new(Pod {
+        name: format!("pod-{index}").into(),
+        uid: format!("uid-{index}").into(),
+        shape: Arc::clone(shape),
+        resized_requests: None,
+        created_at: None,
+        deletion_timestamp: None,
+        node_name: None,
+        nominated_node_name: None,
+        phase: windlass_model::Phase::Pending,
+        scheduled: windlass_model::PodScheduled::Absent,
+        is_ready: false,
+    })
+}
