@@ -166,13 +166,13 @@ pub fn read_documents(file: &str, text: &str) -> Result<Vec<Document>, DocumentE
         }
         return Ok(documents);
     }
-    let mut number = 0;
-    for part in yaml_parts(text) {
-        if part.is_blank() {
-            continue;
-        }
-        number += 1;
-        let value = part.parse().map_err(|message| DocumentError::Syntax {
+    let parts: Vec<YamlPart<'_>> = yaml_parts(text)
+        .into_iter()
+        .filter(|part| !part.is_blank())
+        .collect();
+    for (index, value) in parse_all(&parts).into_iter().enumerate() {
+        let number = index + 1;
+        let value = value.map_err(|message| DocumentError::Syntax {
             file: file.clone(),
             number,
             message,
@@ -180,6 +180,29 @@ pub fn read_documents(file: &str, text: &str) -> Result<Vec<Document>, DocumentE
         unpack(&file, number, value, &mut documents)?;
     }
     Ok(documents)
+}
+
+/// Every part's value, in order. Parsing is most of the work of reading a big file, and a part
+/// knows nothing of the others, so the machine's cores share them.
+fn parse_all(parts: &[YamlPart<'_>]) -> Vec<Result<Value, String>> {
+    /// Below this a thread costs more than it gives.
+    const LEAST_PARTS: usize = 256;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let share = parts.len().div_ceil(cores).max(LEAST_PARTS);
+    let parse = |share: &[YamlPart<'_>]| -> Vec<_> { share.iter().map(YamlPart::parse).collect() };
+    let mut shares = parts.chunks(share);
+    let first = shares.next().unwrap_or_default();
+    std::thread::scope(|scope| {
+        let others: Vec<_> = shares
+            .map(|share| (share, scope.spawn(move || parse(share))))
+            .collect();
+        let mut values = parse(first);
+        for (share, thread) in others {
+            // A parser that panics does so again here, where the caller sees it.
+            values.extend(thread.join().unwrap_or_else(|_| parse(share)));
+        }
+        values
+    })
 }
 
 /// All values of a stream of JSON; `None` when it is not that, for YAML may begin like JSON.

@@ -330,6 +330,22 @@ fn lists_streams_of_json_and_nulls_are_read() {
 }
 
 #[test]
+fn many_documents_keep_their_order_and_their_lines() {
+    let text: String = (0..2000)
+        .map(|number| format!("---\nkind: Node\nmetadata: {{name: n{number}}}\n"))
+        .collect();
+    let documents = read_documents("cluster.yaml", &text).unwrap();
+    let names = documents.iter().map(|document| document.identity().name);
+    let expected: Vec<String> = (0..2000).map(|number| format!("n{number}")).collect();
+    assert_eq!(names.collect::<Vec<_>>(), expected);
+    let broken = text + "---\nkind: [\n";
+    let error = read_documents("cluster.yaml", &broken)
+        .unwrap_err()
+        .to_string();
+    assert!(error.starts_with("cluster.yaml: document 2001 "), "{error}");
+}
+
+#[test]
 fn a_document_that_is_no_object_is_refused() {
     assert!(read_documents("-", "just text").is_err());
     assert!(read_documents("-", "").unwrap().is_empty());
