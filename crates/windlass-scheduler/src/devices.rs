@@ -50,6 +50,9 @@ pub(crate) struct ClaimState {
     reserved_for: Vec<SmolStr>,
 }
 
+/// Claims, and what each of them gets.
+type Granted = (Vec<Arc<ResourceClaim>>, Vec<Allocation>);
+
 /// What a claim was before a change.
 pub(crate) type ClaimBefore = (ObjectName, Option<Arc<ClaimState>>);
 
@@ -218,7 +221,7 @@ impl Devices {
         &mut self,
         plan: &DevicePlan,
         state: &NodeState,
-    ) -> Result<(Vec<Arc<ResourceClaim>>, Vec<Allocation>), (Code, SmolStr)> {
+    ) -> Result<Granted, (Code, SmolStr)> {
         let unresolvable = |text| {
             let text = SmolStr::new_static(text);
             (Code::UnschedulableAndUnresolvable, text)
@@ -244,7 +247,7 @@ impl Devices {
         let slices = local.chain(brought).chain(self.shared_slices.iter());
         let ground = Ground {
             node,
-            pools: pools::gather(slices, node),
+            pools: pools::gather(&slices, node),
             classes: &self.classes,
             allocated: &self.allocated,
         };

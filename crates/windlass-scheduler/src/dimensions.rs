@@ -123,7 +123,7 @@ impl Dimensions {
     /// Whether `NodeResourcesFit` looks at the resource on a node that has so much of it.
     pub(crate) fn is_checked(&self, dimension: u32, allocatable: i64) -> bool {
         let scalar = &self.scalars[dimension as usize];
-        !scalar.is_ignored && !(scalar.has_device_class && allocatable == 0)
+        !(scalar.is_ignored || scalar.has_device_class && allocatable == 0)
     }
 
     pub(crate) fn resources(&self, amounts: &Amounts) -> Resources {

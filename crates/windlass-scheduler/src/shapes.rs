@@ -9,6 +9,10 @@ use crate::volumes;
 
 /// Pods that no check can tell apart, but by their names.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "it is the shape that the class stands for"
+)]
 pub(crate) struct Shape {
     pub(crate) shape: Arc<PodShape>,
     pub(crate) constraints: u32,

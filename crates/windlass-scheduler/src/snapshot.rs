@@ -59,8 +59,7 @@ pub struct Snapshot {
     shapes: Shapes,
     /// By shape.
     memos: Vec<Memo>,
-    /// By shape, and by the pod where the plan is its own.
-    volume_plans: FxHashMap<(u32, Option<(SmolStr, SmolStr)>), Arc<VolumePlan>>,
+    volume_plans: FxHashMap<PlanKey, Arc<VolumePlan>>,
     devices: Devices,
     /// By slot, in the order in which nodes were added; a removed node leaves its slot vacant.
     nodes: Vec<Option<NodeState>>,
@@ -76,6 +75,9 @@ pub struct Snapshot {
     forks: Vec<usize>,
     undo: Vec<Change>,
 }
+
+/// A shape, and the pod's name and uid where the plan is its own.
+type PlanKey = (u32, Option<(SmolStr, SmolStr)>);
 
 #[derive(Clone, Debug)]
 enum Change {

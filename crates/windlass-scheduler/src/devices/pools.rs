@@ -50,7 +50,7 @@ impl<'a> Pool<'a> {
 /// a pool whose newest generation has nothing for this node.
 /// Source: `k8s.io/dynamic-resource-allocation/structured` `GatherPools`.
 pub(super) fn gather<'a>(
-    slices: impl Iterator<Item = &'a Arc<ResourceSlice>> + Clone,
+    slices: &(impl Iterator<Item = &'a Arc<ResourceSlice>> + Clone),
     node: &Node,
 ) -> Vec<Pool<'a>> {
     let mut usable: BTreeMap<(&SmolStr, &SmolStr), Vec<&Arc<ResourceSlice>>> = BTreeMap::new();

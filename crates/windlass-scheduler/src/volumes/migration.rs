@@ -94,7 +94,7 @@ pub(super) fn of_provisioner(provisioner: &str) -> Option<&'static Migrated> {
 
 impl Migrated {
     /// Whether volume limits count it on the node: the plugins whose migration cannot be turned
-    /// off need a CSINode and no more. Source: `nodevolumelimits/utils.go`.
+    /// off need a `CSINode` and no more. Source: `nodevolumelimits/utils.go`.
     pub(super) fn counts_on(&self, csi_node: Option<&CsiNode>) -> bool {
         let is_locked = matches!(
             self.plugin,
