@@ -76,13 +76,14 @@ impl<'a> World<'a> {
         self.pods.get(node).map_or(&[], Vec::as_slice)
     }
 
-    /// Nodes that are on their way out of a group and that its target size still counts.
-    fn leaving(&self, group: &str, but: &BTreeSet<&SmolStr>) -> i64 {
+    /// Nodes that are on their way out of a group and that its target size still counts, less
+    /// those that the plan lets go.
+    fn leaving(&self, group: &str, let_go: &BTreeSet<&SmolStr>) -> i64 {
         self.input
             .memory
             .drains
             .iter()
-            .filter(|(node, drain)| drain.group == group && !but.contains(node))
+            .filter(|(node, drain)| drain.group == group && !let_go.contains(node))
             .filter(|(_, drain)| {
                 !matches!(drain.phase, Phase::Undoing { .. })
                     && self
@@ -156,7 +157,7 @@ fn beginnings(world: &World<'_>, plan: &Plan, violations: &mut Violations) {
             continue;
         };
         let grown = grown_by(plan, name);
-        let left = group.target_size + grown - world.leaving(name, &BTreeSet::new()) - count;
+        let left = group.target_size + grown - world.leaving(name, &let_go(plan)) - count;
         violations.unless(
             group.min_size <= left,
             "no group shrinks below its minimum",
@@ -278,31 +279,32 @@ fn counts(world: &World<'_>, plan: &Plan, violations: &mut Violations) {
     if has_whole_groups {
         return;
     }
+    let let_go = let_go(plan);
+    let ended: BTreeSet<&SmolStr> = plan.scale_down.ended.iter().map(|it| &it.node).collect();
     let under_way = |wanted: Option<bool>| -> usize {
         input
             .memory
             .drains
-            .values()
-            .filter(|drain| {
+            .iter()
+            .filter(|(node, _)| !let_go.contains(node) && !ended.contains(node))
+            .filter(|(_, drain)| {
                 !matches!(
                     drain.phase,
                     Phase::Terminated { .. } | Phase::Undoing { .. }
                 )
             })
-            .filter(|drain| wanted.is_none_or(|is_empty| drain.is_empty == is_empty))
+            .filter(|(_, drain)| wanted.is_none_or(|is_empty| drain.is_empty == is_empty))
             .count()
     };
-    // A removal whose failure this loop learns of makes room for another.
-    let ended = plan.scale_down.ended.len() + failed_taints(input);
     let removals = &plan.scale_down.removals;
-    let at_once = (under_way(None) + removals.len()).saturating_sub(ended);
+    let at_once = under_way(None) + removals.len();
     violations.unless(
         at_most(at_once, actuation.max_scale_down_parallelism),
         "no more removals at once than --max-scale-down-parallelism",
         at_once,
     );
     let to_drain = removals.iter().filter(|removal| !removal.is_empty).count();
-    let drains = (under_way(Some(false)) + to_drain).saturating_sub(ended);
+    let drains = under_way(Some(false)) + to_drain;
     violations.unless(
         to_drain == 0 || at_most(drains, actuation.max_drain_parallelism),
         "no more drains at once than --max-drain-parallelism",
@@ -334,17 +336,15 @@ fn counts(world: &World<'_>, plan: &Plan, violations: &mut Violations) {
     }
 }
 
-fn failed_taints(input: &Input<'_>) -> usize {
-    let has_failed = input.outcomes.iter().any(|outcome| {
-        matches!(&outcome.action, Action::AddTaint { taint, .. } if taint.key == HARD_TAINT)
-            && outcome.result != OutcomeResult::Done
-    });
-    if !has_failed {
-        return 0;
-    }
-    let is_tainting = |phase: &Phase| matches!(phase, Phase::Tainting { .. });
-    let drains = input.memory.drains.values();
-    drains.filter(|drain| is_tainting(&drain.phase)).count()
+/// Nodes whose removal the plan undoes.
+fn let_go(plan: &Plan) -> BTreeSet<&SmolStr> {
+    plan.actions
+        .iter()
+        .filter_map(|action| match action {
+            Action::RemoveTaint { node, key, .. } if key == HARD_TAINT => Some(node),
+            _ => None,
+        })
+        .collect()
 }
 
 fn at_most(count: usize, most: i64) -> bool {

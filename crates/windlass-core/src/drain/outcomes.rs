@@ -59,6 +59,9 @@ fn tainted(context: &mut Loop<'_>, node: &SmolStr, result: &OutcomeResult) {
     context.memory.last_scale_down_failure = Some(now);
     // The nodes that were to be tainted with this one are let go with it.
     let (started_at, is_empty) = (drain.started_at, drain.is_empty);
+    // Without a cooldown of all groups, its own keeps the group from trying without a pause.
+    let times = context.memory.group_times.entry(drain.group.clone());
+    times.or_default().failed_removal = Some(now);
     for other in context.memory.drains.values_mut() {
         let is_of_batch = other.started_at == started_at && other.is_empty == is_empty;
         if is_of_batch && matches!(other.phase, Phase::Tainting { .. }) {

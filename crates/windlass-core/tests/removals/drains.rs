@@ -471,3 +471,16 @@ fn the_wait_after_the_taint_follows_the_latency_that_was_seen() {
     world.run(seconds(3));
     assert_eq!(world.evicted().len(), 2, "twice 50 ms");
 }
+
+#[test]
+fn with_delays_of_groups_a_taint_that_fails_is_not_tried_again_at_once() {
+    let mut world = World::new(&["--scale-down-delay-type-local"]);
+    world.group("a", 2, 4);
+    world.fault = Some(Box::new(|action, _| {
+        matches!(action, Action::AddTaint { taint, .. } if taint.key == HARD).then(refused)
+    }));
+    world.run(Duration::from_mins(2));
+    let tainted =
+        world.times(|it| matches!(it, Action::AddTaint { taint, .. } if taint.key == HARD));
+    assert_eq!(tainted, [0, 0]);
+}
