@@ -75,7 +75,7 @@ pub(crate) fn process(context: &mut Loop<'_>) -> (PendingPods, Vec<PodIndex>) {
     drained::append(context, &mut pending);
     let waiting = pending.indices(Fate::Waiting);
     let waiting = filter_schedulable::run(context, &mut pending, waiting);
-    let mut wanting = Vec::with_capacity(waiting.len());
+    let mut in_need = Vec::with_capacity(waiting.len());
     for index in waiting {
         let pod = pending.pod(index);
         if pod.shape.is_daemonset_pod() {
@@ -83,12 +83,12 @@ pub(crate) fn process(context: &mut Loop<'_>) -> (PendingPods, Vec<PodIndex>) {
             continue;
         }
         match age::due(pod, context.config).filter(|due| *due >= context.now) {
-            None => wanting.push(index),
+            None => in_need.push(index),
             // It wants to be older than its delay, not as old.
             Some(due) => context.plan.wake_by(after(due, Duration::from_millis(1))),
         }
     }
-    (pending, wanting)
+    (pending, in_need)
 }
 
 /// Unschedulable pods, then those that a bypassed scheduler has not looked at; expendable ones

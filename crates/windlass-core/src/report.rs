@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use windlass_model::NodeTemplate;
+use windlass_model::{NodeTemplate, Quantity};
 
 use crate::{Series, cluster_state::Counts, decide::Loop, scale_up::classes::PodClass, taints};
 
@@ -94,7 +94,7 @@ pub(crate) fn measure_cluster(context: &mut Loop<'_>, total: &Counts, is_healthy
                 .or_insert(0_u32) += 1;
         }
         if !is_going(context.now.as_second(), node) {
-            let amount = |name: &str| node.capacity.get(name).map_or(0, |own| own.units_ceil());
+            let amount = |name: &str| node.capacity.get(name).map_or(0, Quantity::units_ceil);
             cores += amount("cpu");
             bytes += amount("memory");
         }

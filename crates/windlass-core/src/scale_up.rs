@@ -86,7 +86,7 @@ pub(crate) fn scale_up(context: &mut Loop<'_>) {
     };
     match result {
         ScaleUpResult::LimitedByMaxNodesTotal => {
-            report::note_limit(context, &mut pending, &wanting)
+            report::note_limit(context, &mut pending, &wanting);
         }
         ScaleUpResult::Successful => {
             context.memory.scale_up_before = context.memory.last_scale_up;
@@ -142,12 +142,9 @@ pub(crate) fn attempt(
         context.config.scale_up.max_binpacking_time,
     );
     let node_count = i64::try_from(context.snapshot.node_count()).unwrap_or(i64::MAX);
-    let mut quotas = match QuotaTracker::of_cluster(context) {
-        Ok(quotas) => quotas,
-        Err(_) => {
-            attempt.result = ScaleUpResult::Error;
-            return attempt;
-        }
+    let Ok(mut quotas) = QuotaTracker::of_cluster(context) else {
+        attempt.result = ScaleUpResult::Error;
+        return attempt;
     };
     let valid = filter_groups::run(context, &quotas, node_count, &mut attempt.skipped);
     fitting::run(context, &valid, &mut attempt.classes);

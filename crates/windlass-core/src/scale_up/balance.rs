@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     fn fill_all(sizes: &[(i64, i64)], nodes: i64) -> Vec<i64> {
-        let mut sized: Vec<Sized> = sizes
+        let mut groups: Vec<Sized> = sizes
             .iter()
             .enumerate()
             .map(|(group, (from, max))| Sized {
@@ -72,9 +72,9 @@ mod tests {
                 max: *max,
             })
             .collect();
-        fill(&mut sized, nodes);
-        sized.sort_by_key(|size| size.group);
-        sized.iter().map(|size| size.to).collect()
+        fill(&mut groups, nodes);
+        groups.sort_by_key(|size| size.group);
+        groups.iter().map(|size| size.to).collect()
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use windlass_model::{Node, SmolStr};
+use windlass_model::{Node, Quantity, SmolStr};
 
 use crate::{decide::Loop, gpu};
 
@@ -146,11 +146,7 @@ fn amounts_of(
     is_in_group: bool,
 ) -> Result<BTreeMap<SmolStr, i64>, UnknownGpus> {
     let mut amounts = BTreeMap::new();
-    let units = |name| {
-        node.capacity
-            .get(name)
-            .map_or(0, |amount| amount.units_ceil())
-    };
+    let units = |name| node.capacity.get(name).map_or(0, Quantity::units_ceil);
     amounts.insert("cpu".into(), units("cpu"));
     amounts.insert("memory".into(), units("memory"));
     if let Some(gpu_type) = node.labels.get(gpu::GPU_LABEL) {

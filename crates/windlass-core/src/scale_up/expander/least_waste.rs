@@ -1,5 +1,7 @@
 //! `least-waste`: the options that leave the least cpu and memory unused.
 
+use windlass_model::Quantity;
+
 use super::{ExpansionOption, least_of};
 use crate::decide::Loop;
 
@@ -12,8 +14,8 @@ pub(super) fn best(
         let option = &options[place];
         let template = context.templates[option.group].as_ref()?;
         let amount = |name: &str| template.node.capacity.get(name);
-        let cpu = amount("cpu").map_or(0, |cpu| cpu.millis_ceil());
-        let memory = amount("memory").map_or(0, |memory| memory.units_ceil());
+        let cpu = amount("cpu").map_or(0, Quantity::millis_ceil);
+        let memory = amount("memory").map_or(0, Quantity::units_ceil);
         Some(
             waste(cpu.saturating_mul(option.nodes), option.milli_cpu)
                 + waste(memory.saturating_mul(option.nodes), option.memory_bytes),
