@@ -232,20 +232,16 @@ fn endpoints(
                 .endpoint_overrides
                 .iter()
                 .find(|given| given.service == service);
-            let (endpoint, signing_name) = match given {
-                Some(given) => (
-                    Endpoint {
-                        url: given.url.clone(),
-                        signing_region: given.signing_region.clone(),
-                    },
-                    given.signing_name.clone(),
-                ),
-                None => {
-                    let configured =
-                        setting(config, service.id(), "AWS_ENDPOINT_URL", "endpoint_url");
-                    let endpoint = configured.map_or(own.clone(), |url| Endpoint { url, ..own });
-                    (endpoint, None)
-                }
+            let (endpoint, signing_name) = if let Some(given) = given {
+                let endpoint = Endpoint {
+                    url: given.url.clone(),
+                    signing_region: given.signing_region.clone(),
+                };
+                (endpoint, given.signing_name.clone())
+            } else {
+                let url = setting(config, service.id(), "AWS_ENDPOINT_URL", "endpoint_url");
+                let url = url.unwrap_or_else(|| own.url.clone());
+                (Endpoint { url, ..own }, None)
             };
             let url = endpoint.url.trim_end_matches('/').to_owned();
             if !url.starts_with("https://") && !url.starts_with("http://") {

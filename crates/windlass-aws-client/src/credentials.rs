@@ -7,10 +7,10 @@ use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvid
 use tokio::sync::Mutex;
 
 /// How long before their end credentials are exchanged.
-const BEFORE_EXPIRY: Duration = Duration::from_secs(300);
+const BEFORE_EXPIRY: Duration = Duration::from_mins(5);
 /// How long credentials that name no end (environment, profile) are kept: a file that somebody
 /// rotates is seen after that.
-const WITHOUT_EXPIRY: Duration = Duration::from_secs(300);
+const WITHOUT_EXPIRY: Duration = Duration::from_mins(5);
 
 /// Asks the chain of providers, and remembers its answer.
 #[derive(Debug)]

@@ -58,6 +58,10 @@ impl Query {
     }
 
     /// A parameter.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "numbers, booleans and texts are given alike"
+    )]
     pub(crate) fn with(mut self, name: impl Into<String>, value: impl ToString) -> Self {
         self.form.push((name.into(), value.to_string()));
         self

@@ -14,8 +14,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .nth(1)
         .ok_or("say where the figures come from and of which date they are")?;
     let client = Client::connect(Options {
-        attempt_timeout: Duration::from_secs(60),
-        total_timeout: Duration::from_secs(300),
+        attempt_timeout: Duration::from_mins(1),
+        total_timeout: Duration::from_mins(5),
         ..Options::default()
     })
     .await?;

@@ -19,7 +19,7 @@ const REMEMBER_GONE: Duration = Duration::from_hours(24);
 #[derive(Clone, Debug)]
 pub struct Groups {
     membership: Membership,
-    groups: BTreeMap<String, Group>,
+    by_name: BTreeMap<String, Group>,
     /// Every instance that was seen in one of the groups, and when last.
     seen: BTreeMap<String, Seen>,
     /// Whether the last listing found no group of those that discovery had found before.
@@ -52,7 +52,7 @@ pub type Acts = BTreeMap<String, u64>;
 impl Groups {
     /// The groups of a cluster, none of them described yet.
     pub fn new(membership: Membership, now: Timestamp) -> Self {
-        let groups = membership
+        let by_name = membership
             .names()
             .into_iter()
             .map(|name| {
@@ -62,7 +62,7 @@ impl Groups {
             .collect();
         Self {
             membership,
-            groups,
+            by_name,
             seen: BTreeMap::new(),
             emptied: false,
         }
@@ -75,7 +75,7 @@ impl Groups {
 
     /// What to give back with the answers to questions asked now.
     pub fn acts(&self) -> Acts {
-        self.groups
+        self.by_name
             .iter()
             .map(|(name, group)| (name.clone(), group.acts()))
             .collect()
@@ -92,7 +92,7 @@ impl Groups {
     ) -> bool {
         let names: BTreeSet<String> = found.iter().map(|group| group.name.clone()).collect();
         let had_any = self
-            .groups
+            .by_name
             .keys()
             .any(|name| self.membership.limits(name).is_none());
         if names.is_empty() && had_any && !self.emptied {
@@ -100,7 +100,7 @@ impl Groups {
             return false;
         }
         self.emptied = false;
-        self.groups
+        self.by_name
             .retain(|name, _| names.contains(name) || self.membership.limits(name).is_some());
         self.describe(found, acts, asked_at);
         true
@@ -117,7 +117,7 @@ impl Groups {
     ) {
         for name in asked {
             if !found.iter().any(|group| &group.name == name)
-                && let Some(group) = self.groups.get_mut(name)
+                && let Some(group) = self.by_name.get_mut(name)
             {
                 group.vanish(asked_at);
             }
@@ -137,7 +137,7 @@ impl Groups {
             }
             let known = acts.get(&name).copied().unwrap_or_default();
             let limits = self.membership.limits(&name);
-            self.groups
+            self.by_name
                 .entry(name)
                 .or_insert_with_key(|name| Group::new(name, limits, asked_at))
                 .describe(description, known, asked_at);
@@ -148,22 +148,22 @@ impl Groups {
 
     /// A group by its name.
     pub fn get(&self, name: &str) -> Option<&Group> {
-        self.groups.get(name)
+        self.by_name.get(name)
     }
 
     /// A group by its name, to note an act.
     pub fn get_mut(&mut self, name: &str) -> Option<&mut Group> {
-        self.groups.get_mut(name)
+        self.by_name.get_mut(name)
     }
 
     /// The groups by name.
     pub fn iter(&self) -> impl Iterator<Item = &Group> {
-        self.groups.values()
+        self.by_name.values()
     }
 
     /// The groups by name, to set what is known of them.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Group> {
-        self.groups.values_mut()
+        self.by_name.values_mut()
     }
 
     /// The groups as the core sees them, by name, so that logs and choices can be reproduced.
@@ -180,7 +180,7 @@ impl Groups {
             None => Presence::NotOurs,
             Some(seen) => {
                 let listed = self
-                    .groups
+                    .by_name
                     .get(&seen.group)
                     .is_some_and(|group| group.instance(&id.instance).is_some());
                 if listed {

@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn a_recorded_group_is_read() {
-        let xml = r#"<member>
+        let xml = r"<member>
           <AutoScalingGroupName>spot</AutoScalingGroupName>
           <MinSize>0</MinSize><MaxSize>10</MaxSize><DesiredCapacity>2</DesiredCapacity>
           <AvailabilityZones><member>us-east-1a</member><member>us-east-1b</member></AvailabilityZones>
@@ -251,7 +251,7 @@ mod tests {
             <ResourceId>spot</ResourceId></member></Tags>
           <NewInstancesProtectedFromScaleIn>false</NewInstancesProtectedFromScaleIn>
           <CreatedTime>2026-01-02T03:04:05.678Z</CreatedTime>
-        </member>"#;
+        </member>";
         let group: AutoScalingGroup = quick_xml::de::from_str(xml).unwrap();
         assert_eq!(
             (group.min_size, group.max_size, group.desired_capacity),

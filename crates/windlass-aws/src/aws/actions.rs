@@ -447,7 +447,7 @@ impl Aws {
             .state()
             .groups
             .get(group)
-            .and_then(|seen| seen.slipped_in());
+            .and_then(crate::group::Group::slipped_in);
         if let Some(live) = slipped {
             self.raise_again(group, live, now).await?;
             return Ok(Cancellation::Lowered { from, to: live });

@@ -77,7 +77,7 @@ impl Aws {
             )
         };
         let autoscaling = self.inner.client.autoscaling();
-        let (named, found) = futures::join!(
+        let (described, found) = futures::join!(
             self.describe_named(&names),
             futures::future::try_join_all(
                 queries
@@ -86,7 +86,7 @@ impl Aws {
             )
         );
         let mut state = self.state();
-        match named {
+        match described {
             Ok(described) => state.groups.named(&names, described, &acts, now),
             Err(error) => report.errors.push(error),
         }

@@ -394,7 +394,7 @@ struct Calls(Mutex<Vec<&'static str>>);
 
 impl Calls {
     fn take(&self) -> Vec<&'static str> {
-        std::mem::take(&mut self.0.lock().unwrap())
+        std::mem::take(&mut self.0.lock().expect("no observer panics"))
     }
 }
 
@@ -403,7 +403,10 @@ impl Observer for Calls {
 
     fn attempt(&self, attempt: &Attempt<'_>) {
         if attempt.service == Service::AutoScaling {
-            self.0.lock().unwrap().push(attempt.action);
+            self.0
+                .lock()
+                .expect("no observer panics")
+                .push(attempt.action);
         }
     }
 }

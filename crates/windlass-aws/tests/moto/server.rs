@@ -74,7 +74,7 @@ fn server() -> &'static Server {
 
 fn wait_until_it_answers(address: &str) {
     let start = Instant::now();
-    while start.elapsed() < Duration::from_secs(60) {
+    while start.elapsed() < Duration::from_mins(1) {
         if let Ok(mut stream) = TcpStream::connect(address) {
             let asked = stream.write_all(
                 format!("GET /moto-api/data.json HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes(),
@@ -112,8 +112,8 @@ fn options(credentials: StaticCredentials) -> Options {
         .collect(),
         calls_per_minute: 100_000,
         // The first call that touches EC2 loads moto's catalogues.
-        attempt_timeout: Duration::from_secs(60),
-        total_timeout: Duration::from_secs(120),
+        attempt_timeout: Duration::from_mins(1),
+        total_timeout: Duration::from_mins(2),
         ..Options::default()
     }
 }

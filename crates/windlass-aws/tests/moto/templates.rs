@@ -1,6 +1,6 @@
 use windlass_aws::{Aws, Membership, TemplateSettings};
 use windlass_config::{DiscoveryMode, NodeGroupSpec};
-use windlass_model::{Effect, Node, NodeGroup, ResourceList};
+use windlass_model::{Effect, MicroDollars, Node, NodeGroup, ResourceList};
 
 use crate::server::{Account, text};
 
@@ -37,7 +37,7 @@ fn node(group: &NodeGroup) -> &Node {
 }
 
 fn amount(list: &ResourceList, name: &str) -> Option<i64> {
-    list.get(name).map(|amount| amount.units_ceil())
+    list.get(name).map(windlass_model::Quantity::units_ceil)
 }
 
 #[tokio::test]
@@ -95,11 +95,15 @@ async fn a_group_at_zero_is_known_by_its_launch_template_and_tags() {
     );
     assert_eq!(node.taints.len(), 1);
     assert_eq!(node.taints[0].effect, Effect::NoSchedule);
-    assert_eq!(gpu.price_per_hour.unwrap().as_dollars(), 0.526);
+    assert_eq!(gpu.price_per_hour, Some(MicroDollars(526_000)));
 }
 
 /// Point 11 of the acceptance checklist.
 #[tokio::test]
+#[expect(
+    clippy::too_many_lines,
+    reason = "six groups side by side are the point"
+)]
 async fn checklist_11_every_way_to_launch_and_a_broken_one() {
     let account = Account::new().await;
     account
