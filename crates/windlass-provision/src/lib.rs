@@ -5,3 +5,4 @@ pub mod document;
 pub mod pin;
 pub mod rotation;
 pub mod token;
+pub mod userdata;
