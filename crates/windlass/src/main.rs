@@ -13,6 +13,8 @@ mod scenario_files;
 mod simulate;
 #[cfg(feature = "cluster")]
 mod token;
+#[cfg(feature = "cluster")]
+mod userdata;
 
 #[cfg(feature = "cluster")]
 use std::ffi::OsString;
@@ -50,6 +52,9 @@ enum Command {
     /// Make, list, delete and renew the credential that nodes join with.
     #[cfg(feature = "cluster")]
     Token(token::TokenArgs),
+    /// Render what a new instance runs to become a node.
+    #[cfg(feature = "cluster")]
+    Userdata(userdata::UserDataArgs),
     /// Say why a pod is pending, why a node is not removed, why a group does not grow.
     #[cfg(feature = "simulate")]
     Explain(explain::Args),
@@ -76,6 +81,8 @@ fn main() -> ExitCode {
         Command::Explain(args) => explain::run(&args).map(succeeded),
         #[cfg(feature = "cluster")]
         Command::Token(args) => token::run(&args),
+        #[cfg(feature = "cluster")]
+        Command::Userdata(args) => userdata::run(&args),
         Command::Version => {
             output::data(&format!("windlass {}\n", env!("CARGO_PKG_VERSION"))).map(succeeded)
         }

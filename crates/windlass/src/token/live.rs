@@ -142,10 +142,7 @@ fn kubernetes(error: anyhow::Error) -> Failure {
     let api = error.downcast_ref::<ApiError>();
     let hint = match api.and_then(ApiError::code) {
         Some(401) => "the API server does not know these credentials".to_owned(),
-        Some(403) => {
-            "grant the rotator its role: `windlass token manifests --form daemonset` prints it"
-                .to_owned()
-        }
+        Some(403) => "grant the rotator the rights that docs/joining.md names".to_owned(),
         _ => String::new(),
     };
     Failure {
