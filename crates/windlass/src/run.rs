@@ -44,6 +44,18 @@ const BAD_FLAGS: u8 = 2;
 /// Exit code after another replica has taken the lease: start again as a candidate.
 const LOST_LEASE: u8 = 3;
 
+/// What stands before the flags in the help.
+const USAGE: &str = "\
+Autoscale a cluster: the flags are those of the Go cluster-autoscaler.
+
+Usage: windlass run [FLAGS]
+
+It ends with 0 when it was told to, 1 when it cannot work (its address is taken, no credentials),
+2 after a mistake in the flags, 3 when another replica has taken the lease. An API server or a
+cloud that is away does not end it.
+
+";
+
 /// The priority expander's `ConfigMap`. Source: `pkg/expander/priority`.
 const PRIORITY_CONFIG_MAP: &str = "cluster-autoscaler-priority-expander";
 /// The pause between two attempts to reach the API server at the start.
@@ -100,8 +112,7 @@ pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
 }
 
 fn help() -> ExitCode {
-    let usage = "Autoscale a cluster.\n\nUsage: windlass run [FLAGS]\n\n";
-    match output::data(&format!("{usage}{}\n", windlass_config::help())) {
+    match output::data(&format!("{USAGE}{}\n", windlass_config::help())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             output::error(&error);
