@@ -42,13 +42,16 @@ fn filter(verbosity: u32) -> Targets {
         EXPLAINS..EVERYTHING => LevelFilter::DEBUG,
         EVERYTHING.. => LevelFilter::TRACE,
     };
-    let libraries = if verbosity < LIBRARIES {
-        LevelFilter::WARN
+    // The client of the API server tells each failed connection as an error; what matters of
+    // that is told once, by us.
+    let (libraries, client) = if verbosity < LIBRARIES {
+        (LevelFilter::WARN, LevelFilter::OFF)
     } else {
-        LevelFilter::DEBUG
+        (LevelFilter::DEBUG, LevelFilter::DEBUG)
     };
     Targets::new()
         .with_default(libraries)
+        .with_target("kube_client", client)
         .with_target("windlass", ours)
         .with_target("windlass_core", ours)
         .with_target("windlass_kube", ours)
@@ -67,5 +70,6 @@ mod tests {
         assert!(!filter(0).would_enable("windlass::run", &Level::DEBUG));
         assert!(filter(4).would_enable("windlass_kube::store", &Level::DEBUG));
         assert!(!filter(4).would_enable("hyper::proto", &Level::INFO));
+        assert!(!filter(4).would_enable("kube_client::client::builder", &Level::ERROR));
     }
 }
