@@ -10,7 +10,7 @@ use windlass_testbed::{Group, Workload, wait_for};
 
 const BURSTS: u32 = 20;
 const PODS: u32 = 2;
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 const MEDIAN: SignedDuration = SignedDuration::from_millis(250);
 const SLOWEST: SignedDuration = SignedDuration::from_secs(1);
 /// In KiB.

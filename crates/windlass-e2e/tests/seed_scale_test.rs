@@ -13,7 +13,7 @@ use windlass_testbed::{Group, Testbed, Workload, wait_for};
 /// A node or two booting on a busy machine.
 const SOON: Duration = Duration::from_secs(90);
 /// Unneeded times, taints and drains of several nodes, one drain after the other.
-const SHRUNK: Duration = Duration::from_secs(240);
+const SHRUNK: Duration = Duration::from_mins(4);
 const TAINT: &str = "ToBeDeletedByClusterAutoscaler";
 const STATUS: &str = "cluster-autoscaler-status";
 

@@ -13,14 +13,14 @@ const ZONE: &str = "topology.kubernetes.io/zone";
 const GIB: i64 = 1 << 30;
 
 /// A snapshot and the pods to be placed on it.
-pub struct Scenario {
+pub(crate) struct Scenario {
     pub snapshot: Snapshot,
     pub pods: Vec<Arc<Pod>>,
 }
 
 impl Scenario {
     /// Puts each pod on the first node that it fits on; how many found one.
-    pub fn place_all(&mut self) -> usize {
+    pub(crate) fn place_all(&mut self) -> usize {
         let mut placed = 0;
         for pod in &self.pods {
             if let Some(node) = self.snapshot.first_fit(pod, |_| true) {
@@ -33,7 +33,7 @@ impl Scenario {
 }
 
 /// 60,000 pods of 50 shapes, and 200 nodes on which nothing fits.
-pub fn full_nodes() -> Scenario {
+pub(crate) fn full_nodes() -> Scenario {
     let mut snapshot = empty(200, 3);
     let filler = shape(16_000, 64 * GIB, &[], Constraints::default());
     let ids: Vec<NodeId> = snapshot.node_ids().collect();
@@ -57,7 +57,7 @@ pub fn full_nodes() -> Scenario {
 }
 
 /// 50,000 pods on 1,000 nodes; every pod of another shape, or all of one.
-pub fn plain(all_different: bool) -> Scenario {
+pub(crate) fn plain(all_different: bool) -> Scenario {
     let constraints = Arc::new(Constraints::default());
     let one = shape_with(250, GIB, &[("app", "one")], &constraints);
     let pods = (0..50_000_i64)
@@ -79,7 +79,7 @@ pub fn plain(all_different: bool) -> Scenario {
 }
 
 /// 5,000 pods that shun each other's nodes, on 5,000 nodes.
-pub fn hostname_anti_affinity() -> Scenario {
+pub(crate) fn hostname_anti_affinity() -> Scenario {
     let shape = anti_affine();
     Scenario {
         snapshot: empty(5_000, 3),
@@ -88,7 +88,7 @@ pub fn hostname_anti_affinity() -> Scenario {
 }
 
 /// 5,001 nodes, on all of which but the last there is a pod that the pods to be placed shun.
-pub fn only_the_last_fits() -> Scenario {
+pub(crate) fn only_the_last_fits() -> Scenario {
     let shape = anti_affine();
     let mut snapshot = empty(5_001, 3);
     let ids: Vec<NodeId> = snapshot.node_ids().collect();
@@ -102,7 +102,7 @@ pub fn only_the_last_fits() -> Scenario {
 }
 
 /// 10,000 pods spread over three zones of 1,000 nodes.
-pub fn zone_spread() -> Scenario {
+pub(crate) fn zone_spread() -> Scenario {
     let spread = SpreadConstraint {
         topology_key: ZONE.into(),
         max_skew: 1,
@@ -125,7 +125,7 @@ pub fn zone_spread() -> Scenario {
 }
 
 /// 5,000 nodes with 150,000 pods of 3,000 shapes; the pods to be placed are few.
-pub fn large() -> Scenario {
+pub(crate) fn large() -> Scenario {
     let mut snapshot = empty(5_000, 3);
     let constraints = Arc::new(Constraints::default());
     let shapes: Vec<_> = (0..3_000)

@@ -29,7 +29,7 @@ fn beginning() -> Stage {
     world.pod("web", "full-0", 300, |_| {});
     world.daemonset_pod("full-0", |_| {});
     world.pod("kubelet", "full-0", 10, |shape| {
-        shape.safety.is_mirror = true
+        shape.safety.is_mirror = true;
     });
     world.pod("db", "busy-0", 2500, |_| {});
     world.pod("db", "busy-1", 2500, |_| {});
@@ -215,13 +215,13 @@ fn sizes_that_are_wrong_are_refused() {
                 resize(plan).to = 5;
             }),
             (MAXIMUM, "a smaller maximum", |world, _| {
-                world.groups[2].max_size = 3
+                world.groups[2].max_size = 3;
             }),
             (FROM_TARGET, "from one more", |_, plan| {
-                resize(plan).from = 3
+                resize(plan).from = 3;
             }),
             (FROM_TARGET, "the target has moved", |world, _| {
-                world.groups[2].target_size = 3
+                world.groups[2].target_size = 3;
             }),
             (FROM_TARGET, "the same resize twice", |_, plan| {
                 repeat(plan, |it| matches!(it, Action::IncreaseSize(_)));
@@ -232,19 +232,19 @@ fn sizes_that_are_wrong_are_refused() {
             (INCREASES, "to the same", |_, plan| resize(plan).to = 2),
             (INCREASES, "to less", |_, plan| resize(plan).to = 1),
             (KNOWN_GROUP, "no such group", |_, plan| {
-                resize(plan).group = "none".into()
+                resize(plan).group = "none".into();
             }),
             (KNOWN_GROUP, "no such group to shrink", |_, plan| {
-                *decrease(plan).0 = "none".into()
+                *decrease(plan).0 = "none".into();
             }),
             (FROM_TARGET, "a decrease from one less", |_, plan| {
-                *decrease(plan).1 = 2
+                *decrease(plan).1 = 2;
             }),
             (DECREASES, "a decrease that grows", |_, plan| {
-                *decrease(plan).2 = 4
+                *decrease(plan).2 = 4;
             }),
             (ENDS_NOTHING, "below the nodes there are", |_, plan| {
-                *decrease(plan).2 = 0
+                *decrease(plan).2 = 0;
             }),
             (DECREASES, "below nothing", |_, plan| *decrease(plan).2 = -1),
         ],
@@ -303,10 +303,10 @@ fn removals_that_should_not_begin_are_refused() {
         beginning,
         &[
             (MINIMUM, "a larger minimum", |world, _| {
-                world.groups[0].min_size = 2
+                world.groups[0].min_size = 2;
             }),
             (MINIMUM, "a smaller target", |world, _| {
-                world.groups[0].target_size = 2
+                world.groups[0].target_size = 2;
             }),
             (MINIMUM, "one node more", |_, plan| {
                 let mut removal = plan.scale_down.removals[0].clone();
@@ -384,7 +384,7 @@ fn removals_that_should_not_begin_are_refused() {
             ),
             (NOT_EVICTABLE, "not safe to evict", |world, _| {
                 reshape(world, "web", |shape| {
-                    shape.safety.safe_to_evict = Some("false".into())
+                    shape.safety.safe_to_evict = Some("false".into());
                 });
             }),
             (NOT_EVICTABLE, "nobody makes it again", |world, _| {
@@ -427,10 +427,10 @@ fn removals_that_should_not_begin_are_refused() {
                 world.workloads.push(workload);
             }),
             (USED_UP, "the budget is used up", |world, _| {
-                world.budgets[0].disruptions_allowed = 0
+                world.budgets[0].disruptions_allowed = 0;
             }),
             (USED_UP, "a second budget is used up", |world, _| {
-                world.budget("web", 0)
+                world.budget("web", 0);
             }),
             (
                 "every pod that has to move is named",
@@ -490,10 +490,10 @@ fn evictions_that_harm_are_refused() {
         evicting,
         &[
             (OVERDRAWN, "a smaller budget", |world, _| {
-                world.budgets[0].disruptions_allowed = 1
+                world.budgets[0].disruptions_allowed = 1;
             }),
             (OVERDRAWN, "one more budget", |world, _| {
-                world.budget("web", 1)
+                world.budget("web", 1);
             }),
             ("a pod is evicted once in a plan", "twice", |_, plan| {
                 repeat(plan, |it| matches!(it, Action::Evict { .. }));
@@ -513,10 +513,10 @@ fn evictions_that_harm_are_refused() {
                 },
             ),
             ("an evicted pod exists", "a namesake", |_, plan| {
-                *evict(plan).1 = "other".into()
+                *evict(plan).1 = "other".into();
             }),
             ("an evicted pod exists", "another name", |_, plan| {
-                evict(plan).0.name = "other".into()
+                evict(plan).0.name = "other".into();
             }),
             ("no mirror pod is evicted", "a mirror pod", |world, _| {
                 reshape(world, "web", |shape| shape.safety.is_mirror = true);
@@ -548,13 +548,13 @@ fn terminations_of_the_wrong_instance_are_refused() {
                 world.memory.drains.remove("empty-0");
             }),
             (PLANNED, "another node's", |_, plan| {
-                *terminate(plan).1 = "busy-0".into()
+                *terminate(plan).1 = "busy-0".into();
             }),
             (PLANNED, "another instance", |_, plan| {
                 *terminate(plan).2 = "aws:///z/i-busy-0".into();
             }),
             (PLANNED, "another group", |_, plan| {
-                *terminate(plan).0 = "busy".into()
+                *terminate(plan).0 = "busy".into();
             }),
             (PLANNED, "begun in this loop", |world, _| {
                 let now = world.now;
@@ -584,10 +584,10 @@ fn terminations_of_the_wrong_instance_are_refused() {
                 plan.actions.push(delete("empty", "aws:///z/i-empty-0"));
             }),
             (MINIMUM, "a larger minimum", |world, _| {
-                world.groups[0].min_size = 2
+                world.groups[0].min_size = 2;
             }),
             (MINIMUM, "a smaller target", |world, _| {
-                world.groups[0].target_size = 2
+                world.groups[0].target_size = 2;
             }),
             (
                 "a terminated instance is the group's",

@@ -330,9 +330,10 @@ async fn live_and_crash(world: &World, name: &'static str, seed: u64) {
     loop {
         let life = Duration::from_hours(6).mul_f64(random.random());
         // Many crashes fall into the seconds in which a token is being made.
-        let life = match random.random_bool(0.3) {
-            true => Duration::from_mins(4).mul_f64(random.random()),
-            false => life,
+        let life = if random.random_bool(0.3) {
+            Duration::from_mins(4).mul_f64(random.random())
+        } else {
+            life
         };
         let rotator = Rotator { world, name };
         let mut failures = 0;

@@ -259,45 +259,45 @@ fn cluster(objects: &BTreeMap<String, Vec<Value>>, converter: &mut Converter) ->
                 cluster.namespaces = by_name(values, |namespace| {
                     let namespace = converter.namespace_object(namespace);
                     (namespace.name.clone(), namespace)
-                })
+                });
             }
             "persistentVolumes" => {
                 cluster.volumes = by_name(values, |volume| {
                     let volume = converter.persistent_volume(volume);
                     (volume.name.clone(), volume)
-                })
+                });
             }
             "persistentVolumeClaims" => {
                 cluster.claims = by_name(values, |claim| {
                     let claim = converter.persistent_volume_claim(claim);
                     (claim.name.clone(), claim)
-                })
+                });
             }
             "storageClasses" => {
                 cluster.storage_classes = by_name(values, |class| {
                     let class = converter.storage_class(class);
                     (class.name.clone(), class)
-                })
+                });
             }
             "csiNodes" => {
                 cluster.csi_nodes = by_name(values, |node| {
                     let node = converter.csi_node(node);
                     (node.name.clone(), node)
-                })
+                });
             }
             "csiDrivers" => {
                 cluster.csi_drivers = by_name(values, |driver| {
                     let driver = converter.csi_driver(driver);
                     (driver.name.clone(), driver)
-                })
+                });
             }
             "csiStorageCapacities" => {
                 cluster.csi_storage_capacities =
-                    list(values, |capacity| converter.csi_storage_capacity(capacity))
+                    list(values, |capacity| converter.csi_storage_capacity(capacity));
             }
             "volumeAttachments" => {
                 cluster.volume_attachments =
-                    list(values, |attachment| converter.volume_attachment(attachment))
+                    list(values, |attachment| converter.volume_attachment(attachment));
             }
             "services" => cluster.services = list(values, |service| converter.service(service)),
             "replicationControllers" => cluster.workloads.extend(list(values, |controller| {
@@ -313,16 +313,16 @@ fn cluster(objects: &BTreeMap<String, Vec<Value>>, converter: &mut Converter) ->
                 cluster.resource_claims = by_name(values, |claim| {
                     let claim = converter.resource_claim(claim);
                     (claim.name.clone(), claim)
-                })
+                });
             }
             "resourceSlices" => {
-                cluster.resource_slices = list(values, |slice| converter.resource_slice(slice))
+                cluster.resource_slices = list(values, |slice| converter.resource_slice(slice));
             }
             "deviceClasses" => {
                 cluster.device_classes = by_name(values, |class| {
                     let class = converter.device_class(class);
                     (class.name.clone(), class)
-                })
+                });
             }
             other => panic!("unknown kind of object: {other}"),
         }

@@ -68,7 +68,7 @@ pub(super) struct RotateArgs {
     /// Longest random wait before a look, with coordination by age.
     #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = duration_or_zero)]
     spread: Duration,
-    /// Write metrics to this file after every look, for node_exporter's textfile collector.
+    /// Write metrics to this file after every look, for `node_exporter`'s textfile collector.
     #[arg(long, value_name = "FILE")]
     metrics_file: Option<PathBuf>,
 }
