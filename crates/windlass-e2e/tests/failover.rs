@@ -73,7 +73,7 @@ fn kill_at(testbed: &Testbed, leader: &mut Replica, held: HeldRequest) -> Result
     leader.windlass.process().kill();
     held.refuse();
     wait_for_holder(testbed, "second", TAKEN_OVER)?;
-    println!("taken over after {:?}", killed.elapsed());
+    eprintln!("taken over after {:?}", killed.elapsed());
     Ok(())
 }
 
@@ -104,9 +104,9 @@ fn growing(
     // Only what happens begins a loop.
     let flags = ["--scan-interval=1h", "--scale-down-enabled=false"];
     let (mut leader, candidate) = leader_and_candidate(testbed, &flags)?;
-    let held = hold(&leader);
+    let call = hold(&leader);
     testbed.cluster().deploy(&large("web"))?;
-    kill_at(testbed, &mut leader, held)?;
+    kill_at(testbed, &mut leader, call)?;
     Ok((testbed, leader, candidate))
 }
 
@@ -180,8 +180,8 @@ fn draining(
         "--node-delete-delay-after-taint=1s",
     ];
     let (mut leader, candidate) = leader_and_candidate(testbed, &flags)?;
-    let held = hold(&leader);
-    kill_at(testbed, &mut leader, held)?;
+    let call = hold(&leader);
+    kill_at(testbed, &mut leader, call)?;
     Ok((testbed, leader, candidate))
 }
 

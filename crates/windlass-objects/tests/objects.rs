@@ -1,5 +1,7 @@
 //! The rules of reading objects, each on the smallest object that shows it.
 
+use std::fmt::Write as _;
+
 use serde_json::{Value, json};
 use windlass_model::{
     Claim, PodScheduled, Resources, SchedulerVersion, VolumeSource, WorkloadKind,
@@ -331,9 +333,10 @@ fn lists_streams_of_json_and_nulls_are_read() {
 
 #[test]
 fn many_documents_keep_their_order_and_their_lines() {
-    let text: String = (0..2000)
-        .map(|number| format!("---\nkind: Node\nmetadata: {{name: n{number}}}\n"))
-        .collect();
+    let mut text = String::new();
+    for number in 0..2000 {
+        writeln!(text, "---\nkind: Node\nmetadata: {{name: n{number}}}").unwrap();
+    }
     let documents = read_documents("cluster.yaml", &text).unwrap();
     let names = documents.iter().map(|document| document.identity().name);
     let expected: Vec<String> = (0..2000).map(|number| format!("n{number}")).collect();

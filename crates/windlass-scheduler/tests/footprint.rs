@@ -1,6 +1,7 @@
 //! What the scheduler takes of memory. One test, since the counter of allocations is the
 //! process's.
 
+#[expect(dead_code, reason = "not every user of the clusters uses all of them")]
 #[path = "../benches/scenarios.rs"]
 mod scenarios;
 

@@ -155,7 +155,7 @@ pub(crate) fn run(args: &TokenArgs) -> anyhow::Result<ExitCode> {
             TokenCommand::List(args) => list(args).await,
             TokenCommand::Status(args) => return status::status(args).await,
             TokenCommand::Delete(args) => delete(args).await,
-            TokenCommand::Rotate(args) => return rotate::rotate(args).await,
+            TokenCommand::Rotate(args) => return Box::pin(rotate::rotate(args)).await,
             TokenCommand::RetireCompat(args) => retire_compat(args).await,
         }
         .map(|()| ExitCode::SUCCESS)

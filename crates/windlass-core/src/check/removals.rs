@@ -395,6 +395,10 @@ fn taints(world: &World<'_>, plan: &Plan, violations: &mut Violations) {
 }
 
 /// Which instances may end: those of nodes whose removal an earlier loop began.
+#[expect(
+    clippy::too_many_lines,
+    reason = "one rule after the other over the same tallies"
+)]
 fn terminations(world: &World<'_>, plan: &Plan, violations: &mut Violations) {
     let input = world.input;
     let mut ended: BTreeSet<&SmolStr> = BTreeSet::new();

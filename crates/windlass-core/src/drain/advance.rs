@@ -251,6 +251,11 @@ fn delay_after_taint(
     longest.map(|latency| latency.checked_mul(2).unwrap_or(static_delay))
 }
 
+#[expect(
+    clippy::too_many_lines,
+    clippy::match_same_arms,
+    reason = "the transitions of the state machine are read as one table"
+)]
 fn step(
     context: &mut Loop<'_>,
     stage: &mut Stage<'_>,

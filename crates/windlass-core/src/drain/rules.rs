@@ -98,6 +98,10 @@ pub(crate) struct PodsToMove {
 }
 
 /// What is the same for all pods of a shape.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, each read by one rule"
+)]
 struct ShapeRules {
     /// Keeps the shape's address from being used again.
     _shape: Arc<PodShape>,

@@ -85,11 +85,11 @@ impl<'a> Devices<'a> {
                     wanted,
                 });
             }
-            let none = FxHashSet::default();
-            let devices = allocated.get(&(driver, name)).unwrap_or(&none);
-            let share = pool.share(devices);
-            if highest.as_ref().is_none_or(|(_, most)| *most <= share) {
-                highest = Some((format!("{driver}/{name}").into(), share));
+            let unused = FxHashSet::default();
+            let devices = allocated.get(&(driver, name)).unwrap_or(&unused);
+            let used = pool.share(devices);
+            if highest.as_ref().is_none_or(|(_, most)| *most <= used) {
+                highest = Some((format!("{driver}/{name}").into(), used));
             }
         }
         Ok(highest)

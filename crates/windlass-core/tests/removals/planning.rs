@@ -273,7 +273,9 @@ fn the_order_of_objects_changes_nothing() {
     assert_eq!(build(false).unneeded, build(true).unneeded);
     let sorted = |turned| {
         let mut removals = build(turned).removals;
-        removals.iter_mut().for_each(|it| it.evicted.sort());
+        for removal in &mut removals {
+            removal.evicted.sort();
+        }
         removals
     };
     assert_eq!(sorted(false), sorted(true));

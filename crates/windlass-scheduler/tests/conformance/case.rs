@@ -52,9 +52,9 @@ impl Answer {
             reasons: Vec::new(),
         };
         if let Err(rejection) = verdict {
-            answer.phase = rejection.phase.as_str().to_owned();
+            rejection.phase.as_str().clone_into(&mut answer.phase);
             answer.plugin = rejection.plugin.to_string();
-            answer.code = rejection.code.as_str().to_owned();
+            rejection.code.as_str().clone_into(&mut answer.code);
             answer.reasons = rejection.reasons.iter().map(SmolStr::to_string).collect();
         }
         answer

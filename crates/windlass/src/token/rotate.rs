@@ -118,7 +118,7 @@ pub(super) async fn rotate(args: &RotateArgs) -> anyhow::Result<ExitCode> {
         }
         (true, CoordinationName::Lease) => {
             let by_lease = as_leader(&live, &settings, &mut random, &mut metrics);
-            until_told_to_end(by_lease).await?;
+            until_told_to_end(Box::pin(by_lease)).await?;
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -159,7 +159,7 @@ async fn once(
             }
             Err(error) => {
                 let left = error.remaining.or_else(|| live.last_known_remaining());
-                let (line, code) = match left {
+                let (message, code) = match left {
                     Some(left) if left >= settings.boot_budget => (
                         format!("failed, published token still good for {}", rounded(left)),
                         STILL_GOOD,
@@ -177,7 +177,7 @@ async fn once(
                         TOO_SHORT,
                     ),
                 };
-                output::data(&format!("{line}\n"))?;
+                output::data(&format!("{message}\n"))?;
                 return Ok(ExitCode::from(code));
             }
         }
