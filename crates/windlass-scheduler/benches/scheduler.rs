@@ -1,5 +1,6 @@
 //! How long the scheduler takes over clusters of real sizes: `cargo bench -p windlass-scheduler`.
 
+#[expect(dead_code, reason = "not every user of the clusters uses all of them")]
 mod scenarios;
 
 use scenarios::Scenario;
