@@ -43,6 +43,8 @@ fn nodes_come_with_a_deployment_and_go_with_it() -> Result<()> {
             "--scale-down-unneeded-time=30s",
             "--scale-down-delay-after-add=30s",
             "--node-delete-delay-after-taint=1s",
+            // A node that cannot go while the pods of the others still leave is looked at again soon.
+            "--unremovable-node-recheck-timeout=5s",
         ])
         .aws_through(&proxy)
         .start(testbed, "windlass")?;
