@@ -130,9 +130,11 @@ impl Config {
     /// value is not the default.
     pub fn to_arguments(&self) -> Vec<String> {
         let default = Self::default();
+        // Not by their texts: a list of one empty value reads like an empty list.
         crate::flags()
-            .filter(|flag| flag.value_text(self) != flag.value_text(&default))
-            .flat_map(|flag| flag.arguments(self))
+            .map(|flag| (flag.arguments(self), flag.arguments(&default)))
+            .filter(|(arguments, defaults)| arguments != defaults)
+            .flat_map(|(arguments, _)| arguments)
             .collect()
     }
 }

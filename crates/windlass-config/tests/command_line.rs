@@ -586,5 +586,7 @@ fn lists_survive_being_written_out() {
         "--feature-gates=A=true,B=false",
     ]);
     assert_eq!(Config::parse(config.to_arguments()).unwrap().0, config);
+    let (config, _) = parse(&["--startup-taint="]);
+    assert_eq!(config.to_arguments(), ["--startup-taint="]);
     assert_eq!(Config::default().to_arguments(), [""; 0]);
 }
