@@ -10,6 +10,7 @@ use anyhow::{Result, bail};
 mod bench;
 mod cargo;
 mod dist;
+mod end_to_end;
 mod generate;
 mod suites;
 mod terminal;
@@ -20,8 +21,8 @@ usage: cargo xtask COMMAND
 
   fmt                      formats the sources
   lint                     formatting and clippy, warnings being errors
-  test [--fast]            every test; --fast leaves the end-to-end suites out
-  test --suite NAME        one end-to-end suite
+  test [--fast]            every test; --fast leaves out the suites that need real parts
+  test --suite NAME        one suite that needs real parts
   doc                      the documentation, warnings being errors
   bench                    times and peak memory of decisions, as JSON
   testbed up|down|status   a control plane, moto and kwok to try things on
@@ -66,6 +67,8 @@ fn lint() -> Result<()> {
         "clippy",
         "--workspace",
         "--all-targets",
+        "--features",
+        "windlass-aws/moto-tests",
         "--",
         "-D",
         "warnings",

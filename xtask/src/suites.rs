@@ -35,13 +35,26 @@ impl Outcome {
     }
 }
 
+/// How a suite's output is let through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Show {
+    /// As it is.
+    Lines,
+    /// Each line with the suite's name before it, since others run at the same time.
+    LinesWithName,
+}
+
 /// Runs `command`, whose standard output has the closing lines of cargo's tests.
-pub(crate) fn run(name: &str, deadline: Duration, mut command: Command) -> Result<Outcome> {
+pub(crate) fn run(
+    name: &str,
+    deadline: Duration,
+    mut command: Command,
+    show: Show,
+) -> Result<Outcome> {
     terminal::say(&format!("=== {name}"));
     let begun = Instant::now();
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
     let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
         .spawn()
         .with_context(|| format!("run the suite {name}"))?;
     let watchdog = Watchdog::start(child.id(), deadline);
@@ -50,7 +63,10 @@ pub(crate) fn run(name: &str, deadline: Duration, mut command: Command) -> Resul
     for line in BufReader::new(output).split(b'\n') {
         let line = line.with_context(|| format!("read the output of {name}"))?;
         let line = String::from_utf8_lossy(&line);
-        terminal::print(&line);
+        match show {
+            Show::Lines => terminal::print(&line),
+            Show::LinesWithName => terminal::print(&format!("{name} | {line}")),
+        }
         counts.add(&line);
     }
     let status = child.wait().with_context(|| format!("wait for {name}"))?;
@@ -69,8 +85,10 @@ pub(crate) fn run(name: &str, deadline: Duration, mut command: Command) -> Resul
         time: begun.elapsed(),
     };
     terminal::print(&format!(
-        "{name}: {} passed, {} failed",
-        outcome.passed, outcome.failed
+        "{name}: {} passed, {} failed, {}",
+        outcome.passed,
+        outcome.failed,
+        terminal::time(outcome.time)
     ));
     Ok(outcome)
 }
@@ -189,7 +207,7 @@ mod tests {
             "-c",
             "echo 'test result: ok. 1 passed; 0 failed; 0 ignored'; sleep 600; :",
         ]);
-        let outcome = run("hangs", Duration::from_millis(300), command).unwrap();
+        let outcome = run("hangs", Duration::from_millis(300), command, Show::Lines).unwrap();
         assert_eq!((outcome.passed, outcome.is_success), (1, false));
         assert!(outcome.time < Duration::from_mins(1));
     }

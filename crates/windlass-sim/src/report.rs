@@ -1,3 +1,5 @@
+mod html;
+
 use std::fmt::Write;
 
 use serde::Serialize;
@@ -14,6 +16,17 @@ pub struct Report {
     pub timeline: Vec<Entry>,
     /// What it comes to.
     pub summary: Summary,
+    /// What there was over time; a sample holds until the next.
+    #[serde(skip)]
+    series: Vec<Sample>,
+}
+
+/// What there is from a time on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sample {
+    /// Since the start.
+    pub(crate) at: Duration,
+    pub(crate) counts: Counts,
 }
 
 /// One thing that happened.
@@ -81,12 +94,13 @@ fn dollars<S: Serializer>(cost: &Option<MicroDollars>, serializer: S) -> Result<
 }
 
 impl Report {
-    pub(crate) fn new(timeline: Vec<Entry>, summary: Summary) -> Self {
+    pub(crate) fn new(timeline: Vec<Entry>, series: Vec<Sample>, summary: Summary) -> Self {
         Self {
             api_version: "windlass.dev/v1alpha1",
             kind: "Report",
             timeline,
             summary,
+            series,
         }
     }
 
@@ -125,26 +139,33 @@ impl Summary {
     /// The summary as lines for people.
     pub fn to_text(&self) -> String {
         let mut text = String::new();
-        let mut line = |name: &str, value: String| {
+        for (name, value) in self.figures() {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "{name:<22}{value}");
-        };
-        line("simulated", format_go_duration(self.duration));
-        line("decisions", self.loops.to_string());
-        line("nodes added", self.nodes_added.to_string());
-        line("nodes removed", self.nodes_removed.to_string());
-        line("pods evicted", self.pods_evicted.to_string());
-        line("node hours", format!("{:.2}", self.node_hours));
-        line(
-            "pending pod seconds",
-            format!("{:.0}", self.pending_pod_seconds),
-        );
-        if let Some(cost) = self.cost {
-            line("cost", format!("${:.4}", cost.as_dollars()));
-        }
-        if self.refused_plans > 0 {
-            line("plans refused", self.refused_plans.to_string());
         }
         text
+    }
+
+    /// What people are told: name and value.
+    fn figures(&self) -> Vec<(&'static str, String)> {
+        let mut figures = vec![
+            ("simulated", format_go_duration(self.duration)),
+            ("decisions", self.loops.to_string()),
+            ("nodes added", self.nodes_added.to_string()),
+            ("nodes removed", self.nodes_removed.to_string()),
+            ("pods evicted", self.pods_evicted.to_string()),
+            ("node hours", format!("{:.2}", self.node_hours)),
+            (
+                "pending pod seconds",
+                format!("{:.0}", self.pending_pod_seconds),
+            ),
+        ];
+        if let Some(cost) = self.cost {
+            figures.push(("cost", format!("${:.4}", cost.as_dollars())));
+        }
+        if self.refused_plans > 0 {
+            figures.push(("plans refused", self.refused_plans.to_string()));
+        }
+        figures
     }
 }

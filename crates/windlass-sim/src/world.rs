@@ -21,7 +21,7 @@ use windlass_core::{Memory, Outcome};
 use windlass_model::{Cluster, Duration, MicroDollars, SmolStr, Timestamp};
 use windlass_objects::{Converter, api};
 
-use crate::report::{Counts, Entry, Report, Summary};
+use crate::report::{Counts, Entry, Report, Sample, Summary};
 use crate::scenario::{Object, Scenario, TimelineEntry};
 
 use budgets::BudgetRule;
@@ -88,6 +88,7 @@ struct World {
     woken_for: Option<Timestamp>,
     log: Log,
     counts: Counts,
+    series: Vec<Sample>,
     machine_nanos: BTreeMap<SmolStr, i128>,
     groupless_nanos: i128,
     pending_nanos: i128,
@@ -139,6 +140,7 @@ impl World {
             woken_for: None,
             log: Log::default(),
             counts: Counts::default(),
+            series: Vec::new(),
             machine_nanos: BTreeMap::new(),
             groupless_nanos: 0,
             pending_nanos: 0,
@@ -172,6 +174,7 @@ impl World {
             }
             let elapsed = self.now.duration_since(self.start);
             self.log.end_instant(elapsed, self.counts);
+            self.sample(elapsed);
             let entries = self.log.entries_from(reported);
             watch(&Progress {
                 elapsed,
@@ -269,6 +272,14 @@ impl World {
         self.counts = counts;
     }
 
+    /// Notes what there is, where it has changed.
+    fn sample(&mut self, at: Duration) {
+        let counts = self.counts;
+        if self.series.last().is_none_or(|last| last.counts != counts) {
+            self.series.push(Sample { at, counts });
+        }
+    }
+
     /// Lets time pass, and keeps account of what it costs.
     fn pass_time(&mut self, until: Timestamp) {
         let nanos = until.duration_since(self.now).as_nanos();
@@ -299,7 +310,7 @@ impl World {
             cost: self.cost(),
             refused_plans: self.refused_plans,
         };
-        Report::new(self.log.into_entries(), summary)
+        Report::new(self.log.into_entries(), self.series, summary)
     }
 
     fn cost(&self) -> Option<MicroDollars> {

@@ -1,10 +1,15 @@
+#[cfg(feature = "cluster")]
+mod flags;
+#[cfg(feature = "cluster")]
+mod live;
+
 use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::ValueEnum;
 use windlass_core::Memory;
 use windlass_model::ObjectName;
-use windlass_sim::{Subject, explain};
+use windlass_sim::{Explanation, Subject, explain};
 
 use crate::output::{self, Format};
 use crate::scenario_files;
@@ -17,12 +22,17 @@ pub(crate) struct Args {
     kind: Kind,
     /// Its name; of a pod `NAMESPACE/NAME`, or `NAME` in the namespace `default`.
     name: String,
-    /// Scenario files, YAML or JSON; `-` is standard input.
-    #[arg(required = true, value_name = "FILE")]
+    /// Scenario files, YAML or JSON; `-` is standard input. Without one the live cluster is asked.
+    #[cfg_attr(not(feature = "cluster"), arg(required = true))]
+    #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
     /// How to print the explanation.
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
     output: Format,
+    /// Where the live cluster is.
+    #[cfg(feature = "cluster")]
+    #[command(flatten)]
+    live: live::Args,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -41,19 +51,23 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         Kind::Node => Subject::Node(args.name.as_str().into()),
         Kind::Group => Subject::Group(args.name.as_str().into()),
     };
+    let explanation = ask(args, &subject)?;
+    match args.output.encoding() {
+        None => output::data(&explanation.to_text()),
+        Some(encoding) => output::document(encoding, &explanation),
+    }
+}
+
+fn ask(args: &Args, subject: &Subject) -> anyhow::Result<Explanation> {
+    #[cfg(feature = "cluster")]
+    if args.files.is_empty() {
+        return live::ask(&args.live, subject);
+    }
     let scenario = scenario_files::read(&args.files)?;
     let cluster = scenario.cluster();
-    let explanation = explain(
-        &cluster,
-        &scenario.config,
-        &Memory::default(),
-        scenario.now,
-        &subject,
-    )?;
-    match args.output {
-        Format::Text => output::data(&explanation.to_text()),
-        Format::Json => output::data(&explanation.to_json()),
-    }
+    let memory = Memory::default();
+    let explained = explain(&cluster, &scenario.config, &memory, scenario.now, subject);
+    Ok(explained?)
 }
 
 fn pod_name(text: &str) -> anyhow::Result<ObjectName> {

@@ -6,6 +6,8 @@ mod explain;
 mod logging;
 mod output;
 #[cfg(feature = "cluster")]
+mod reach;
+#[cfg(feature = "cluster")]
 mod run;
 #[cfg(feature = "simulate")]
 mod scenario_files;
@@ -59,7 +61,11 @@ enum Command {
     #[cfg(feature = "simulate")]
     Explain(explain::Args),
     /// Print the version.
-    Version,
+    Version {
+        /// How to print it.
+        #[arg(short, long, value_enum, default_value_t = output::Format::Text)]
+        output: output::Format,
+    },
     /// Print a shell's completions.
     Completions {
         /// The shell.
@@ -83,9 +89,7 @@ fn main() -> ExitCode {
         Command::Token(args) => token::run(&args),
         #[cfg(feature = "cluster")]
         Command::Userdata(args) => userdata::run(&args),
-        Command::Version => {
-            output::data(&format!("windlass {}\n", env!("CARGO_PKG_VERSION"))).map(succeeded)
-        }
+        Command::Version { output } => print_version(output).map(succeeded),
         Command::Completions { shell } => completions(shell).map(succeeded),
     };
     match result {
@@ -112,6 +116,17 @@ fn drop_in_flags(mut arguments: impl Iterator<Item = OsString>) -> Option<Vec<Os
 /// The exit code of a command that knows success and failure alone.
 fn succeeded((): ()) -> ExitCode {
     ExitCode::SUCCESS
+}
+
+fn print_version(format: output::Format) -> anyhow::Result<()> {
+    let version = env!("CARGO_PKG_VERSION");
+    match format.encoding() {
+        None => output::data(&format!("windlass {version}\n")),
+        Some(encoding) => {
+            let document = serde_json::json!({"name": "windlass", "version": version});
+            output::document(encoding, &document)
+        }
+    }
 }
 
 fn completions(shell: clap_complete::Shell) -> anyhow::Result<()> {

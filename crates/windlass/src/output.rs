@@ -3,6 +3,7 @@
 use std::io::{self, ErrorKind, Write};
 
 use clap::ValueEnum;
+use serde::Serialize;
 
 /// How data is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -11,6 +12,43 @@ pub(crate) enum Format {
     Text,
     /// For programs.
     Json,
+    /// For programs and people.
+    Yaml,
+}
+
+impl Format {
+    /// How a document is encoded; `None` for text, which is no document.
+    pub(crate) fn encoding(self) -> Option<Encoding> {
+        match self {
+            Self::Text => None,
+            Self::Json => Some(Encoding::Json),
+            Self::Yaml => Some(Encoding::Yaml),
+        }
+    }
+}
+
+/// How a document becomes bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Encoding {
+    /// Indented by two spaces.
+    Json,
+    /// Indented by two spaces; what YAML 1.1 would take for something else than a string is quoted.
+    Yaml,
+}
+
+/// Prints a document.
+pub(crate) fn document(encoding: Encoding, document: &impl Serialize) -> anyhow::Result<()> {
+    data(&encoded(encoding, document)?)
+}
+
+fn encoded(encoding: Encoding, document: &impl Serialize) -> anyhow::Result<String> {
+    match encoding {
+        Encoding::Json => Ok(serde_json::to_string_pretty(document)? + "\n"),
+        Encoding::Yaml => {
+            let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
+            Ok(serde_saphyr::to_string_with_options(document, options)?)
+        }
+    }
 }
 
 /// Prints data. A reader that has read enough, such as `head`, is no error.
@@ -37,5 +75,29 @@ pub(crate) fn error(error: &anyhow::Error) {
     talk(&format!("error: {error}"));
     for cause in error.chain().skip(1) {
         talk(&format!("  cause: {cause}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn yaml_says_what_json_says() {
+        let document = json!({
+            "kind": "Decision",
+            "numbers": ["1.36", 1.36, 0, true, null],
+            "words": ["yes", "on", "", "a: b", "- c", "#d", "e\nf", "2026-01-01"],
+            "empty": [],
+            "long": "x ".repeat(100),
+            "nested": {"list": [{"a": 1, "b": [2]}]},
+        });
+        let text = encoded(Encoding::Yaml, &document).unwrap();
+        let read: serde_json::Value = serde_saphyr::from_str(&text).unwrap();
+        assert_eq!(read, document, "{text}");
+        assert!(text.contains("\"yes\"") || text.contains("'yes'"), "{text}");
+        assert!(text.ends_with('\n'));
     }
 }

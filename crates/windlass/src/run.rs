@@ -11,7 +11,7 @@ mod groups;
 mod health;
 mod http;
 mod logging;
-mod memory;
+pub(crate) mod memory;
 mod metrics;
 mod shell;
 
@@ -26,16 +26,14 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
-use windlass_aws::{Aws, Membership, Settings, TemplateSettings};
-use windlass_aws_client::{Observer, Operation, Options};
-use windlass_config::{Config, Expander, FlagError, Warning};
+use windlass_aws::Aws;
+use windlass_aws_client::{Observer, Operation};
+use windlass_config::{Config, FlagError, Warning};
 use windlass_kube::lease::{Elector, ElectorOptions, Leadership, Lost};
-use windlass_kube::{
-    Api, ClusterStore, ConnectOptions, EventRecorder, RecorderOptions, StatusWriter, WatchOptions,
-};
+use windlass_kube::{Api, ClusterStore, EventRecorder, RecorderOptions, StatusWriter};
 use windlass_model::{ObjectName, SchedulerVersion};
 
-use crate::output;
+use crate::{output, reach};
 use metrics::Registry;
 use shell::{Parts, Shell};
 
@@ -56,8 +54,6 @@ cloud that is away does not end it.
 
 ";
 
-/// The priority expander's `ConfigMap`. Source: `pkg/expander/priority`.
-const PRIORITY_CONFIG_MAP: &str = "cluster-autoscaler-priority-expander";
 /// The pause between two attempts to reach the API server at the start.
 const CONNECT_PAUSE: Duration = Duration::from_secs(2);
 /// Threads that carry requests. Decisions have one of their own.
@@ -189,12 +185,7 @@ async fn prepare(config: &Arc<Config>) -> Result<Prepared> {
     });
 
     let api = connect(config).await?;
-    let options = WatchOptions {
-        scheduler_version: reach(&api).await,
-        namespace: process.namespace.clone(),
-        status_config_map: process.status_config_map_name.clone(),
-        priority_config_map: uses_priorities(config).then(|| PRIORITY_CONFIG_MAP.to_owned()),
-    };
+    let options = reach::objects(config, reach_server(&api).await);
     let (store, watches) = ClusterStore::watch(&api, &options);
     let aws = connect_aws(config, &registry).await?;
     let groups_changed = Arc::new(Notify::new());
@@ -208,7 +199,7 @@ async fn prepare(config: &Arc<Config>) -> Result<Prepared> {
     };
     let (recorder, recording) = EventRecorder::new(api.clone(), recorder_options);
     tasks.spawn(recording);
-    let priority_config_map = ObjectName::new(&*process.namespace, PRIORITY_CONFIG_MAP);
+    let priority_config_map = ObjectName::new(&*process.namespace, reach::PRIORITY_CONFIG_MAP);
     let status = process
         .write_status_configmap
         .then(|| StatusWriter::new(&api, &process.namespace, &process.status_config_map_name));
@@ -245,19 +236,12 @@ fn elector(config: &Config, api: &Api) -> Result<Elector> {
 }
 
 async fn connect(config: &Config) -> Result<Api> {
-    let process = &config.process;
-    let options = ConnectOptions {
-        kubeconfig: process.kubeconfig.clone(),
-        kubernetes: process.kubernetes.clone(),
-        queries_per_second: process.kube_client_qps,
-        burst: process.kube_client_burst,
-    };
-    let api = windlass_kube::connect(&options).await;
+    let api = windlass_kube::connect(&reach::api_server(config)).await;
     api.context("connect to the API server")
 }
 
 /// Waits until the API server answers, and asks it whose scheduler decides.
-async fn reach(api: &Api) -> SchedulerVersion {
+async fn reach_server(api: &Api) -> SchedulerVersion {
     let mut is_known = false;
     loop {
         match windlass_kube::scheduler_version(api).await {
@@ -277,26 +261,9 @@ async fn reach(api: &Api) -> SchedulerVersion {
 }
 
 async fn connect_aws(config: &Config, registry: &Registry) -> Result<Aws> {
-    let groups = &config.node_groups;
-    let membership = Membership::new(
-        &groups.nodes,
-        &groups.auto_discovery,
-        config.aws.discovery_mode,
-    );
-    let settings = Settings {
-        client: Options {
-            observer: Some(Arc::new(Timed(registry.clone()))),
-            ..Options::default()
-        },
-        membership,
-        templates: TemplateSettings {
-            static_instance_types: config.aws.use_static_instance_list,
-            max_pods: config.aws.max_pods,
-            mixed: config.aws.mixed_template,
-            ..TemplateSettings::default()
-        },
-    };
-    let aws = Aws::connect(settings).await.context("connect to AWS")?;
+    let observer = Arc::new(Timed(registry.clone()));
+    let aws = Aws::connect(reach::cloud(config, Some(observer))).await;
+    let aws = aws.context("connect to AWS")?;
     info!(groups = aws.summary(), "node groups");
     Ok(aws)
 }
@@ -314,14 +281,6 @@ impl Observer for Timed {
         self.0
             .observe("aws_request_duration_seconds", &labels, seconds);
     }
-}
-
-fn uses_priorities(config: &Config) -> bool {
-    config
-        .scale_up
-        .expander
-        .as_slice()
-        .contains(&Expander::Priority)
 }
 
 fn host_name() -> Result<String> {

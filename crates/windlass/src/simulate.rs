@@ -3,10 +3,11 @@ use std::path::PathBuf;
 use std::time::{Duration as WallTime, Instant};
 
 use anyhow::{anyhow, bail};
+use clap::ValueEnum;
 use windlass_model::{Duration, format_go_duration, parse_go_duration};
 use windlass_sim::{HEADING, Once, Progress, Report, Scenario, decide_once, play};
 
-use crate::output::{self, Format};
+use crate::output::{self, Encoding};
 use crate::scenario_files;
 
 /// Arguments of `windlass simulate`.
@@ -25,11 +26,24 @@ pub(crate) struct Args {
     #[arg(long = "for", value_name = "DURATION", conflicts_with = "once", value_parser = play_time)]
     play_time: Option<Duration>,
     /// How to print the result.
-    #[arg(short, long, value_enum, default_value_t = Format::Text)]
-    output: Format,
+    #[arg(short, long, value_enum, default_value_t = Form::Text)]
+    output: Form,
     /// Print how long the decision took, as a line of JSON on standard error.
     #[arg(long, requires = "once")]
     timings: bool,
+}
+
+/// How a result is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Form {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+    /// For programs and people.
+    Yaml,
+    /// A page for a browser, with nodes and pods over time; not of a single decision.
+    Html,
 }
 
 fn play_time(text: &str) -> anyhow::Result<Duration> {
@@ -43,15 +57,24 @@ fn play_time(text: &str) -> anyhow::Result<Duration> {
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let scenario = scenario_files::read(&args.files)?;
     if args.once {
+        if args.output == Form::Html {
+            bail!(
+                "a single decision has no timeline to draw: leave --once out, or take another --output"
+            );
+        }
         return print_once(args, &decide_once(&scenario));
     }
     let report = match args.output {
-        Format::Text => play_as_text(args, &scenario)?,
-        Format::Json => {
+        Form::Text => play_as_text(args, &scenario)?,
+        form => {
             let mut progress = ProgressLine::new();
             let report = play(&scenario, args.play_time, &mut |now| progress.show(now));
             progress.clear();
-            output::data(&report.to_json())?;
+            match form {
+                Form::Html => output::data(&report.to_html(&title(args)))?,
+                Form::Yaml => output::document(Encoding::Yaml, &report)?,
+                Form::Text | Form::Json => output::data(&report.to_json())?,
+            }
             report
         }
     };
@@ -59,6 +82,19 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         0 => Ok(()),
         count => bail!("{count} plans broke a rule and were not carried out"),
     }
+}
+
+/// The files' names, without their directories.
+fn title(args: &Args) -> String {
+    let names: Vec<String> = args
+        .files
+        .iter()
+        .map(|file| {
+            let name = file.file_name().unwrap_or(file.as_os_str());
+            name.to_string_lossy().into_owned()
+        })
+        .collect();
+    format!("Windlass: {}", names.join(", "))
 }
 
 fn play_as_text(args: &Args, scenario: &Scenario) -> anyhow::Result<Report> {
@@ -91,8 +127,9 @@ fn print_once(args: &Args, once: &Once) -> anyhow::Result<()> {
         output::talk(&serde_json::to_string(&once.timings)?);
     }
     match args.output {
-        Format::Json => output::data(&once.decision.to_json())?,
-        Format::Text => output::data(&once.decision.to_text())?,
+        Form::Json => output::data(&once.decision.to_json())?,
+        Form::Yaml => output::document(Encoding::Yaml, &once.decision)?,
+        Form::Text | Form::Html => output::data(&once.decision.to_text())?,
     }
     if let Some(violation) = once.violations.first() {
         bail!("the plan breaks a rule and would not be carried out: {violation}");

@@ -194,16 +194,17 @@ async fn create(args: &CreateArgs) -> anyhow::Result<()> {
             .with_context(|| format!("`{}` of cluster-info is no https URL", info.server))?;
         return output::data(&join_command(&endpoint, whole.expose(), &pins));
     }
-    match args.output {
-        Format::Text => output::data(&format!("{}\n", whole.expose())),
-        Format::Json => print_json(&json!({
-            "token": whole.expose(),
-            "expires": expires.to_string(),
-            "usages": usages.iter().map(|usage| usage.name()).collect::<Vec<_>>(),
-            "groups": args.groups.iter().map(GroupName::as_str).collect::<Vec<_>>(),
-            "description": args.description,
-        })),
-    }
+    let Some(encoding) = args.output.encoding() else {
+        return output::data(&format!("{}\n", whole.expose()));
+    };
+    let document = json!({
+        "token": whole.expose(),
+        "expires": expires.to_string(),
+        "usages": usages.iter().map(|usage| usage.name()).collect::<Vec<_>>(),
+        "groups": args.groups.iter().map(GroupName::as_str).collect::<Vec<_>>(),
+        "description": args.description,
+    });
+    output::document(encoding, &document)
 }
 
 fn join_command(endpoint: &str, token: &str, pins: &[CaPin]) -> String {
@@ -237,16 +238,12 @@ async fn list(args: &ListArgs) -> anyhow::Result<()> {
         .context("read the API server's clock")?;
     let mut tokens = cluster.tokens(None).await?;
     tokens.sort_by(|a, b| (a.expires, a.token.id()).cmp(&(b.expires, b.token.id())));
-    match args.output {
-        Format::Text => {
-            let rows: Vec<[String; 6]> = tokens.iter().map(|token| row(token, now)).collect();
-            output::data(&table(&HEADINGS.map(str::to_owned), &rows))
-        }
-        Format::Json => {
-            let tokens: Vec<Value> = tokens.iter().map(as_json).collect();
-            print_json(&json!({ "tokens": tokens }))
-        }
-    }
+    let Some(encoding) = args.output.encoding() else {
+        let rows: Vec<[String; 6]> = tokens.iter().map(|token| row(token, now)).collect();
+        return output::data(&table(&HEADINGS.map(str::to_owned), &rows));
+    };
+    let tokens: Vec<Value> = tokens.iter().map(as_json).collect();
+    output::document(encoding, &json!({ "tokens": tokens }))
 }
 
 const HEADINGS: [&str; 6] = ["ID", "TTL", "EXPIRES", "USAGES", "MADE BY", "GROUPS"];
@@ -314,10 +311,6 @@ fn table<const N: usize>(headings: &[String; N], rows: &[[String; N]]) -> String
         text.push('\n');
     }
     text
-}
-
-fn print_json(value: &Value) -> anyhow::Result<()> {
-    output::data(&format!("{value:#}\n"))
 }
 
 async fn delete(args: &DeleteArgs) -> anyhow::Result<()> {

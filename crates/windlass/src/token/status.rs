@@ -7,7 +7,7 @@ use windlass_provision::document::DocumentError;
 
 use super::connection::{self, ParameterArgs};
 use super::live::{self, Told};
-use super::{duration, print_json, rounded};
+use super::{duration, rounded};
 use crate::output::{self, Format};
 
 /// Arguments of `windlass token status`.
@@ -72,28 +72,30 @@ pub(super) async fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
         Some(Ok(told)) => Level::of(told.remaining, args),
         Some(Err(_)) | None => Level::Page,
     };
-    match args.output {
-        Format::Text => output::data(&as_text(&parameter, read.as_ref(), level))?,
-        Format::Json => print_json(&match &read {
-            Some(Ok(told)) => json!({
-                "parameter": parameter,
-                "level": level.name(),
-                "token": told.token.as_str(),
-                "endpoint": told.endpoint,
-                "caHashes": told.pins,
-                "ageSeconds": told.age.as_secs(),
-                "remainingSeconds": told.remaining.as_secs(),
-                "expires": told.expires.to_string(),
-                "by": told.by,
-            }),
-            Some(Err(problem)) => json!({
-                "parameter": parameter, "level": level.name(), "problem": problem.to_string(),
-            }),
-            None => json!({
-                "parameter": parameter, "level": level.name(), "problem": "there is no parameter",
-            }),
-        })?,
-    }
+    let Some(encoding) = args.output.encoding() else {
+        output::data(&as_text(&parameter, read.as_ref(), level))?;
+        return Ok(level.exit_code());
+    };
+    let document = match &read {
+        Some(Ok(told)) => json!({
+            "parameter": parameter,
+            "level": level.name(),
+            "token": told.token.as_str(),
+            "endpoint": told.endpoint,
+            "caHashes": told.pins,
+            "ageSeconds": told.age.as_secs(),
+            "remainingSeconds": told.remaining.as_secs(),
+            "expires": told.expires.to_string(),
+            "by": told.by,
+        }),
+        Some(Err(problem)) => json!({
+            "parameter": parameter, "level": level.name(), "problem": problem.to_string(),
+        }),
+        None => json!({
+            "parameter": parameter, "level": level.name(), "problem": "there is no parameter",
+        }),
+    };
+    output::document(encoding, &document)?;
     Ok(level.exit_code())
 }
 

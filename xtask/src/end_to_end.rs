@@ -1,0 +1,274 @@
+//! The suites that need real parts: what they need is built first, then they run, two at a time.
+
+mod temporary;
+
+use std::collections::VecDeque;
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use windlass_parts::{Parts, workspace_root};
+
+use crate::suites::{self, Outcome, Show};
+use crate::{cargo, terminal};
+use temporary::Temporary;
+
+/// The package whose `tests/*.rs` are suites.
+pub(crate) const PACKAGE: &str = "windlass-e2e";
+/// Suites of other packages, which need moto alone, and the features that turn them on.
+const ELSEWHERE: &[(&str, &str)] = &[("moto", "windlass-aws/moto-tests")];
+/// Suites that measure times, or whose deadlines are the cluster's own: nothing runs beside them.
+const ALONE: &[&str] = &["failover", "reaction"];
+
+/// Longest time for one suite.
+const DEADLINE: Duration = Duration::from_mins(15);
+/// Suites wait more than they compute, and a test bed takes some 600 MiB.
+const AT_A_TIME: usize = 2;
+
+/// Which suites are to be run.
+pub(crate) enum Wanted<'a> {
+    All,
+    One(&'a str),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Suite {
+    name: String,
+    is_alone: bool,
+}
+
+/// Runs the suites and appends what came of each.
+pub(crate) fn run(wanted: &Wanted<'_>, outcomes: &mut Vec<Outcome>) -> Result<()> {
+    let all = all_suites()?;
+    let names: Vec<&str> = all.iter().map(|suite| suite.name.as_str()).collect();
+    let suites: Vec<Suite> = all
+        .iter()
+        .filter(|suite| !matches!(wanted, Wanted::One(name) if *name != suite.name))
+        .cloned()
+        .collect();
+    if suites.is_empty() {
+        bail!("there is no such suite; there are: {}", names.join(", "));
+    }
+    let mut parts = None;
+    let has_parts = step("parts", outcomes, || {
+        parts = Some(Parts::ensure(&mut terminal::say)?);
+        Ok(())
+    });
+    let named = env::var_os("WINDLASS_BIN").filter(|path| !path.is_empty());
+    let has_binary = named.is_some()
+        || step("release-build", outcomes, || {
+            cargo::run(&["build", "--release", "--package", "windlass"])
+        });
+    let has_tests = step("suites-build", outcomes, || build(&suites));
+    let Some(parts) = parts.filter(|_| has_parts && has_binary && has_tests) else {
+        return Ok(());
+    };
+
+    let built = || cargo::target_directory().join("release").join("windlass");
+    let field = Field {
+        binary: named.map_or_else(built, PathBuf::from),
+        moto: parts.moto_server,
+        temporary: Temporary::make()?,
+        // Suites side by side would tell their lines apart no more.
+        show: if suites.len() > 1 {
+            Show::LinesWithName
+        } else {
+            Show::Lines
+        },
+    };
+    let (alone, others): (Vec<Suite>, Vec<Suite>) =
+        suites.into_iter().partition(|suite| suite.is_alone);
+    outcomes.extend(field.run_side_by_side(others)?);
+    for suite in &alone {
+        outcomes.push(field.run(suite)?);
+    }
+    field.temporary.end();
+    Ok(())
+}
+
+/// What the suites run with.
+struct Field {
+    binary: PathBuf,
+    moto: PathBuf,
+    temporary: Temporary,
+    show: Show,
+}
+
+impl Field {
+    fn run(&self, suite: &Suite) -> Result<Outcome> {
+        let mut command = cargo::command(&["test"]);
+        command.args(selection(std::slice::from_ref(suite)));
+        // One test bed for the tests of a suite, one test at a time.
+        command.args(["--", "--test-threads=1", "--nocapture"]);
+        command
+            .env("WINDLASS_BIN", &self.binary)
+            .env("WINDLASS_MOTO_SERVER", &self.moto)
+            .env("TMPDIR", self.temporary.of(&suite.name)?);
+        let outcome = suites::run(&suite.name, DEADLINE, command, self.show)?;
+        if outcome.is_success {
+            self.temporary.forget(&suite.name)?;
+        } else {
+            self.temporary.show(&suite.name);
+        }
+        Ok(outcome)
+    }
+
+    /// Runs them [`AT_A_TIME`], and gives what came of them in their order.
+    fn run_side_by_side(&self, suites: Vec<Suite>) -> Result<Vec<Outcome>> {
+        let queue: Mutex<VecDeque<Suite>> = Mutex::new(suites.iter().cloned().collect());
+        let next = || {
+            let mut queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
+            queue.pop_front()
+        };
+        let work = || -> Result<Vec<Outcome>> {
+            let mut outcomes = Vec::new();
+            while let Some(suite) = next() {
+                outcomes.push(self.run(&suite)?);
+            }
+            Ok(outcomes)
+        };
+        let mut outcomes = Vec::new();
+        thread::scope(|scope| -> Result<()> {
+            let workers: Vec<_> = (0..AT_A_TIME).map(|_| scope.spawn(work)).collect();
+            for worker in workers {
+                let Ok(done) = worker.join() else {
+                    bail!("a thread that runs suites has panicked");
+                };
+                outcomes.extend(done?);
+            }
+            Ok(())
+        })?;
+        let place = |name: &str| suites.iter().position(|suite| suite.name == name);
+        outcomes.sort_by_key(|outcome| place(&outcome.name));
+        Ok(outcomes)
+    }
+}
+
+/// Builds the suites, so that the time of each is the time that it runs.
+fn build(suites: &[Suite]) -> Result<()> {
+    let mut command = cargo::command(&["test", "--no-run"]);
+    let status = command
+        .args(selection(suites))
+        .status()
+        .context("run cargo")?;
+    if !status.success() {
+        bail!("the suites do not compile: {status}");
+    }
+    Ok(())
+}
+
+/// cargo's arguments for these suites: of the whole workspace and always with the same features,
+/// because a selection of packages would build their dependencies with other features once more.
+fn selection(suites: &[Suite]) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = vec!["--workspace".into()];
+    for (_, feature) in ELSEWHERE {
+        arguments.extend(["--features".into(), feature.into()]);
+    }
+    for suite in suites {
+        arguments.extend(["--test".into(), suite.name.clone().into()]);
+    }
+    arguments
+}
+
+/// Does something that the suites need; a failure is told and ends up in the table.
+fn step(name: &str, outcomes: &mut Vec<Outcome>, act: impl FnOnce() -> Result<()>) -> bool {
+    terminal::say(&format!("=== {name}"));
+    let begun = Instant::now();
+    let done = act();
+    let time = begun.elapsed();
+    terminal::say(&format!("{name}: {}", terminal::time(time)));
+    if let Err(error) = &done {
+        terminal::say(&format!("error: {error:#}"));
+        outcomes.push(Outcome::of_failed_step(name, time));
+    }
+    done.is_ok()
+}
+
+/// The `tests/*.rs` of the package, sorted, and those elsewhere.
+fn all_suites() -> Result<Vec<Suite>> {
+    let crates = workspace_root().join("crates");
+    let names = test_names(&crates.join(PACKAGE))?;
+    let mut suites: Vec<Suite> = ELSEWHERE.iter().map(|(name, _)| suite(name)).collect();
+    for name in names {
+        // cargo selects by name alone.
+        for package in sorted(&crates)? {
+            if package != PACKAGE && test_names(&crates.join(&package))?.contains(&name) {
+                bail!("both {PACKAGE} and {package} have tests `{name}`: rename one of them");
+            }
+        }
+        suites.push(suite(&name));
+    }
+    Ok(suites)
+}
+
+fn suite(name: &str) -> Suite {
+    Suite {
+        name: name.to_owned(),
+        is_alone: ALONE.contains(&name),
+    }
+}
+
+/// The names of a package's integration tests, sorted.
+fn test_names(package: &Path) -> Result<Vec<String>> {
+    let directory = package.join("tests");
+    if !directory.is_dir() {
+        return Ok(Vec::new());
+    }
+    let mut names = Vec::new();
+    for entry in sorted(&directory)? {
+        let is_directory = directory.join(&entry).join("main.rs").is_file();
+        names.extend(
+            entry
+                .strip_suffix(".rs")
+                .or(is_directory.then_some(&entry))
+                .map(str::to_owned),
+        );
+    }
+    Ok(names)
+}
+
+/// The names in a directory, sorted.
+fn sorted(directory: &Path) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in
+        fs::read_dir(directory).with_context(|| format!("list `{}`", directory.display()))?
+    {
+        let entry = entry.with_context(|| format!("list `{}`", directory.display()))?;
+        names.extend(entry.file_name().into_string());
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suites_are_found_by_their_files() {
+        let suites = all_suites().unwrap();
+        let find = |name: &str| suites.iter().find(|suite| suite.name == name);
+        assert!(find("moto").is_some_and(|suite| !suite.is_alone));
+        assert!(find("failover").is_some_and(|suite| suite.is_alone));
+        assert!(find("seed_scale_test").is_some_and(|suite| !suite.is_alone));
+        for name in ALONE {
+            assert!(find(name).is_some(), "there is no suite `{name}`");
+        }
+    }
+
+    #[test]
+    fn every_suite_is_built_with_the_same_features() {
+        let all = all_suites().unwrap();
+        let features = |suites: &[Suite]| {
+            let arguments = selection(suites);
+            let end = arguments.iter().position(|argument| argument == "--test");
+            arguments[..end.unwrap()].to_vec()
+        };
+        assert_eq!(features(&all), features(&all[1..2]));
+    }
+}
