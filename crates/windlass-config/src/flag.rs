@@ -24,7 +24,7 @@ pub enum Status {
     /// It is read and checked, and a value other than the default is warned about: the
     /// behaviour is still to come.
     NotYet,
-    /// It changes nothing, in the Go autoscaler on AWS as here: accepted, and said to do
+    /// It changes nothing, in the Go autoscaler on AWS too or here alone: accepted, and said to do
     /// nothing.
     NoEffect {
         /// Why, as a clause that follows the flag's name.

@@ -195,7 +195,8 @@ fn a_flag_without_effect_says_so_and_a_default_says_nothing() {
         [
             "`--cluster-name` does nothing: groups on AWS are found by their names and tags",
             "`--leader-elect-resource-namespace` does nothing: the lease lives in `--namespace`",
-            "`--profiling=true` is not acted on yet",
+            "`--profiling` does nothing: that page is the Go runtime's; `perf` profiles this program, \
+             and `/metrics` has the time of each function",
             "`--ignore-taint` is deprecated: use `--startup-taint`",
         ]
     );
@@ -584,6 +585,7 @@ fn lists_survive_being_written_out() {
         "--bypassed-scheduler-names=\"a,b\",c",
         "--nodes=1:2:group one",
         "--feature-gates=A=true,B=false",
+        "--status-taint=",
     ]);
     assert_eq!(Config::parse(config.to_arguments()).unwrap().0, config);
     let (config, _) = parse(&["--startup-taint="]);

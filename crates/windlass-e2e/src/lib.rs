@@ -4,8 +4,12 @@
 //! after the other: `cargo xtask test --suite NAME`, or by hand
 //!
 //! ```text
-//! cargo build -p windlass && cargo test -p windlass-e2e --test NAME -- --test-threads=1 --nocapture
+//! cargo build --workspace --bin windlass --test NAME
+//! cargo test --workspace --test NAME -- --test-threads=1 --nocapture [TEST]
 //! ```
+//!
+//! (Of the whole workspace: a selection of packages would compile their dependencies with other
+//! features once more.)
 //!
 //! Here is what they have in common: [`Run`] starts `windlass run` with the flags of the how-to,
 //! under the rights of the Go autoscaler's chart, and gives a [`Windlass`] to watch and to kill.
@@ -27,6 +31,8 @@
 //! # }
 //! ```
 
+mod spare_node;
+
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -36,13 +42,20 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use windlass_testbed::{Process, Proxy, Spec, Testbed, User, wait_for};
 
+pub use spare_node::SpareNode;
+
 /// The shared test bed, empty, with the rights of the Go autoscaler's chart granted. Every test
 /// begins with it.
 pub fn testbed() -> Result<&'static Testbed> {
     let testbed = windlass_testbed::shared();
     testbed.clear()?;
-    testbed.cluster().apply(DROP_IN_RBAC)?;
+    grant_rights(testbed)?;
     Ok(testbed)
+}
+
+/// Grants the rights of the Go autoscaler's chart, as [`testbed`] does.
+pub fn grant_rights(testbed: &Testbed) -> Result<()> {
+    testbed.cluster().apply(DROP_IN_RBAC)
 }
 
 const DROP_IN_RBAC: &str = include_str!("../../../testbed/manifests/drop-in-rbac.yaml");
@@ -283,7 +296,8 @@ pub fn binary() -> Result<PathBuf> {
         .join("windlass");
     if !beside.exists() {
         bail!(
-            "`{}` is not there: `cargo build -p windlass`, or name another with WINDLASS_BIN",
+            "`{}` is not there: `cargo build --workspace --bin windlass --test bad_input`, or name \
+             another with WINDLASS_BIN",
             beside.display()
         );
     }

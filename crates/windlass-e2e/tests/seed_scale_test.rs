@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use jiff::Timestamp;
 use windlass_e2e::{Run, Windlass};
 use windlass_testbed::proxy::Matcher;
-use windlass_testbed::{Group, Testbed, Workload, wait_for};
+use windlass_testbed::{Boot, Group, Testbed, Workload, wait_for};
 
 /// A node or two booting on a busy machine.
 const SOON: Duration = Duration::from_secs(90);
@@ -16,6 +16,8 @@ const SOON: Duration = Duration::from_secs(90);
 const SHRUNK: Duration = Duration::from_mins(4);
 const TAINT: &str = "ToBeDeletedByClusterAutoscaler";
 const STATUS: &str = "cluster-autoscaler-status";
+/// Long enough to look around between the call and the nodes.
+const BOOT: Duration = Duration::from_secs(20);
 
 #[test]
 fn nodes_come_with_a_deployment_and_go_with_it() -> Result<()> {
@@ -43,15 +45,26 @@ fn nodes_come_with_a_deployment_and_go_with_it() -> Result<()> {
             "--scale-down-unneeded-time=30s",
             "--scale-down-delay-after-add=30s",
             "--node-delete-delay-after-taint=1s",
+            "--emit-per-nodegroup-metrics",
             // A node that cannot go while the pods of the others still leave is looked at again soon.
             "--unremovable-node-recheck-timeout=5s",
         ])
         .aws_through(&proxy)
         .start(testbed, "windlass")?;
-    agree(testbed, &windlass, 1)?;
+    settled(testbed, &windlass, 1)?;
 
     // Four pods to a node.
+    testbed.joiner().set_boot("web", Boot::after(BOOT));
     testbed.cluster().deploy(&Workload::new("web", 18))?;
+    agree(
+        testbed,
+        &windlass,
+        "growing",
+        "InProgress",
+        |target, ready| 1 < target && ready == 1,
+    )?;
+    let pending = windlass.sample(PENDING)?;
+    ensure!(pending > 13.0, "{pending} pods are counted as pending");
     testbed
         .cluster()
         .wait_until_all_run("default", "web", 18, SOON)?;
@@ -61,14 +74,28 @@ fn nodes_come_with_a_deployment_and_go_with_it() -> Result<()> {
         "19 pods want 5 nodes, and the group has {}",
         grown.desired
     );
-    agree(testbed, &windlass, grown.desired)?;
+    settled(testbed, &windlass, grown.desired)?;
+    ensure!(
+        windlass.sample(PENDING)? < 1.0,
+        "pods that run are counted as pending"
+    );
+    added_up(
+        &windlass,
+        "cluster_autoscaler_scaled_up_nodes_total",
+        grown.desired - 1,
+    )?;
     told_the_pods(testbed, began)?;
 
     testbed.cluster().delete_deployment("default", "web")?;
     wait_for("the group to shrink to its minimum", SHRUNK, || {
         Ok(testbed.aws().group("web")?.instances.len() == 1)
     })?;
-    agree(testbed, &windlass, 1)?;
+    settled(testbed, &windlass, 1)?;
+    added_up(
+        &windlass,
+        "cluster_autoscaler_scaled_down_nodes_total",
+        grown.desired - 1,
+    )?;
     ensure!(
         self::bystander(testbed)? == bystander,
         "another's pod was killed"
@@ -116,32 +143,60 @@ fn bystander(testbed: &Testbed) -> Result<(Option<String>, Option<String>)> {
     Ok((pod.metadata.uid, pod.spec.and_then(|spec| spec.node_name)))
 }
 
-/// Waits until the status `ConfigMap` and the metrics tell of so many ready nodes.
-fn agree(testbed: &Testbed, windlass: &Windlass, nodes: u32) -> Result<()> {
-    wait_for(
-        &format!("status and metrics to tell of {nodes} nodes"),
-        SOON,
-        || {
-            let map = testbed.cluster().config_map("kube-system", STATUS)?;
-            let text = map
-                .and_then(|map| map.data)
-                .and_then(|mut data| data.remove("status"))
-                .unwrap_or_default();
-            let told = text.contains("autoscalerStatus: Running")
-                && text.contains(&format!("cloudProviderTarget: {nodes}\n"))
-                && text.contains(&format!("ready: {nodes}\n"));
-            let ready = "cluster_autoscaler_nodes_count{state=\"ready\"}";
-            // Before the first loop there is no such sample.
-            let counted = windlass.sample(ready).ok() == Some(f64::from(nodes));
-            Ok(told && counted)
-        },
-    )?;
-    let safe = windlass.sample("cluster_autoscaler_cluster_safe_to_autoscale")?;
-    ensure!(
-        (safe - 1.0).abs() < f64::EPSILON,
-        "the cluster counts as unhealthy"
-    );
-    Ok(())
+const PENDING: &str = "cluster_autoscaler_unschedulable_pods_count{type=\"unschedulable\"}";
+const READY: &str = "cluster_autoscaler_nodes_count{state=\"ready\"}";
+const TARGET: &str = "cluster_autoscaler_node_group_target_count{node_group=\"web\"}";
+const SAFE: &str = "cluster_autoscaler_cluster_safe_to_autoscale";
+
+/// All nodes are there and none is on its way, and whoever is asked says so.
+fn settled(testbed: &Testbed, windlass: &Windlass, nodes: u32) -> Result<()> {
+    let what = format!("settled at {nodes} nodes");
+    agree(testbed, windlass, &what, "NoActivity", |target, ready| {
+        target == nodes && ready == nodes
+    })
+}
+
+/// Waits until AWS has as many nodes wanted and the cluster as many ready as `holds` asks for,
+/// and the status `ConfigMap` and the metrics say just that.
+fn agree(
+    testbed: &Testbed,
+    windlass: &Windlass,
+    what: &str,
+    scale_up: &str,
+    holds: impl Fn(u32, u32) -> bool,
+) -> Result<()> {
+    let what = format!("cluster, AWS, status and metrics to agree that it is {what}");
+    wait_for(&what, SOON, || {
+        let target = testbed.aws().group("web")?.desired;
+        let ready = u32::try_from(testbed.cluster().ready_nodes()?.len())?;
+        let map = testbed.cluster().config_map("kube-system", STATUS)?;
+        let status = map
+            .and_then(|map| map.data)
+            .and_then(|mut data| data.remove("status"))
+            .unwrap_or_default();
+        let says = |text: String| status.contains(&text);
+        let is_told = says("autoscalerStatus: Running".to_owned())
+            && says(format!("cloudProviderTarget: {target}\n"))
+            && says(format!("ready: {ready}\n"))
+            && says(format!("status: {scale_up}\n"));
+        // Before the first loop there are no such samples.
+        let counts =
+            |sample: &str, number: u32| windlass.sample(sample).ok() == Some(number.into());
+        let is_counted = counts(READY, ready) && counts(TARGET, target) && counts(SAFE, 1);
+        Ok(holds(target, ready) && is_told && is_counted)
+    })
+}
+
+/// The counter comes to `nodes`, over all its labels.
+fn added_up(windlass: &Windlass, counter: &str, nodes: u32) -> Result<()> {
+    wait_for(&format!("{counter} to be {nodes}"), SOON, || {
+        let sum: f64 = windlass
+            .metric(counter)?
+            .iter()
+            .map(|(_, value)| value)
+            .sum();
+        Ok((sum - f64::from(nodes)).abs() < f64::EPSILON)
+    })
 }
 
 /// Each pod of `web` that the scheduler gave up was told of the scale-up.

@@ -32,7 +32,7 @@ pub(crate) struct Args {
     /// Where the live cluster is.
     #[cfg(feature = "cluster")]
     #[command(flatten)]
-    live: live::Args,
+    live: live::LiveArgs,
 }
 
 #[derive(Clone, Copy, ValueEnum)]

@@ -3,6 +3,8 @@
 #[cfg(feature = "simulate")]
 mod explain;
 #[cfg(feature = "cluster")]
+mod hint;
+#[cfg(feature = "cluster")]
 mod logging;
 mod output;
 #[cfg(feature = "cluster")]

@@ -70,12 +70,28 @@ pub(crate) fn talk(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// Prints an error with its causes, a line each.
+/// Prints an error with its causes, a line each, and what to do about it where that is known.
 pub(crate) fn error(error: &anyhow::Error) {
-    talk(&format!("error: {error}"));
-    for cause in error.chain().skip(1) {
-        talk(&format!("  cause: {cause}"));
+    talk(&described(error));
+    #[cfg(feature = "cluster")]
+    if let Some(hint) = crate::hint::of(error) {
+        talk(&format!("  try: {hint}"));
     }
+}
+
+/// The chain of causes, without those that the line before them ends with.
+fn described(error: &anyhow::Error) -> String {
+    let mut last = error.to_string();
+    let mut text = format!("error: {last}");
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        if !last.ends_with(&cause) {
+            text.push_str("\n  cause: ");
+            text.push_str(&cause);
+            last = cause;
+        }
+    }
+    text
 }
 
 #[cfg(test)]
@@ -83,6 +99,17 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let error = anyhow::anyhow!("not there")
+            .context("cannot read `f`: not there")
+            .context("start");
+        assert_eq!(
+            described(&error),
+            "error: start\n  cause: cannot read `f`: not there"
+        );
+    }
 
     #[test]
     fn yaml_says_what_json_says() {

@@ -33,7 +33,7 @@ use windlass_kube::lease::{Elector, ElectorOptions, Leadership, Lost};
 use windlass_kube::{Api, ClusterStore, EventRecorder, RecorderOptions, StatusWriter};
 use windlass_model::{ObjectName, SchedulerVersion};
 
-use crate::{output, reach};
+use crate::{hint, output, reach};
 use metrics::Registry;
 use shell::{Parts, Shell};
 
@@ -79,7 +79,10 @@ pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
             return ExitCode::from(BAD_FLAGS);
         }
     };
-    logging::begin(&config.logging);
+    if let Err(error) = logging::begin(&config.logging) {
+        output::error(&error);
+        return ExitCode::FAILURE;
+    }
     // Once, before anything speaks TLS; whoever comes second finds it there.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -124,6 +127,12 @@ async fn autoscale(config: Arc<Config>, warnings: &[Warning]) -> Result<()> {
     }
     for warning in warnings {
         warn!("{warning}");
+    }
+    let groups = &config.node_groups;
+    if groups.nodes.is_empty() && groups.auto_discovery.is_empty() {
+        warn!(
+            "no node group is named: add --node-group-auto-discovery=asg:tag=KEY,... or --nodes=MIN:MAX:NAME"
+        );
     }
     let stop = stop_on_signal()?;
     let Some(prepared) = stop.run_until_cancelled(Box::pin(prepare(&config))).await else {
@@ -253,7 +262,8 @@ async fn reach_server(api: &Api) -> SchedulerVersion {
                 tokio::time::sleep(CONNECT_PAUSE).await;
             }
             Err(error) => {
-                warn!(%error, "the API server does not tell its version");
+                let hint = hint::of_api(&error);
+                warn!(%error, hint, "the API server does not tell its version");
                 return SchedulerVersion::default();
             }
         }

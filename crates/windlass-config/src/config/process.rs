@@ -59,7 +59,8 @@ flag_group! {
     "max-startup-time" => max_startup_time: Duration = minutes(20), Acted;
 
     /// Serve `/debug/pprof`.
-    "profiling" => profiling: bool = false, NotYet;
+    "profiling" => profiling: bool = false,
+        NoEffect { why: "that page is the Go runtime's; `perf` profiles this program, and `/metrics` has the time of each function" };
 
     /// Write the status `ConfigMap`. Without it no event is recorded on it either, and what
     /// must outlive a restart is forgotten.
@@ -95,8 +96,10 @@ flag_group! {
     "scheduler-config-file" => config_file: Option<String> = None, NotYet;
 
     /// Log verbosity of the simulated scheduler; no more than `--v`.
-    "scheduler-verbosity" => verbosity: i64 = 0, NotYet;
+    "scheduler-verbosity" => verbosity: i64 = 0,
+        NoEffect { why: "the simulated scheduler logs nothing; `windlass explain` gives its reasons" };
 
     /// Workers that check a pod against many nodes at once; at least 1. Changes no decision.
-    "predicate-parallelism" => predicate_parallelism: i64 = 4, NotYet;
+    "predicate-parallelism" => predicate_parallelism: i64 = 4,
+        NoEffect { why: "one thread looks at the nodes, and the answer depends on no number of them" };
 }

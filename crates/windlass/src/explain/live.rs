@@ -23,7 +23,7 @@ const GROUPS: Duration = Duration::from_secs(90);
 
 /// Where the live cluster is.
 #[derive(clap::Args)]
-pub(super) struct Args {
+pub(super) struct LiveArgs {
     /// Path of a kubeconfig; without it `$KUBECONFIG` or the pod's own service account.
     #[arg(long, value_name = "FILE", conflicts_with = "files")]
     kubeconfig: Option<String>,
@@ -42,7 +42,7 @@ pub(super) struct Args {
 }
 
 /// Asks the live cluster.
-pub(super) fn ask(args: &Args, subject: &Subject) -> Result<Explanation> {
+pub(super) fn ask(args: &LiveArgs, subject: &Subject) -> Result<Explanation> {
     logging::start_quietly();
     // Once, before anything speaks TLS.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -71,7 +71,7 @@ struct View {
     memory: Memory,
 }
 
-async fn look(args: &Args) -> Result<View> {
+async fn look(args: &LiveArgs) -> Result<View> {
     let api = windlass_kube::connect(&server(args)).await;
     let api = api.context("connect to the API server")?;
     let config = configuration(args, &api).await?;
@@ -95,7 +95,7 @@ async fn look(args: &Args) -> Result<View> {
     })
 }
 
-fn server(args: &Args) -> ConnectOptions {
+fn server(args: &LiveArgs) -> ConnectOptions {
     ConnectOptions {
         kubeconfig: args.kubeconfig.clone().or_else(|| {
             let path = std::env::var("KUBECONFIG").ok();
@@ -109,7 +109,7 @@ fn server(args: &Args) -> ConnectOptions {
 }
 
 /// The flags that were given, or those of the pod that leads.
-async fn configuration(args: &Args, api: &Api) -> Result<Config> {
+async fn configuration(args: &LiveArgs, api: &Api) -> Result<Config> {
     let flags = if args.flags.is_empty() {
         let flags = flags::of_the_leader(api, &args.namespace).await?;
         output::talk(&format!("with the flags of {}", flags.pod));

@@ -5,8 +5,10 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 use windlass_aws::Aws;
+use windlass_aws_client::CallError;
 
 use super::metrics::Registry;
+use crate::hint;
 
 /// Longest pause between two looks at the schedule, which an action may have brought forward.
 const LOOK: Duration = Duration::from_secs(1);
@@ -18,6 +20,7 @@ const REFRESH_TIMEOUT: Duration = Duration::from_secs(90);
 /// Keeps the view of the node groups current, and tells when it has changed.
 pub(crate) async fn keep_current(aws: Aws, changed: Arc<Notify>, registry: Registry) {
     let mut is_failing = false;
+    let mut is_emptiness_known = false;
     loop {
         if aws.next_refresh() <= aws.client().now() {
             let before = aws.node_groups();
@@ -25,7 +28,7 @@ pub(crate) async fn keep_current(aws: Aws, changed: Arc<Notify>, registry: Regis
             let report = tokio::time::timeout(REFRESH_TIMEOUT, aws.refresh()).await;
             registry.took("cloudProviderRefresh", began.elapsed());
             let problem = match &report {
-                Ok(report) => report.errors.first().map(ToString::to_string),
+                Ok(report) => report.errors.first().map(problem),
                 Err(_) => Some("no answer in time".to_owned()),
             };
             if problem.is_some() {
@@ -34,10 +37,17 @@ pub(crate) async fn keep_current(aws: Aws, changed: Arc<Notify>, registry: Regis
             match problem {
                 Some(problem) if is_failing => debug!(problem, "cannot refresh the node groups"),
                 Some(problem) => {
-                    warn!(
-                        problem,
-                        "cannot refresh the node groups: the last view stays"
-                    );
+                    if aws.age().is_some() {
+                        warn!(
+                            problem,
+                            "cannot refresh the node groups: the last view stays"
+                        );
+                    } else {
+                        warn!(
+                            problem,
+                            "cannot list the node groups: nothing is decided before"
+                        );
+                    }
                     is_failing = true;
                 }
                 None if is_failing => {
@@ -46,12 +56,24 @@ pub(crate) async fn keep_current(aws: Aws, changed: Arc<Notify>, registry: Regis
                 }
                 None => {}
             }
-            if let Ok(report) = report
-                && report.suspiciously_empty
-            {
-                warn!("AWS lists no node group where it had listed some: they are kept for now");
+            let groups = aws.node_groups();
+            if let Ok(report) = report {
+                if report.suspiciously_empty {
+                    warn!(
+                        "AWS lists no node group where it had listed some: they are kept for now"
+                    );
+                }
+                let is_empty = groups.is_empty() && (report.listed || is_emptiness_known);
+                if is_empty && !is_emptiness_known {
+                    let searched = aws.summary();
+                    warn!(
+                        searched,
+                        "AWS lists no node group, so there is nothing to scale: has one all the tags, in this region and account?"
+                    );
+                }
+                is_emptiness_known = is_empty;
             }
-            if aws.node_groups() != before {
+            if groups != before {
                 changed.notify_one();
             }
         }
@@ -59,5 +81,13 @@ pub(crate) async fn keep_current(aws: Aws, changed: Arc<Notify>, registry: Regis
         // What is due again at once has failed just now.
         let pause = Duration::try_from(pause).unwrap_or(LOOK);
         tokio::time::sleep(pause.clamp(SHORTEST, LOOK)).await;
+    }
+}
+
+/// What went wrong, and what to do about it where that is known.
+fn problem(error: &CallError) -> String {
+    match hint::of_call(error) {
+        Some(hint) => format!("{error}; {hint}"),
+        None => error.to_string(),
     }
 }

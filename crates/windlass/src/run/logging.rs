@@ -1,75 +1,52 @@
-use tracing::level_filters::LevelFilter;
-use tracing_subscriber::filter::Targets;
-use tracing_subscriber::layer::SubscriberExt;
+//! The log of `windlass run`, written as klog and component-base write theirs, so that what reads
+//! the Go autoscaler's log reads this one, and klog's flags mean what they mean there.
+
+mod file;
+mod line;
+mod sink;
+mod verbosity;
+
+use std::sync::Arc;
+
+use tracing::{Event, Subscriber};
+use tracing_subscriber::filter::FilterFn;
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
-use windlass_config::{LogFormat, Logging};
+use windlass_config::Logging;
 
-/// From this verbosity on, what explains is logged: klog's habit.
-const EXPLAINS: u32 = 4;
-/// From this one on, everything of ours.
-const EVERYTHING: u32 = 6;
-/// From this one on, the libraries too.
-const LIBRARIES: u32 = 8;
+use line::Lines;
+use sink::Sink;
+use verbosity::Levels;
 
-/// Begins to log to stderr.
-pub(crate) fn begin(logging: &Logging) {
-    let filter = filter(logging.verbosity.0);
-    let registry = tracing_subscriber::registry();
+/// Begins to log.
+///
+/// # Errors
+///
+/// When a log file cannot be opened.
+pub(crate) fn begin(logging: &Logging) -> anyhow::Result<()> {
+    let log = Log {
+        lines: Lines::new(logging),
+        sink: Sink::open(logging)?,
+    };
+    let levels = Arc::new(Levels::new(logging));
+    let most = levels.most_verbose();
+    let filter = FilterFn::new(move |metadata| levels.enables(metadata)).with_max_level_hint(most);
     // Whoever began to log before (a test) goes on.
-    let _ = match logging.format {
-        LogFormat::Json => registry
-            .with(filter)
-            .with(
-                tracing_subscriber::fmt::layer()
-                    .json()
-                    .with_writer(std::io::stderr),
-            )
-            .try_init(),
-        LogFormat::Text => registry
-            .with(filter)
-            .with(
-                tracing_subscriber::fmt::layer()
-                    .with_ansi(false)
-                    .with_writer(std::io::stderr),
-            )
-            .try_init(),
-    };
+    let _ = tracing_subscriber::registry()
+        .with(log.with_filter(filter))
+        .try_init();
+    Ok(())
 }
 
-fn filter(verbosity: u32) -> Targets {
-    let ours = match verbosity {
-        ..EXPLAINS => LevelFilter::INFO,
-        EXPLAINS..EVERYTHING => LevelFilter::DEBUG,
-        EVERYTHING.. => LevelFilter::TRACE,
-    };
-    // The client of the API server tells each failed connection as an error; what matters of
-    // that is told once, by us.
-    let (libraries, client) = if verbosity < LIBRARIES {
-        (LevelFilter::WARN, LevelFilter::OFF)
-    } else {
-        (LevelFilter::DEBUG, LevelFilter::DEBUG)
-    };
-    Targets::new()
-        .with_default(libraries)
-        .with_target("kube_client", client)
-        .with_target("windlass", ours)
-        .with_target("windlass_core", ours)
-        .with_target("windlass_kube", ours)
-        .with_target("windlass_aws", ours)
-        .with_target("windlass_aws_client", ours)
+/// Makes a line of each event and writes it.
+struct Log {
+    lines: Lines,
+    sink: Sink,
 }
 
-#[cfg(test)]
-mod tests {
-    use tracing::Level;
-
-    use super::*;
-
-    #[test]
-    fn verbosity_four_explains() {
-        assert!(!filter(0).would_enable("windlass::run", &Level::DEBUG));
-        assert!(filter(4).would_enable("windlass_kube::store", &Level::DEBUG));
-        assert!(!filter(4).would_enable("hyper::proto", &Level::INFO));
-        assert!(!filter(4).would_enable("kube_client::client::builder", &Level::ERROR));
+impl<S: Subscriber> Layer<S> for Log {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let severity = line::severity(*event.metadata().level());
+        self.sink.write(severity, &self.lines.of(event));
     }
 }

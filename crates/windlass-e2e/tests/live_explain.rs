@@ -1,0 +1,131 @@
+//! `windlass explain` over the live cluster: the groups as AWS has them, what the autoscaler
+//! remembers, and its flags.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::{Value, json};
+use windlass_e2e::Run;
+use windlass_testbed::{Group, Testbed, User, Workload, wait_for};
+
+const SOON: Duration = Duration::from_secs(90);
+const DISCOVERY: &str = "--node-group-auto-discovery=asg:tag=k8s.io/cluster-autoscaler/enabled,\
+                         k8s.io/cluster-autoscaler/demo";
+const UNNEEDED: &str = "--scale-down-unneeded-time=1h";
+/// The autoscaler's pod, as far as the lease and its flags are concerned.
+const POD: &str = "windlass-0";
+
+fn explain(testbed: &Testbed, subject: &[&str], more: &[&str]) -> Result<String> {
+    let kubeconfig = testbed.kubeconfig(User::Admin);
+    let output = Command::new(windlass_e2e::binary()?)
+        .arg("explain")
+        .args(subject)
+        .arg("--kubeconfig")
+        .arg::<&Path>(&kubeconfig)
+        .args(more)
+        .envs(Testbed::aws_environment(&testbed.moto_url()))
+        .output()
+        .context("start windlass")?;
+    let talk = String::from_utf8_lossy(&output.stderr);
+    ensure!(!talk.contains("panicked"), "{talk}");
+    if !output.status.success() {
+        bail!("{}: {talk}", output.status);
+    }
+    String::from_utf8(output.stdout).context("read the answer")
+}
+
+fn explain_as_json(testbed: &Testbed, subject: &[&str], more: &[&str]) -> Result<Value> {
+    let text = explain(testbed, subject, &[&["-o", "json"], more].concat())?;
+    serde_json::from_str(&text).with_context(|| format!("read `{text}`"))
+}
+
+fn verdict(explanation: &Value) -> &str {
+    explanation["verdict"].as_str().unwrap_or_default()
+}
+
+#[test]
+fn pods_nodes_and_groups_are_explained_as_the_leader_sees_them() -> Result<()> {
+    let testbed = windlass_e2e::testbed()?;
+    let group = Group::new("web").sizes(1, 10, 2).discovered_by("demo");
+    testbed.aws().create_group(&group)?;
+    let cluster = testbed.cluster();
+    cluster.wait_for_ready_nodes(2, SOON)?;
+    cluster.deploy(&Workload::new("web", 1).requests("1500m", "64Mi"))?;
+    cluster.wait_until_all_run("default", "web", 1, SOON)?;
+    cluster.deploy(&Workload::new("huge", 1).requests("64", "64Mi"))?;
+    let huge = wait_for("a pod that nothing holds", SOON, || {
+        let pod = cluster.pods_of("default", "huge")?.into_iter().next();
+        Ok(pod.and_then(|pod| pod.metadata.name))
+    })?;
+    let huge = format!("default/{huge}");
+    let flags = ["--", DISCOVERY, UNNEEDED];
+
+    // By flags, before any autoscaler has run.
+    let pod = wait_for("the scheduler's verdict", SOON, || {
+        let pod = explain_as_json(testbed, &["pod", &huge], &flags)?;
+        Ok((verdict(&pod) == "Unschedulable").then_some(pod))
+    })?;
+    let too_big = json!({
+        "group": "web", "check": "NodeResourcesFit", "have": "2", "need": "64", "unit": "cpu",
+    });
+    ensure!(
+        pod["chain"]
+            .as_array()
+            .is_some_and(|chain| chain.contains(&too_big)),
+        "{pod:#}"
+    );
+    let group = explain_as_json(testbed, &["group", "web"], &flags)?;
+    ensure!(verdict(&group) == "NoPodFits", "{group:#}");
+    let node = cluster.nodes()?.into_iter().find_map(|node| {
+        let name = node.metadata.name?;
+        let pods = cluster.pods_of("default", "web").ok()?;
+        let is_free = pods
+            .iter()
+            .all(|pod| pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) != Some(&name));
+        is_free.then_some(name)
+    });
+    let node = node.context("one node is free")?;
+
+    let refused = explain(testbed, &["pod", "default/nobody"], &flags).unwrap_err();
+    ensure!(
+        format!("{refused:#}").contains("there is no pod default/nobody"),
+        "{refused:#}"
+    );
+    let nobody = explain(testbed, &["node", &node], &[]).unwrap_err();
+    ensure!(
+        format!("{nobody:#}").contains("give the autoscaler's flags after `--`"),
+        "{nobody:#}"
+    );
+
+    // With the flags of the pod that leads, and what it remembers.
+    cluster.apply_object(&json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": POD, "namespace": "kube-system"},
+        "spec": {
+            "schedulerName": "nobody",
+            "containers": [{
+                "name": "windlass",
+                "image": "registry.invalid/windlass",
+                "command": ["windlass", "run", DISCOVERY, UNNEEDED],
+            }],
+        },
+    }))?;
+    let windlass = Run::of_cluster("demo")
+        .flag(UNNEEDED)
+        .host_name(POD)
+        .start(testbed, "windlass")?;
+    wait_for("an unneeded node", SOON, || {
+        Ok(windlass.sample("cluster_autoscaler_unneeded_nodes_count")? > 0.0)
+    })?;
+    let text = explain(testbed, &["node", &node], &[])?;
+    ensure!(
+        text.contains("it is unneeded, but not for long enough yet") && text.contains("1h0m0s"),
+        "{text}"
+    );
+    let yaml = explain(testbed, &["group", "web"], &["-o", "yaml"])?;
+    ensure!(yaml.contains("verdict: NoPodFits"), "{yaml}");
+    windlass.check_for_panics()
+}
