@@ -59,8 +59,8 @@ pub(crate) fn run(wanted: &Wanted<'_>, outcomes: &mut Vec<Outcome>) -> Result<()
         parts = Some(Parts::ensure(&mut terminal::say)?);
         Ok(())
     });
-    let named = env::var_os("WINDLASS_BIN").filter(|path| !path.is_empty());
-    let has_binary = named.is_some()
+    let given = env::var_os("WINDLASS_BIN").filter(|path| !path.is_empty());
+    let has_binary = given.is_some()
         || step("release-build", outcomes, || {
             cargo::run(&["build", "--release", "--package", "windlass"])
         });
@@ -71,7 +71,7 @@ pub(crate) fn run(wanted: &Wanted<'_>, outcomes: &mut Vec<Outcome>) -> Result<()
 
     let built = || cargo::target_directory().join("release").join("windlass");
     let field = Field {
-        binary: named.map_or_else(built, PathBuf::from),
+        binary: given.map_or_else(built, PathBuf::from),
         moto: parts.moto_server,
         temporary: Temporary::make()?,
         // Suites side by side would tell their lines apart no more.
@@ -83,7 +83,7 @@ pub(crate) fn run(wanted: &Wanted<'_>, outcomes: &mut Vec<Outcome>) -> Result<()
     };
     let (alone, others): (Vec<Suite>, Vec<Suite>) =
         suites.into_iter().partition(|suite| suite.is_alone);
-    outcomes.extend(field.run_side_by_side(others)?);
+    outcomes.extend(field.run_side_by_side(&others)?);
     for suite in &alone {
         outcomes.push(field.run(suite)?);
     }
@@ -119,7 +119,7 @@ impl Field {
     }
 
     /// Runs them [`AT_A_TIME`], and gives what came of them in their order.
-    fn run_side_by_side(&self, suites: Vec<Suite>) -> Result<Vec<Outcome>> {
+    fn run_side_by_side(&self, suites: &[Suite]) -> Result<Vec<Outcome>> {
         let queue: Mutex<VecDeque<Suite>> = Mutex::new(suites.iter().cloned().collect());
         let next = || {
             let mut queue = queue.lock().unwrap_or_else(PoisonError::into_inner);

@@ -45,7 +45,7 @@ impl SpareNode {
         let group = Group::new("web").sizes(1, 10, 2).discovered_by("demo");
         testbed.aws().create_group(&group)?;
         let mut late = Group::new("late").sizes(0, 10, 0).discovered_by("demo");
-        late.zone = LATE_ZONE.to_owned();
+        LATE_ZONE.clone_into(&mut late.zone);
         testbed.aws().create_group(&late)?;
         let cluster = testbed.cluster();
         cluster.wait_for_ready_nodes(2, SOON)?;

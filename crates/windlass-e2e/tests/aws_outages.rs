@@ -24,7 +24,7 @@ fn is_survived(answer: Act) -> Result<()> {
     spare.deploy_late()?;
     spare.nothing_goes(OUTAGE)?;
     let calls = spare.aws.requests().len();
-    println!("{calls} calls to AWS within the outage");
+    eprintln!("{calls} calls to AWS within the outage");
     ensure!(0 < calls && calls <= MOST_CALLS, "{calls} calls to AWS");
     spare
         .windlass

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use jiff::Timestamp;
 use windlass_e2e::{Run, Windlass};
 use windlass_testbed::proxy::Matcher;
-use windlass_testbed::{Boot, Group, Testbed, Workload, wait_for};
+use windlass_testbed::{Boot, Group, Proxy, Testbed, Workload, wait_for};
 
 /// A node or two booting on a busy machine.
 const SOON: Duration = Duration::from_secs(90);
@@ -102,25 +102,12 @@ fn nodes_come_with_a_deployment_and_go_with_it() -> Result<()> {
     );
     ensure!(testbed.aws().group("web")?.instance_ids() == first);
 
-    // Each instance that went was named, with the size going down with it.
-    let ended = proxy.requests_matching(&Matcher::action("TerminateInstanceInAutoScalingGroup"));
-    let named: BTreeSet<String> = ended
-        .iter()
-        .filter_map(|request| request.parameter("InstanceId"))
-        .collect();
     let gone: BTreeSet<String> = grown
         .instance_ids()
         .into_iter()
         .filter(|id| !first.contains(id))
         .collect();
-    ensure!(named == gone, "terminated {named:?} and gone are {gone:?}");
-    let decrements = ended.iter().all(|request| {
-        request
-            .parameter("ShouldDecrementDesiredCapacity")
-            .as_deref()
-            == Some("true")
-    });
-    ensure!(decrements, "an instance went without the size");
+    terminated_by_name(&proxy, &gone)?;
     tainted_before(testbed, began, gone.len())?;
     let clean = testbed.cluster().nodes()?.into_iter().all(|node| {
         let taints = node.spec.and_then(|spec| spec.taints).unwrap_or_default();
@@ -226,6 +213,24 @@ fn told_the_pods(testbed: &Testbed, since: Timestamp) -> Result<()> {
             Ok(unschedulable.iter().all(|name| told.contains_key(name)))
         },
     )
+}
+
+/// Each instance that went was named, with the size going down with it.
+fn terminated_by_name(proxy: &Proxy, gone: &BTreeSet<String>) -> Result<()> {
+    let ended = proxy.requests_matching(&Matcher::action("TerminateInstanceInAutoScalingGroup"));
+    let named: BTreeSet<String> = ended
+        .iter()
+        .filter_map(|request| request.parameter("InstanceId"))
+        .collect();
+    ensure!(named == *gone, "terminated {named:?} and gone are {gone:?}");
+    let decrements = ended.iter().all(|request| {
+        request
+            .parameter("ShouldDecrementDesiredCapacity")
+            .as_deref()
+            == Some("true")
+    });
+    ensure!(decrements, "an instance went without the size");
+    Ok(())
 }
 
 /// So many nodes were tainted.

@@ -82,7 +82,7 @@ mod tests {
 
     use super::*;
 
-    fn flags(containers: Value) -> Option<Vec<String>> {
+    fn flags(containers: &Value) -> Option<Vec<String>> {
         of_pod(&json!({"spec": {"containers": containers}}))
     }
 
@@ -93,15 +93,15 @@ mod tests {
             {"image": "sidecar", "command": ["/proxy", "--port=1"]},
             {"image": "x", "command": ["./cluster-autoscaler", "--v=4", "--nodes=1:2:a"]},
         ]);
-        assert_eq!(flags(howto), expected);
+        assert_eq!(flags(&howto), expected);
         let split = json!([{
             "image": "x", "command": ["/usr/bin/windlass", "run"], "args": ["--v=4", "--nodes=1:2:a"],
         }]);
-        assert_eq!(flags(split), expected);
+        assert_eq!(flags(&split), expected);
         let by_image = json!([{
             "image": "registry.example/windlass:0.1", "args": ["run", "--v=4", "--nodes=1:2:a"],
         }]);
-        assert_eq!(flags(by_image), expected);
-        assert_eq!(flags(json!([{"image": "nginx", "args": ["--v=4"]}])), None);
+        assert_eq!(flags(&by_image), expected);
+        assert_eq!(flags(&json!([{"image": "nginx", "args": ["--v=4"]}])), None);
     }
 }

@@ -17,7 +17,7 @@ use crate::run::memory;
 use crate::{logging, output, reach};
 
 /// Longest time for the first view of all that decisions read.
-const SYNC: Duration = Duration::from_secs(60);
+const SYNC: Duration = Duration::from_mins(1);
 /// Longest time for AWS to list the groups and tell what their nodes would be.
 const GROUPS: Duration = Duration::from_secs(90);
 

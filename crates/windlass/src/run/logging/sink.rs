@@ -70,13 +70,16 @@ impl Streams {
 enum Files {
     /// `--log-file`.
     One(LogFile),
-    /// `--log-dir`: that of a severity is made when it is first needed.
-    BySeverity {
-        directory: PathBuf,
-        names: Names,
-        logging: Box<Logging>,
-        files: [Option<LogFile>; 3],
-    },
+    /// `--log-dir`.
+    BySeverity(Box<Directory>),
+}
+
+/// A file for each severity, made when it is first needed.
+struct Directory {
+    path: PathBuf,
+    names: Names,
+    logging: Logging,
+    files: [Option<LogFile>; 3],
 }
 
 /// Of the least first.
@@ -96,12 +99,12 @@ impl Sink {
                 .directory
                 .as_ref()
                 .map_or_else(std::env::temp_dir, PathBuf::from);
-            let mut files = Files::BySeverity {
-                directory: directory.clone(),
+            let mut files = Files::BySeverity(Box::new(Directory {
+                path: directory.clone(),
                 names: Names::of_this_process(),
-                logging: Box::new(logging.clone()),
+                logging: logging.clone(),
                 files: [None, None, None],
-            };
+            }));
             // What cannot be written is better known now than at the first line.
             files
                 .write(Severity::Info, "")
@@ -135,31 +138,36 @@ impl Sink {
 }
 
 impl Files {
-    /// Into the file of its own severity and, unless `--one-output`, those of the lesser ones.
     fn write(&mut self, severity: Severity, line: &str) -> io::Result<()> {
         match self {
             Self::One(file) => file.write(line),
-            Self::BySeverity {
-                directory,
-                names,
-                logging,
-                files,
-            } => {
-                for (file, of) in files.iter_mut().zip(SEVERITIES) {
-                    let is_own = of == severity.min(Severity::Error);
-                    let is_lesser = of < severity && !logging.one_output;
-                    if !is_own && !is_lesser {
-                        continue;
-                    }
-                    let file = match file {
-                        Some(file) => file,
-                        None => file.insert(LogFile::of_severity(directory, of, names, logging)?),
-                    };
-                    file.write(line)?;
-                }
-                Ok(())
-            }
+            Self::BySeverity(directory) => directory.write(severity, line),
         }
+    }
+}
+
+impl Directory {
+    /// Into the file of its own severity and, unless `--one-output`, those of the lesser ones.
+    fn write(&mut self, severity: Severity, line: &str) -> io::Result<()> {
+        let Self {
+            path,
+            names,
+            logging,
+            files,
+        } = self;
+        for (file, of) in files.iter_mut().zip(SEVERITIES) {
+            let is_own = of == severity.min(Severity::Error);
+            let is_lesser = of < severity && !logging.one_output;
+            if !is_own && !is_lesser {
+                continue;
+            }
+            let file = match file {
+                Some(file) => file,
+                None => file.insert(LogFile::of_severity(path, of, names, logging)?),
+            };
+            file.write(line)?;
+        }
+        Ok(())
     }
 }
 
@@ -217,9 +225,9 @@ mod tests {
     }
 
     /// A directory of the test's own, removed at its end.
-    struct Directory(PathBuf);
+    struct Place(PathBuf);
 
-    impl Directory {
+    impl Place {
         fn new(name: &str) -> Self {
             let path = std::env::temp_dir().join(format!("windlass-{name}-{}", std::process::id()));
             fs::create_dir_all(&path).unwrap();
@@ -231,7 +239,7 @@ mod tests {
         }
     }
 
-    impl Drop for Directory {
+    impl Drop for Place {
         fn drop(&mut self) {
             let _ = fs::remove_dir_all(&self.0);
         }
@@ -247,7 +255,7 @@ mod tests {
 
     #[test]
     fn a_log_file_is_appended_to_and_its_directories_are_made() {
-        let directory = Directory::new("log-file");
+        let directory = Place::new("log-file");
         let flag = format!("--log-file={}/a/b.log", directory.0.display());
         write_all(&[&flag]);
         write_all(&[&flag]);
@@ -259,7 +267,7 @@ mod tests {
 
     #[test]
     fn a_log_file_that_is_too_large_is_started_anew() {
-        let directory = Directory::new("log-size");
+        let directory = Place::new("log-size");
         let flag = format!("--log-file={}/b.log", directory.0.display());
         let logging = logging(&[
             "--logtostderr=false",
@@ -278,7 +286,7 @@ mod tests {
 
     #[test]
     fn a_log_directory_has_a_file_for_each_severity() {
-        let directory = Directory::new("log-dir");
+        let directory = Place::new("log-dir");
         let flag = format!("--log-dir={}", directory.0.display());
         write_all(&[&flag]);
         let info = directory.read("windlass.INFO");
@@ -294,7 +302,7 @@ mod tests {
 
     #[test]
     fn one_output_and_no_headings() {
-        let directory = Directory::new("log-one");
+        let directory = Place::new("log-one");
         let flag = format!("--log-dir={}", directory.0.display());
         write_all(&[&flag, "--one-output", "--skip-log-headers"]);
         assert_eq!(directory.read("windlass.INFO"), "INFO\n");
