@@ -2,9 +2,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::{
-    CsiDriver, CsiNode, CsiStorageCapacity, DeviceClass, DisruptionBudget, Labels, Node, NodeGroup,
-    ObjectName, PersistentVolume, PersistentVolumeClaim, Pod, ResourceClaim, ResourceSlice,
-    Service, SmolStr, StorageClass, Timestamp, VolumeAttachment, Workload,
+    CapacityBuffer, CapacityQuota, CsiDriver, CsiNode, CsiStorageCapacity, DeviceClass,
+    DisruptionBudget, Labels, Node, NodeGroup, ObjectName, PersistentVolume, PersistentVolumeClaim,
+    Pod, PodTemplate, ProvisioningRequest, ResourceClaim, ResourceQuota, ResourceSlice, Service,
+    SmolStr, StorageClass, Timestamp, VolumeAttachment, Workload,
 };
 
 /// Whose kube-scheduler decides where pods go.
@@ -66,6 +67,16 @@ pub struct Cluster {
     pub resource_slices: Vec<Arc<ResourceSlice>>,
     /// Device classes, by name.
     pub device_classes: BTreeMap<SmolStr, Arc<DeviceClass>>,
+    /// Requests for room, where they are looked at.
+    pub provisioning_requests: Vec<Arc<ProvisioningRequest>>,
+    /// Pod templates, by namespace and name, where something may refer to them.
+    pub pod_templates: BTreeMap<ObjectName, Arc<PodTemplate>>,
+    /// Buffers of capacity, where they are looked at.
+    pub capacity_buffers: Vec<Arc<CapacityBuffer>>,
+    /// Quotas of nodes, where they are looked at.
+    pub capacity_quotas: Vec<Arc<CapacityQuota>>,
+    /// Quotas of namespaces, where they are looked at.
+    pub resource_quotas: Vec<Arc<ResourceQuota>>,
     /// `priorities` of the priority expander's ConfigMap: `None` without that ConfigMap, an
     /// inner `None` where the key is missing.
     pub priority_expander: Option<Option<SmolStr>>,

@@ -11,7 +11,9 @@
 //! Pods that the scheduler cannot tell apart share one [`PodShape`] behind an [`std::sync::Arc`];
 //! a [`Pool`] makes equal values pointer-equal, so that classes of pods cost one comparison.
 
+mod capacity;
 mod cluster;
+mod condition;
 mod devices;
 mod duration;
 mod group;
@@ -21,6 +23,7 @@ mod name;
 mod node;
 mod pod;
 mod pool;
+mod provisioning;
 mod quantity;
 mod resources;
 mod selector;
@@ -29,7 +32,11 @@ mod taint;
 mod volumes;
 mod workload;
 
+pub use capacity::{
+    BufferSource, BufferStatus, CapacityBuffer, CapacityQuota, QuotaScope, QuotaStatus, ResourceQuota,
+};
 pub use cluster::{Cluster, Namespace, SchedulerVersion};
+pub use condition::{StatusCondition, find_condition, is_condition_true, set_condition};
 pub use devices::{
     AllocatedDevice, Allocation, AllocationMode, CapacityRequest, Counter, CounterSet, Device,
     DeviceAttribute, DeviceClass, DeviceConstraint, DeviceRequest, DeviceSubRequest, DeviceTaint,
@@ -49,6 +56,7 @@ pub use pod::{
     PreemptionPolicy, RestartPolicy, Safety,
 };
 pub use pool::Pool;
+pub use provisioning::{PodSet, PodTemplate, ProvisioningRequest};
 pub use quantity::{Quantity, QuantityError, QuantityFormat};
 pub use resources::{ResourceList, Resources, is_scheduled_scalar};
 pub use selector::{

@@ -1,7 +1,9 @@
+use serde::{Deserialize, Serialize};
+
 use crate::{Labels, ResourceList, SmolStr, Taint, Timestamp};
 
 /// Whether a condition holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum ConditionStatus {
     /// It holds.
     True,

@@ -90,6 +90,9 @@ pub struct PodShape {
     pub spec_digest: u64,
     /// The annotation `cluster-autoscaler.kubernetes.io/pod-scale-up-delay`, as written.
     pub scale_up_delay: Option<SmolStr>,
+    /// The `ProvisioningRequest` of its namespace whose room it uses: the annotation
+    /// `autoscaling.x-k8s.io/consume-provisioning-request` or its older spelling.
+    pub provisioning_request: Option<SmolStr>,
 }
 
 /// An owner reference.

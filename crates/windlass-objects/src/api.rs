@@ -9,6 +9,7 @@
 )]
 
 mod devices;
+mod extras;
 mod meta;
 mod node;
 mod pod;
@@ -18,6 +19,7 @@ mod values;
 mod workload;
 
 pub use devices::*;
+pub use extras::*;
 pub use meta::*;
 pub use node::*;
 pub use pod::*;

@@ -1,4 +1,5 @@
 mod devices;
+mod extras;
 mod node;
 mod pod;
 mod selector;

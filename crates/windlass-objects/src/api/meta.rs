@@ -11,6 +11,7 @@ pub struct Metadata {
     pub namespace: SmolStr,
     pub uid: SmolStr,
     pub resource_version: SmolStr,
+    pub generation: i64,
     pub labels: Strings,
     pub annotations: Strings,
     pub owner_references: Vec<OwnerReference>,

@@ -73,11 +73,31 @@ impl Converter {
         namespace: SmolStr,
         controller: OwnerReference,
     ) -> Pod {
+        self.pod_to_be_made(template, namespace, Some(controller))
+    }
+
+    /// The same of a template that nobody has made a pod of.
+    pub(super) fn pod_without_owner(
+        &mut self,
+        template: &api::PodTemplate,
+        namespace: SmolStr,
+    ) -> Pod {
+        self.pod_to_be_made(template, namespace, None)
+    }
+
+    fn pod_to_be_made(
+        &mut self,
+        template: &api::PodTemplate,
+        namespace: SmolStr,
+        controller: Option<OwnerReference>,
+    ) -> Pod {
         let metadata = api::Metadata {
             namespace,
             ..template.metadata.clone()
         };
-        let is_daemonset = controller.kind == "DaemonSet";
+        let is_daemonset = controller
+            .as_ref()
+            .is_some_and(|owner| owner.kind == "DaemonSet");
         let mut spec = template.spec.clone();
         if is_daemonset {
             add_daemonset_tolerations(&mut spec);
@@ -87,7 +107,7 @@ impl Converter {
             // The API server defaults pods when they are made, which this one is not yet.
             self.origin = Origin::Scenario;
         }
-        let shape = self.shape(&metadata, &spec, &[], Some(controller), None);
+        let shape = self.shape(&metadata, &spec, &[], controller, None);
         self.origin = origin;
         Pod {
             name: SmolStr::default(),
@@ -144,6 +164,12 @@ impl Converter {
             scale_up_delay: annotations
                 .get("cluster-autoscaler.kubernetes.io/pod-scale-up-delay")
                 .cloned(),
+            provisioning_request: [
+                "autoscaling.x-k8s.io/consume-provisioning-request",
+                "cluster-autoscaler.kubernetes.io/consume-provisioning-request",
+            ]
+            .into_iter()
+            .find_map(|key| annotations.get(key).cloned()),
         };
         self.shapes.intern(shape)
     }
