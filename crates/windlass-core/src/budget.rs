@@ -21,6 +21,8 @@ pub enum TimeLimit {
     SalvoScaleUp,
     /// `--pending-pods-batching-timeout`: asked before each class of pending pods is placed.
     PendingPods,
+    /// `--check-capacity-provisioning-request-batch-timebox`: asked after each request of a batch.
+    CheckCapacityBatch,
     /// `--scale-down-simulation-timeout`: asked before each node is simulated.
     ScaleDownSimulation,
 }

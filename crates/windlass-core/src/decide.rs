@@ -10,7 +10,7 @@ use crate::{
     cluster_state::{self, Counts, GroupState, Readiness, node_readiness},
     drain,
     pending::{Standing, is_expendable, standing},
-    report, scale_down,
+    provisioning_request, report, scale_down,
     scale_up::{raise_to_minimum, scale_up},
     status, template,
 };
@@ -64,6 +64,8 @@ pub(crate) struct Loop<'a> {
     pub(crate) has_planned_scale_down: bool,
     /// The groups of the nodes of the snapshot that stand for nodes on their way, by node name.
     pub(crate) upcoming: BTreeMap<SmolStr, usize>,
+    /// The requests for room.
+    pub(crate) requests: provisioning_request::Requests,
     pub(crate) memory: Memory,
     pub(crate) plan: Plan,
 }
@@ -110,6 +112,7 @@ pub fn decide(input: &Input<'_>, snapshot: Snapshot) -> Decision {
         return context.into_decision();
     }
     cluster_state::apply_outcomes(&mut context);
+    provisioning_request::observe(&mut context);
     scale_down::take_stock(&mut context);
     template::recompute(&mut context);
     cluster_state::update(&mut context);
@@ -132,6 +135,7 @@ pub fn decide(input: &Input<'_>, snapshot: Snapshot) -> Decision {
     if may_scale && context.config.node_groups.enforce_min_size {
         raise_to_minimum(&mut context);
     }
+    provisioning_request::finish(&mut context);
     context.plan.status = Some(status::running(&mut context, &total, is_healthy));
     context.into_decision()
 }
@@ -203,6 +207,7 @@ pub(crate) fn observe<'a>(input: &Input<'a>, snapshot: Snapshot) -> Loop<'a> {
         pods_are_new: false,
         has_planned_scale_down: false,
         upcoming: BTreeMap::new(),
+        requests: provisioning_request::Requests::default(),
         memory: memory.clone(),
         plan: Plan::default(),
     }

@@ -23,12 +23,14 @@ mod memory;
 pub mod metrics;
 pub mod pending;
 mod plan;
+pub mod provisioning_request;
 mod report;
 pub mod scale_down;
 pub mod scale_up;
 pub mod status;
 pub mod taints;
 pub mod template;
+mod unseen;
 
 pub use budget::{Budget, NoTimeLimits, TimeLimit};
 pub use check::{Violation, check};
@@ -41,3 +43,4 @@ pub use plan::{
     Unremovable, UnremovableReason,
 };
 pub use scale_down::HeldBack;
+pub use unseen::Unseen;

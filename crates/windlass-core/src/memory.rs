@@ -1,13 +1,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use windlass_model::{Duration, SmolStr, Timestamp};
+use windlass_model::{Duration, SmolStr, StatusCondition, Timestamp};
 
 use crate::{
-    UnremovableReason,
+    UnremovableReason, Unseen,
     cluster_state::{Backoff, IncorrectSize},
     drain::Drain,
     pending::Hints,
+    provisioning_request::RequestMemory,
     status::StatusMemory,
     template::TemplateCache,
 };
@@ -68,6 +69,11 @@ pub struct Memory {
     pub skipped_since: BTreeMap<SmolStr, Timestamp>,
     /// How long taints took to be seen, and when that was measured, within the last hour.
     pub taint_latencies: Vec<(Timestamp, Duration)>,
+    /// Of requests for room.
+    pub requests: RequestMemory,
+    /// Conditions of `ProvisioningRequest`s, written and not seen yet. Not written down.
+    #[serde(skip)]
+    pub unseen_requests: Unseen<Vec<StatusCondition>>,
     /// Whether this process has been through a loop. Not written down: a successor's first loop
     /// cleans up.
     #[serde(skip)]

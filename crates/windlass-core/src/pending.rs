@@ -13,7 +13,7 @@ use windlass_model::{Duration, Pod, PodShape};
 pub(crate) use classify::{Standing, is_expendable, standing};
 pub use hints::Hints;
 
-use crate::{decide::Loop, instant::after};
+use crate::{Event, EventObject, decide::Loop, instant::after, provisioning_request};
 
 /// A pod of [`PendingPods`], by its place there.
 pub(crate) type PodIndex = u32;
@@ -41,6 +41,16 @@ pub(crate) enum Fate {
 }
 
 impl PendingPods {
+    /// These pods alone, all of them waiting.
+    pub(crate) fn waiting(pods: Vec<Arc<Pod>>) -> (Self, Vec<PodIndex>) {
+        let mut pending = Self::default();
+        for pod in pods {
+            pending.push(pod, Fate::Waiting);
+        }
+        let all = pending.indices(Fate::Waiting);
+        (pending, all)
+    }
+
     fn push(&mut self, pod: Arc<Pod>, fate: Fate) {
         self.pods.push(pod);
         self.fates.push(fate);
@@ -76,9 +86,10 @@ pub(crate) fn process(context: &mut Loop<'_>) -> (PendingPods, Vec<PodIndex>) {
     let waiting = pending.indices(Fate::Waiting);
     let waiting = filter_schedulable::run(context, &mut pending, waiting);
     let mut in_need = Vec::with_capacity(waiting.len());
+    let mut consumers = Consumers::default();
     for index in waiting {
         let pod = pending.pod(index);
-        if pod.shape.is_daemonset_pod() {
+        if pod.shape.is_daemonset_pod() || consumers.take(context, pod) {
             pending.set_fate(index, Fate::Dropped);
             continue;
         }
@@ -88,7 +99,41 @@ pub(crate) fn process(context: &mut Loop<'_>) -> (PendingPods, Vec<PodIndex>) {
             Some(due) => context.plan.wake_by(after(due, Duration::from_millis(1))),
         }
     }
+    provisioning_request::inject(context);
+    provisioning_request::book(context);
     (pending, in_need)
+}
+
+/// Pods that use the room of a `ProvisioningRequest`: the request brings nodes, they do not.
+/// Source: `pkg/processors/provreq/pods_filter.go`.
+#[derive(Default)]
+struct Consumers {
+    told: usize,
+}
+
+impl Consumers {
+    /// Most events of a loop.
+    const MOST_EVENTS: usize = 50;
+
+    /// Whether the pod is such a one, which is told so.
+    fn take(&mut self, context: &mut Loop<'_>, pod: &Pod) -> bool {
+        if !context.config.features.provisioning_requests {
+            return false;
+        }
+        let Some(request) = provisioning_request::consumed_by(pod) else {
+            return false;
+        };
+        if self.told < Self::MOST_EVENTS {
+            self.told += 1;
+            let message = format!(
+                "Unschedulable pod didn't trigger scale-up, because it's consuming \
+                 ProvisioningRequest {request}"
+            );
+            let pod = EventObject::Pod(pod.full_name());
+            context.plan.events.push(Event::normal("", pod, message));
+        }
+        true
+    }
 }
 
 /// Unschedulable pods, then those that a bypassed scheduler has not looked at; expendable ones

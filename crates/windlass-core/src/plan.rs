@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use windlass_model::{ObjectName, SmolStr, Taint, Timestamp};
+use windlass_model::{ObjectName, SmolStr, StatusCondition, Taint, Timestamp};
 
 use crate::{metrics::Metrics, scale_down::HeldBack};
 
@@ -95,6 +95,22 @@ pub enum Action {
         node: SmolStr,
         /// The provider id.
         instance: SmolStr,
+    },
+    /// Write conditions of a `ProvisioningRequest`; others of its conditions stay.
+    UpdateProvisioningRequest {
+        /// The request.
+        request: ObjectName,
+        /// Its uid, so that a namesake is left alone.
+        uid: SmolStr,
+        /// The conditions.
+        conditions: Vec<StatusCondition>,
+    },
+    /// Delete a `ProvisioningRequest` that was answered long ago.
+    DeleteProvisioningRequest {
+        /// The request.
+        request: ObjectName,
+        /// Its uid, so that a namesake is left alone.
+        uid: SmolStr,
     },
 }
 

@@ -23,6 +23,7 @@ mod similar;
 use std::collections::BTreeMap;
 
 pub(crate) use minimum_size::raise_to_minimum;
+pub(crate) use report::note_skipped;
 
 use self::{
     classes::PodClass,
@@ -33,6 +34,7 @@ use crate::{
     Event, EventObject, TimeLimit, cluster_state,
     decide::Loop,
     pending::{self, PendingPods, PodIndex, age},
+    provisioning_request,
 };
 
 /// How a scale-up attempt ended.
@@ -50,6 +52,15 @@ pub(crate) enum ScaleUpResult {
     InCooldown,
     /// The cluster has as many nodes as it may.
     LimitedByMaxNodesTotal,
+}
+
+/// How much of what is wanted is enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// Every pod that is helped is a gain.
+    AsMuchAsPossible,
+    /// Room for all pods, or for none.
+    AllOrNothing,
 }
 
 /// What one scale-up attempt found.
@@ -74,6 +85,8 @@ pub(crate) struct GroupResize {
     pub(crate) to: i64,
 }
 
+const NOT_ALL_FIT: &str =
+    "not all pods would fit and scale-up is using all-or-nothing strategy";
 const FILTERED_OUT: &str = "expansion options filtered out and no longer considered";
 
 /// Places the pending pods where there is room, and plans new nodes for the rest.
@@ -82,6 +95,9 @@ pub(crate) fn scale_up(context: &mut Loop<'_>) {
     let (mut pending, wanting) = pending::process(context);
     let result = match obstacle(context, &pending, &wanting) {
         Some(result) => result,
+        None if provisioning_request::takes_turn(context, !wanting.is_empty()) => {
+            provisioning_request::provision(context)
+        }
         None => salvo::run(context, &mut pending, wanting.clone()),
     };
     match result {
@@ -103,15 +119,17 @@ fn obstacle(
     pending: &PendingPods,
     wanting: &[PodIndex],
 ) -> Option<ScaleUpResult> {
-    if wanting.is_empty() {
+    // A request is looked at however many nodes there are, and however young the pods beside it.
+    let is_forced = provisioning_request::is_waiting(context);
+    if wanting.is_empty() && !is_forced {
         return Some(ScaleUpResult::NotNeeded);
     }
     let limit = context.config.limits.max_nodes_total;
     let ready = i64::try_from(context.ready_nodes()).unwrap_or(i64::MAX);
-    if limit > 0 && ready >= limit {
+    if limit > 0 && ready >= limit && !is_forced {
         return Some(ScaleUpResult::LimitedByMaxNodesTotal);
     }
-    if age::is_burst_under_way(context, pending, wanting) {
+    if !is_forced && age::is_burst_under_way(context, pending, wanting) {
         context.pods_are_new = true;
         return Some(ScaleUpResult::InCooldown);
     }
@@ -128,6 +146,7 @@ pub(crate) fn attempt(
     context: &mut Loop<'_>,
     pending: &PendingPods,
     wanting: &[PodIndex],
+    extent: Extent,
 ) -> Attempt {
     let mut attempt = Attempt {
         result: ScaleUpResult::NoOptionsAvailable,
@@ -150,6 +169,11 @@ pub(crate) fn attempt(
     fitting::run(context, &valid, &mut attempt.classes);
 
     let mut options = estimate_all(context, pending, &attempt.classes, &valid, node_count);
+    let is_enough = |option: &ExpansionOption| {
+        option.pods.len() == wanting.len()
+            && option.nodes <= context.cluster.groups[option.group].max_size
+    };
+    options.retain(|option| extent == Extent::AsMuchAsPossible || is_enough(option));
     if options.is_empty() {
         finish_without_option(context, &mut attempt);
         return attempt;
@@ -167,6 +191,10 @@ pub(crate) fn attempt(
         return attempt;
     };
     nodes = nodes.min(quotas.allowed(best.group, nodes));
+    if extent == Extent::AllOrNothing && nodes < best.nodes {
+        abandon(context, &mut attempt);
+        return attempt;
+    }
     let mut targets = vec![best.group];
     for group in similar::of(context, best.group, &attempt.classes) {
         if quotas.allowed(group, 1) >= 1 {
@@ -180,6 +208,12 @@ pub(crate) fn attempt(
             quotas.consume(resize.group, resize.to - resize.from);
             attempt.resizes.push(resize);
         }
+    }
+    let planned: i64 = attempt.resizes.iter().map(|it| it.to - it.from).sum();
+    if extent == Extent::AllOrNothing && planned < nodes {
+        attempt.resizes.clear();
+        abandon(context, &mut attempt);
+        return attempt;
     }
     attempt.result = ScaleUpResult::Successful;
     attempt.triggered = best.pods;
@@ -213,6 +247,14 @@ fn finish_without_option(context: &mut Loop<'_>, attempt: &mut Attempt) {
     if context.config.scale_up.simulate_skipped_node_groups {
         fitting::simulate_skipped(context, attempt);
     }
+}
+
+/// Not everything that is wanted can be had, so nothing is.
+fn abandon(context: &mut Loop<'_>, attempt: &mut Attempt) {
+    for class in &mut attempt.classes {
+        class.reject_all(NOT_ALL_FIT);
+    }
+    finish_without_option(context, attempt);
 }
 
 fn mark_filtered_out(classes: &mut [PodClass]) {

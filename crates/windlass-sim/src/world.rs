@@ -5,6 +5,7 @@ mod autoscaler;
 mod budgets;
 mod cloud;
 mod controllers;
+mod extras;
 mod log;
 mod pods;
 mod queue;

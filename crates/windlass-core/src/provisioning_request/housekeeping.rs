@@ -28,7 +28,7 @@ pub(super) fn run(context: &mut Loop<'_>) {
             continue;
         }
         let is_past = |since: Option<Timestamp>, time: Duration| {
-            after(since.unwrap_or(Timestamp::UNIX_EPOCH), time) < context.now
+            since.is_some_and(|since| after(since, time) < context.now)
         };
         if request.is(PROVISIONED) {
             let since = find_condition(&request.conditions, PROVISIONED)

@@ -31,10 +31,12 @@ pub(crate) fn provision(context: &mut Loop<'_>) -> ScaleUpResult {
     };
     // What requests hold is nobody's but for this attempt: booking keeps it from the next loop on.
     context.snapshot.fork();
-    let result = if checks.is_empty() {
+    let result = if !checks.is_empty() {
+        look_for_room(context, checks)
+    } else if context.requests.list[index].class == Some(Class::BestEffortAtomic) {
         make_room(context, index, &pods)
     } else {
-        look_for_room(context, checks)
+        ScaleUpResult::NotNeeded
     };
     context.snapshot.revert();
     result

@@ -15,16 +15,7 @@ use crate::{
 
 /// Notes where each pod stands after the attempt, with its event, and why groups were left out.
 pub(super) fn note(context: &mut Loop<'_>, pending: &mut PendingPods, attempt: &Attempt) {
-    for (group, reasons) in &attempt.skipped {
-        let name = context.cluster.groups[*group].name.clone();
-        for reason in reasons {
-            context
-                .plan
-                .scale_up
-                .skipped_groups
-                .push((name.clone(), reason.clone()));
-        }
-    }
+    note_skipped(context, attempt);
     if attempt.result == ScaleUpResult::Error {
         return;
     }
@@ -41,6 +32,20 @@ pub(super) fn note(context: &mut Loop<'_>, pending: &mut PendingPods, attempt: &
             context.plan.events.push(
                 Event::normal("TriggeredScaleUp", pod, message.clone()).at(EventTiming::OnceGrown),
             );
+        }
+    }
+}
+
+/// Notes why groups were left out.
+pub(crate) fn note_skipped(context: &mut Loop<'_>, attempt: &Attempt) {
+    for (group, reasons) in &attempt.skipped {
+        let name = context.cluster.groups[*group].name.clone();
+        for reason in reasons {
+            context
+                .plan
+                .scale_up
+                .skipped_groups
+                .push((name.clone(), reason.clone()));
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use rustc_hash::FxHashSet;
 
-use super::{Attempt, ScaleUpResult, attempt, report};
+use super::{Attempt, Extent, ScaleUpResult, attempt, report};
 use crate::{
     TimeLimit,
     cluster_state::UPCOMING_ANNOTATION,
@@ -27,7 +27,7 @@ pub(super) fn run(
     }
     let mut round = 0_usize;
     loop {
-        let attempt = attempt(context, pending, &wanting);
+        let attempt = attempt(context, pending, &wanting, Extent::AsMuchAsPossible);
         report::note(context, pending, &attempt);
         let may_go_on = is_salvo
             && attempt.result == ScaleUpResult::Successful

@@ -229,8 +229,39 @@ pub(crate) fn insert(
                 .device_classes
                 .insert(class.name.clone(), Arc::new(class));
         }
+        Object::PodTemplate(template) => {
+            let template = converter.pod_template(template);
+            cluster
+                .pod_templates
+                .insert(template.name.clone(), Arc::new(template));
+        }
+        Object::ProvisioningRequest(request) => {
+            let request = Arc::new(converter.provisioning_request(request));
+            replace(&mut cluster.provisioning_requests, request, |it| &it.name);
+        }
+        Object::CapacityBuffer(buffer) => {
+            let buffer = Arc::new(converter.capacity_buffer(buffer));
+            replace(&mut cluster.capacity_buffers, buffer, |it| &it.name);
+        }
+        Object::CapacityQuota(quota) => {
+            let quota = Arc::new(converter.capacity_quota(quota));
+            replace(&mut cluster.capacity_quotas, quota, |it| &it.name);
+        }
+        Object::ResourceQuota(quota) => {
+            let quota = Arc::new(converter.resource_quota(quota));
+            replace(&mut cluster.resource_quotas, quota, |it| &it.name);
+        }
         // Read by simulated admission and controllers alone.
         Object::PriorityClass(_) | Object::ResourceClaimTemplate(_) => {}
+    }
+}
+
+/// Puts an object in the place of its namesake, or behind the others.
+fn replace<T, N: PartialEq>(objects: &mut Vec<T>, object: T, name: impl Fn(&T) -> &N) {
+    let known = objects.iter().position(|it| name(it) == name(&object));
+    match known {
+        Some(known) => objects[known] = object,
+        None => objects.push(object),
     }
 }
 

@@ -24,6 +24,11 @@ pub(crate) enum Object {
     ResourceClaimTemplate(Box<api::ResourceClaimTemplate>),
     ResourceSlice(Box<api::ResourceSlice>),
     DeviceClass(Box<api::DeviceClass>),
+    PodTemplate(Box<api::PodTemplateObject>),
+    ProvisioningRequest(Box<api::ProvisioningRequest>),
+    CapacityBuffer(Box<api::CapacityBuffer>),
+    CapacityQuota(Box<api::CapacityQuota>),
+    ResourceQuota(Box<api::ResourceQuota>),
 }
 
 impl Object {
@@ -59,6 +64,11 @@ impl Object {
             Self::ResourceClaimTemplate(object) => ("ResourceClaimTemplate", &object.metadata),
             Self::ResourceSlice(object) => ("ResourceSlice", &object.metadata),
             Self::DeviceClass(object) => ("DeviceClass", &object.metadata),
+            Self::PodTemplate(object) => ("PodTemplate", &object.metadata),
+            Self::ProvisioningRequest(object) => ("ProvisioningRequest", &object.metadata),
+            Self::CapacityBuffer(object) => ("CapacityBuffer", &object.metadata),
+            Self::CapacityQuota(object) => ("CapacityQuota", &object.metadata),
+            Self::ResourceQuota(object) => ("ResourceQuota", &object.metadata),
         }
     }
 
@@ -90,6 +100,17 @@ impl Object {
             }
             ("resource.k8s.io/v1", "ResourceSlice") => Self::ResourceSlice(source.read()?),
             ("resource.k8s.io/v1", "DeviceClass") => Self::DeviceClass(source.read()?),
+            ("v1", "PodTemplate") => Self::PodTemplate(source.read()?),
+            ("v1", "ResourceQuota") => Self::ResourceQuota(source.read()?),
+            ("autoscaling.x-k8s.io/v1" | "autoscaling.x-k8s.io/v1beta1", "ProvisioningRequest") => {
+                Self::ProvisioningRequest(source.read()?)
+            }
+            ("autoscaling.x-k8s.io/v1beta1" | "autoscaling.x-k8s.io/v1alpha1", "CapacityBuffer") => {
+                Self::CapacityBuffer(source.read()?)
+            }
+            ("autoscaling.x-k8s.io/v1beta1" | "autoscaling.x-k8s.io/v1alpha1", "CapacityQuota") => {
+                Self::CapacityQuota(source.read()?)
+            }
             _ => return Ok(None),
         };
         Ok(Some(object))

@@ -159,6 +159,17 @@ impl World {
                 self.log.nodes("scale-down", group, node, "terminated");
                 self.terminate(instance).map_err(Refusal::Failed)
             }
+            Action::UpdateProvisioningRequest {
+                request,
+                uid,
+                conditions,
+            } => self
+                .update_provisioning_request(request, uid, conditions)
+                .map_err(Refusal::Failed),
+            Action::DeleteProvisioningRequest { request, uid } => {
+                self.delete_provisioning_request(request, uid);
+                Ok(())
+            }
         }
     }
 

@@ -81,6 +81,11 @@ impl World {
                     .extend(BudgetRule::new(name, &budget.spec));
                 self.cluster.disruption_budgets.push(Arc::new(converted));
             }
+            Object::ProvisioningRequest(request) => {
+                let mut request = self.converter.provisioning_request(request);
+                request.created_at = request.created_at.or(Some(self.now));
+                self.add_provisioning_request(request);
+            }
             other => {
                 let namespace = self.config.process.namespace.clone();
                 insert(&mut self.cluster, &mut self.converter, other, &namespace);
@@ -149,6 +154,14 @@ impl World {
                     .retain(|slice| slice.name != object.name);
                 cluster.resource_slices.len() < before
             }
+            "PodTemplate" => cluster.pod_templates.remove(&name).is_some(),
+            "ProvisioningRequest" => {
+                let requests = &mut cluster.provisioning_requests;
+                take_out(requests, |request| request.name == name)
+            }
+            "CapacityBuffer" => take_out(&mut cluster.capacity_buffers, |it| it.name == name),
+            "CapacityQuota" => take_out(&mut cluster.capacity_quotas, |it| it.name == object.name),
+            "ResourceQuota" => take_out(&mut cluster.resource_quotas, |it| it.name == name),
             "PriorityClass" => self.priority_classes.remove(&object.name).is_some(),
             "ConfigMap" => cluster.priority_expander.take().is_some(),
             _ => false,
@@ -196,7 +209,8 @@ fn workload_kind(kind: &str) -> Option<WorkloadKind> {
     .find(|known| known.as_str() == kind)
 }
 
-const CLUSTER_SCOPED: [&str; 9] = [
+const CLUSTER_SCOPED: [&str; 10] = [
+    "CapacityQuota",
     "Node",
     "Namespace",
     "PersistentVolume",
@@ -229,4 +243,11 @@ fn name_of(object: &Object) -> String {
         name: metadata.name.clone(),
         namespace,
     })
+}
+
+/// Takes the objects out that `is_it` means; whether there were any.
+fn take_out<T>(objects: &mut Vec<T>, is_it: impl Fn(&T) -> bool) -> bool {
+    let before = objects.len();
+    objects.retain(|object| !is_it(object));
+    objects.len() < before
 }
