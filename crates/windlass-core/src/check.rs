@@ -8,6 +8,7 @@
 mod evictions;
 mod keeps;
 mod removals;
+mod requests;
 mod sizes;
 
 use std::fmt::Display;
@@ -30,6 +31,7 @@ pub fn check(input: &Input<'_>, plan: &Plan) -> Vec<Violation> {
     sizes::check(input, plan, &mut violations);
     removals::check(input, plan, &mut violations);
     evictions::check(input, plan, &mut violations);
+    requests::check(input, plan, &mut violations);
     violations.0
 }
 

@@ -34,8 +34,8 @@ pub use retries::Retries;
 use self::{
     class::class_of,
     conditions::{
-        ACCEPTED, CAPACITY_IS_NOT_FOUND, CAPACITY_IS_PROVISIONED, FAILED,
-        FAILED_TO_CREATE_PODS, IS_ACCEPTED, PROVISIONED,
+        ACCEPTED, CAPACITY_IS_NOT_FOUND, CAPACITY_IS_PROVISIONED, FAILED, FAILED_TO_CREATE_PODS,
+        IS_ACCEPTED, PROVISIONED,
     },
 };
 use crate::{Action, Outcome, OutcomeResult, decide::Loop, instant::after};
@@ -105,7 +105,11 @@ pub(crate) fn observe(context: &mut Loop<'_>) {
         .collect();
     let unseen = &mut context.memory.unseen_requests;
     unseen.settle(context.now, |uid| by_uid.get(uid).copied());
-    let instance = context.config.features.check_capacity_processor_instance.as_deref();
+    let instance = context
+        .config
+        .features
+        .check_capacity_processor_instance
+        .as_deref();
     let mut list: Vec<Request> = cluster
         .provisioning_requests
         .iter()
@@ -217,10 +221,13 @@ pub(crate) fn finish(context: &mut Loop<'_>) {
             ..
         } = request;
         if is_deleted {
-            context.plan.actions.push(Action::DeleteProvisioningRequest {
-                request: model.name.clone(),
-                uid: model.uid.clone(),
-            });
+            context
+                .plan
+                .actions
+                .push(Action::DeleteProvisioningRequest {
+                    request: model.name.clone(),
+                    uid: model.uid.clone(),
+                });
             continue;
         }
         if changed.is_empty() {
@@ -230,11 +237,14 @@ pub(crate) fn finish(context: &mut Loop<'_>) {
             .iter()
             .filter_map(|kind| find_condition(&conditions, kind).cloned())
             .collect();
-        context.plan.actions.push(Action::UpdateProvisioningRequest {
-            request: model.name.clone(),
-            uid: model.uid.clone(),
-            conditions: written,
-        });
+        context
+            .plan
+            .actions
+            .push(Action::UpdateProvisioningRequest {
+                request: model.name.clone(),
+                uid: model.uid.clone(),
+                conditions: written,
+            });
         let unseen = &mut context.memory.unseen_requests;
         unseen.note(model.uid.clone(), conditions, context.now);
     }
@@ -332,4 +342,3 @@ pub(crate) fn consumed_by(pod: &Pod) -> Option<ObjectName> {
     let request = pod.shape.provisioning_request.as_ref()?;
     Some(ObjectName::new(pod.namespace().clone(), request.clone()))
 }
-

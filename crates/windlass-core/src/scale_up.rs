@@ -85,8 +85,7 @@ pub(crate) struct GroupResize {
     pub(crate) to: i64,
 }
 
-const NOT_ALL_FIT: &str =
-    "not all pods would fit and scale-up is using all-or-nothing strategy";
+const NOT_ALL_FIT: &str = "not all pods would fit and scale-up is using all-or-nothing strategy";
 const FILTERED_OUT: &str = "expansion options filtered out and no longer considered";
 
 /// Places the pending pods where there is room, and plans new nodes for the rest.

@@ -16,6 +16,7 @@ pub mod lease;
 mod limiter;
 pub mod nodes;
 mod status;
+mod statuses;
 mod store;
 mod watch;
 
@@ -24,4 +25,8 @@ pub use connect::{ConnectError, ConnectOptions, Endpoint, connect, scheduler_ver
 pub use events::{EventRecord, EventRecorder, EventSeverity, InvolvedObject, RecorderOptions};
 pub use evict::{Eviction, evict};
 pub use status::{StatusConfigMap, StatusWriter};
-pub use store::{ClusterStore, Freshness, Wake, WakeReasons, WatchOptions};
+pub use statuses::{
+    delete_provisioning_request, update_capacity_buffer, update_capacity_quota,
+    update_provisioning_request,
+};
+pub use store::{ClusterStore, Freshness, OptionalFeatures, Wake, WakeReasons, WatchOptions};

@@ -1,5 +1,6 @@
 //! The cluster as the watches have last shown it.
 
+mod extras;
 mod resources;
 mod wake;
 
@@ -11,14 +12,16 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 use windlass_model::{
-    Cluster, CsiDriver, CsiNode, CsiStorageCapacity, DeviceClass, DisruptionBudget, Namespace,
-    Node, ObjectName, PersistentVolume, PersistentVolumeClaim, Pod, ResourceClaim, ResourceSlice,
+    CapacityBuffer, CapacityQuota, Cluster, CsiDriver, CsiNode, CsiStorageCapacity, DeviceClass,
+    DisruptionBudget, Namespace, Node, ObjectName, PersistentVolume, PersistentVolumeClaim, Pod,
+    PodTemplate, ProvisioningRequest, ResourceClaim, ResourceQuota, ResourceSlice,
     SchedulerVersion, Service, SmolStr, StorageClass, VolumeAttachment, Workload, WorkloadKind,
 };
 use windlass_objects::{Converter, Origin};
 
 use crate::api::{Api, ApiError};
 
+pub use extras::OptionalFeatures;
 pub(crate) use resources::Watched;
 pub use wake::{Wake, WakeReasons};
 
@@ -39,6 +42,8 @@ pub struct WatchOptions {
     pub status_config_map: String,
     /// The priority expander's `ConfigMap`, where that expander is used.
     pub priority_config_map: Option<String>,
+    /// What else there is to look at.
+    pub features: OptionalFeatures,
 }
 
 /// How far the view can be trusted.
@@ -82,6 +87,11 @@ pub(crate) struct Inner {
     resource_claims: BTreeMap<ObjectName, Arc<ResourceClaim>>,
     resource_slices: BTreeMap<SmolStr, Arc<ResourceSlice>>,
     device_classes: BTreeMap<SmolStr, Arc<DeviceClass>>,
+    provisioning_requests: BTreeMap<ObjectName, Arc<ProvisioningRequest>>,
+    pod_templates: BTreeMap<ObjectName, Arc<PodTemplate>>,
+    capacity_buffers: BTreeMap<ObjectName, Arc<CapacityBuffer>>,
+    capacity_quotas: BTreeMap<ObjectName, Arc<CapacityQuota>>,
+    resource_quotas: BTreeMap<ObjectName, Arc<ResourceQuota>>,
     /// The priority expander's `ConfigMap`, at most one, with its key `priorities`.
     priorities: BTreeMap<ObjectName, Option<SmolStr>>,
     /// The status `ConfigMap`, while it says that scale-down is paused.
@@ -170,6 +180,11 @@ impl ClusterStore {
             resource_claims: inner.resource_claims.clone(),
             resource_slices: inner.resource_slices.values().cloned().collect(),
             device_classes: inner.device_classes.clone(),
+            provisioning_requests: inner.provisioning_requests.values().cloned().collect(),
+            pod_templates: inner.pod_templates.clone(),
+            capacity_buffers: inner.capacity_buffers.values().cloned().collect(),
+            capacity_quotas: inner.capacity_quotas.values().cloned().collect(),
+            resource_quotas: inner.resource_quotas.values().cloned().collect(),
             priority_expander: inner.priorities.values().next().cloned(),
             current_at: inner.freshness().current_at,
             is_scale_down_paused: !inner.paused_by.is_empty(),
@@ -180,6 +195,11 @@ impl ClusterStore {
     /// The node of this name.
     pub fn node(&self, name: &str) -> Option<Arc<Node>> {
         self.lock().nodes.get(name).cloned()
+    }
+
+    /// The buffer of this name.
+    pub fn capacity_buffer(&self, name: &ObjectName) -> Option<Arc<CapacityBuffer>> {
+        self.lock().capacity_buffers.get(name).cloned()
     }
 
     /// The pod of this name.
@@ -290,11 +310,16 @@ impl ClusterStore {
             let before = std::mem::replace(&mut view.standing, Standing::Absent);
             view.is_interrupted = false;
             drop(inner);
-            if before != Standing::Absent {
-                info!(
+            match T::WHEN_MISSING {
+                _ if before == Standing::Absent => {}
+                Some(meaning) => warn!(
+                    resource = T::NAME,
+                    "the API server does not serve this resource: {meaning}"
+                ),
+                None => info!(
                     resource = T::NAME,
                     "the API server does not serve this resource"
-                );
+                ),
             }
             self.note_sync();
         } else {
@@ -349,6 +374,11 @@ impl Inner {
             resource_claims: BTreeMap::new(),
             resource_slices: BTreeMap::new(),
             device_classes: BTreeMap::new(),
+            provisioning_requests: BTreeMap::new(),
+            pod_templates: BTreeMap::new(),
+            capacity_buffers: BTreeMap::new(),
+            capacity_quotas: BTreeMap::new(),
+            resource_quotas: BTreeMap::new(),
             priorities: BTreeMap::new(),
             paused_by: BTreeSet::new(),
             removed_pods: 0,

@@ -33,7 +33,8 @@ mod volumes;
 mod workload;
 
 pub use capacity::{
-    BufferSource, BufferStatus, CapacityBuffer, CapacityQuota, QuotaScope, QuotaStatus, ResourceQuota,
+    BufferSource, BufferStatus, CapacityBuffer, CapacityQuota, QuotaScope, QuotaStatus,
+    ResourceQuota,
 };
 pub use cluster::{Cluster, Namespace, SchedulerVersion};
 pub use condition::{StatusCondition, find_condition, is_condition_true, set_condition};

@@ -79,21 +79,323 @@ spec:
             .collect()
     }
 
+    /// The statuses written of a request, each as `seconds condition=status (reason)`.
+    fn statuses(report: &Report) -> Vec<String> {
+        let written = lines(report, "status").into_iter();
+        written
+            .map(|line| {
+                let line = line.replace("ProvisioningRequest default/", "");
+                let end = line.find(')').map_or(line.len(), |at| at + 1);
+                line[..end].to_owned()
+            })
+            .collect()
+    }
+
     #[test]
-    fn there_is_room_so_it_is_found_and_kept_for_ten_minutes() {
+    fn room_that_is_there_is_found_and_kept_for_ten_minutes() {
         let text = cluster("--scale-down-enabled=false", 1) + &request("1m", "r", CHECK, 2, "");
         let report = played(&text, "15m");
         assert_eq!(
             lines(&report, "status"),
             [
-                "61s ProvisioningRequest default/r: Accepted=True (Accepted): ProvisioningRequest \
+                "60s ProvisioningRequest default/r: Accepted=True (Accepted): ProvisioningRequest \
                  is accepted by ClusterAutoscaler",
-                "61s ProvisioningRequest default/r: Provisioned=True (CapacityIsFound): Capacity \
+                "60s ProvisioningRequest default/r: Provisioned=True (CapacityIsFound): Capacity \
                  is found in the cluster",
-                "672s ProvisioningRequest default/r: BookingExpired=True \
+                "661s ProvisioningRequest default/r: BookingExpired=True \
                  (CapacityReservationTimeExpired): Capacity reservation time is expired",
             ]
         );
         assert!(lines(&report, "scale-up").is_empty());
+    }
+
+    #[test]
+    fn without_the_flag_requests_are_nobody_s() {
+        let text = cluster("--scale-down-enabled=false", 1)
+            .replace("--enable-provisioning-requests, ", "")
+            + &request("1m", "r", CHECK, 2, "");
+        assert!(statuses(&played(&text, "5m")).is_empty());
+    }
+
+    #[test]
+    fn where_there_is_no_room_none_is_made_and_it_is_tried_again_ever_later() {
+        let text = cluster("--scale-down-enabled=false", 5) + &request("1m", "r", CHECK, 3, "");
+        let report = played(&text, "12m");
+        let statuses = statuses(&report);
+        assert_eq!(statuses[0], "60s r: Accepted=True (Accepted)");
+        let tries: Vec<i64> = statuses[1..]
+            .iter()
+            .map(|line| {
+                let (seconds, rest) = line.split_once("s ").unwrap();
+                assert_eq!(rest, "r: Provisioned=False (CapacityIsNotFound)");
+                seconds.parse().unwrap()
+            })
+            .collect();
+        let pauses: Vec<i64> = tries.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        // One minute, two, four: each tried at the first loop after that.
+        let expected = [60..=71, 120..=131, 240..=251];
+        assert_eq!(pauses.len(), expected.len(), "{tries:?}");
+        for (pause, expected) in pauses.iter().zip(expected) {
+            assert!(expected.contains(pause), "{tries:?}");
+        }
+        assert!(lines(&report, "scale-up").is_empty());
+    }
+
+    #[test]
+    fn the_first_and_the_longest_delay_are_flags() {
+        let flags = "--scale-down-enabled=false, --provisioning-request-initial-backoff-time=20s, \
+                     --provisioning-request-max-backoff-time=30s";
+        let text = cluster(flags, 5) + &request("1m", "r", CHECK, 3, "");
+        let tries = statuses(&played(&text, "3m")).len() - 1;
+        // At 60 s, then after 20 s, then every 30 s, each at the first loop after that.
+        assert!((4..=5).contains(&tries), "{tries}");
+    }
+
+    #[test]
+    fn a_request_that_is_tried_once_fails() {
+        let text = cluster("--scale-down-enabled=false", 5)
+            + &request("1m", "r", CHECK, 3, "noRetry: \"true\"");
+        let report = played(&text, "5m");
+        assert_eq!(
+            lines(&report, "status")[1],
+            "60s ProvisioningRequest default/r: Failed=True (CapacityIsNotFound): CA could not \
+             find requested capacity"
+        );
+        assert_eq!(lines(&report, "status").len(), 2);
+    }
+
+    #[test]
+    fn an_atomic_request_brings_the_nodes_that_its_pods_lack_and_waits_for_the_cloud_s_word() {
+        let text = cluster("--scale-down-enabled=false", 5) + &request("1m", "r", ATOMIC, 5, "");
+        let report = played(&text, "5m");
+        assert_eq!(lines(&report, "scale-up"), ["60s a: 1 -> 3 nodes"]);
+        assert_eq!(
+            statuses(&report),
+            [
+                "60s r: Accepted=True (Accepted)",
+                "61s r: Provisioned=True (CapacityIsProvisioned)",
+            ]
+        );
+    }
+
+    #[test]
+    fn an_atomic_request_brings_all_nodes_or_none() {
+        let text = cluster("--scale-down-enabled=false", 2) + &request("1m", "r", ATOMIC, 5, "");
+        let report = played(&text, "90s");
+        assert!(lines(&report, "scale-up").is_empty());
+        assert_eq!(
+            statuses(&report)[1],
+            "60s r: Provisioned=False (CapacityIsNotFound)"
+        );
+    }
+
+    #[test]
+    fn a_limit_that_would_cut_an_atomic_request_stops_it() {
+        let flags = "--scale-down-enabled=false, --cores-total=0:4";
+        let text = cluster(flags, 5) + &request("1m", "r", ATOMIC, 5, "");
+        assert!(lines(&played(&text, "90s"), "scale-up").is_empty());
+        let enough = cluster(&flags.replace(":4", ":6"), 5) + &request("1m", "r", ATOMIC, 5, "");
+        assert_eq!(
+            lines(&played(&enough, "90s"), "scale-up"),
+            ["60s a: 1 -> 3 nodes"]
+        );
+    }
+
+    #[test]
+    fn an_atomic_request_with_room_for_all_its_pods_needs_no_node() {
+        let text = cluster("--scale-down-enabled=false", 5) + &request("1m", "r", ATOMIC, 2, "");
+        let report = played(&text, "90s");
+        assert!(lines(&report, "scale-up").is_empty());
+        assert_eq!(
+            statuses(&report)[1],
+            "60s r: Provisioned=True (CapacityIsFound)"
+        );
+    }
+
+    #[test]
+    fn a_request_without_its_template_fails_and_says_which() {
+        let text = cluster("--scale-down-enabled=false", 5)
+            + &request("1m", "r", CHECK, 3, "").replace("{name: worker}", "{name: nothing}");
+        assert_eq!(
+            lines(&played(&text, "90s"), "status"),
+            [
+                "60s ProvisioningRequest default/r: Failed=True (FailedToCreatePods): missing pod \
+                 templates, 1 pod templates were referenced, 1 templates were missing: nothing"
+            ]
+        );
+    }
+
+    /// Three requests for a core each, where there are two cores.
+    fn three_requests() -> String {
+        ["r1", "r2", "r3"]
+            .map(|name| request("1m", name, CHECK, 1, ""))
+            .concat()
+    }
+
+    #[test]
+    fn one_by_one_a_request_has_its_own_loop() {
+        let text = cluster("--scale-down-enabled=false", 1) + &three_requests();
+        let report = played(&text, "90s");
+        let found: Vec<String> = statuses(&report)
+            .into_iter()
+            .filter(|line| line.contains("Provisioned"))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                "60s r1: Provisioned=True (CapacityIsFound)",
+                "61s r2: Provisioned=True (CapacityIsFound)",
+                "62s r3: Provisioned=False (CapacityIsNotFound)",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_batch_is_answered_in_one_loop_and_each_sees_what_those_before_it_take() {
+        let flags = "--scale-down-enabled=false, --check-capacity-batch-processing";
+        let text = cluster(flags, 1) + &three_requests();
+        assert_eq!(
+            statuses(&played(&text, "90s")),
+            [
+                "60s r1: Accepted=True (Accepted)",
+                "60s r1: Provisioned=True (CapacityIsFound)",
+                "60s r2: Accepted=True (Accepted)",
+                "60s r2: Provisioned=True (CapacityIsFound)",
+                "60s r3: Accepted=True (Accepted)",
+                "60s r3: Provisioned=False (CapacityIsNotFound)",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_batch_is_no_larger_than_its_flag_says() {
+        let flags = "--scale-down-enabled=false, --check-capacity-batch-processing, \
+                     --check-capacity-provisioning-request-max-batch-size=2";
+        let text = cluster(flags, 1) + &three_requests();
+        let answered: Vec<String> = statuses(&played(&text, "90s"))
+            .into_iter()
+            .filter(|line| line.contains("Provisioned"))
+            .map(|line| line[..6].to_owned())
+            .collect();
+        assert_eq!(answered, ["60s r1", "60s r2", "61s r3"]);
+    }
+
+    #[test]
+    fn an_instance_answers_what_names_it_and_leaves_atomic_requests_alone() {
+        let flags = "--scale-down-enabled=false, --check-capacity-processor-instance=one";
+        let text = cluster(flags, 5)
+            + &request("1m", "mine", CHECK, 1, "processorInstance: one")
+            + &request("1m", "other", CHECK, 1, "processorInstance: two")
+            + &request("1m", "atomic", ATOMIC, 5, "");
+        let report = played(&text, "3m");
+        assert!(
+            statuses(&report)
+                .iter()
+                .all(|line| line.contains(" mine: "))
+        );
+        assert_eq!(statuses(&report).len(), 2);
+        assert!(lines(&report, "scale-up").is_empty());
+    }
+
+    #[test]
+    fn a_node_with_kept_room_stays_until_the_booking_expires() {
+        let flags = "--scale-down-unneeded-time=2m, --scale-down-delay-after-add=0s";
+        let text = cluster(flags, 1).replace("minSize: 1", "minSize: 0")
+            + &request("1m", "r", CHECK, 2, "");
+        let removals = |report: &Report| lines(report, "scale-down");
+        let report = played(&text, "20m");
+        let first = removals(&report)[0].clone();
+        let seconds: i64 = first.split_once('s').unwrap().0.parse().unwrap();
+        assert!((661 + 120..=661 + 150).contains(&seconds), "{first}");
+        // Without the request it goes at once.
+        let unbooked = cluster(flags, 1).replace("minSize: 1", "minSize: 0")
+            + &request("19m", "r", "somebody-else", 2, "");
+        let first = removals(&played(&unbooked, "20m"))[0].clone();
+        let seconds: i64 = first.split_once('s').unwrap().0.parse().unwrap();
+        assert!(seconds <= 150, "{first}");
+    }
+
+    /// A pod that uses the room of request `r`.
+    fn consumer(at: &str, name: &str, cpu: u32) -> String {
+        format!(
+            "    - at: {at}\n      apply:\n        apiVersion: v1\n        kind: Pod\n        \
+             metadata: {{name: {name}, annotations: \
+             {{autoscaling.x-k8s.io/consume-provisioning-request: r}}}}\n        spec: \
+             {{containers: [{{name: c, resources: {{requests: {{cpu: {cpu}}}}}}}]}}\n"
+        )
+    }
+
+    #[test]
+    fn a_booking_ends_once_all_its_pods_run() {
+        let text = cluster("--scale-down-enabled=false", 1)
+            + &request("1m", "r", CHECK, 2, "")
+            + &consumer("2m", "w1", 1)
+            + &consumer("3m", "w2", 1);
+        let report = played(&text, "5m");
+        assert_eq!(
+            lines(&report, "status")[2],
+            "181s ProvisioningRequest default/r: BookingExpired=True (CapacityBookingConsumed): \
+             Capacity booking consumed: all pods scheduled"
+        );
+    }
+
+    #[test]
+    fn a_pod_that_uses_a_request_brings_no_node_itself() {
+        let text = cluster("--scale-down-enabled=false", 5)
+            + &consumer("1m", "w", 2)
+            + &consumer("1m", "w2", 2);
+        let report = played(&text, "5m");
+        assert!(lines(&report, "scale-up").is_empty());
+        assert_eq!(report.timeline.last().unwrap().after.pending, 1);
+        let without = text.replace("--enable-provisioning-requests, ", "");
+        assert_eq!(lines(&played(&without, "5m"), "scale-up").len(), 1);
+    }
+
+    #[test]
+    fn requests_and_pods_take_turns() {
+        let pod = consumer("59s", "web", 2).replace("autoscaling.x-k8s.io/consume", "unrelated/x");
+        let filler = pod.replace("web", "filler");
+        let text = cluster("--scale-down-enabled=false", 9)
+            + &filler
+            + &pod
+            + &request("1m", "r", ATOMIC, 2, "");
+        let report = played(&text, "5m");
+        let expected = ["60s a: 1 -> 2 nodes", "61s a: 2 -> 3 nodes"];
+        assert_eq!(lines(&report, "scale-up"), expected);
+        assert!(
+            statuses(&report)
+                .last()
+                .unwrap()
+                .contains("Provisioned=True")
+        );
+    }
+
+    #[test]
+    fn an_answered_request_is_deleted_after_a_week() {
+        let flags = "--scale-down-enabled=false, --scan-interval=1h";
+        let text = cluster(flags, 1) + &request("1m", "r", CHECK, 2, "");
+        let report = played(&text, "172h");
+        let last = lines(&report, "status").last().unwrap().clone();
+        assert!(
+            last.ends_with("ProvisioningRequest default/r: deleted"),
+            "{last}"
+        );
+        let seconds: i64 = last.split_once('s').unwrap().0.parse().unwrap();
+        assert!(seconds > 7 * 24 * 3600, "{last}");
+    }
+
+    #[test]
+    fn a_request_without_an_answer_fails_after_a_week() {
+        let flags = "--scale-down-enabled=false, --scan-interval=1h";
+        let text = cluster(flags, 1) + &request("1m", "r", CHECK, 3, "");
+        let report = played(&text, "170h");
+        assert!(
+            statuses(&report)
+                .last()
+                .unwrap()
+                .ends_with("r: Failed=True (Expired)"),
+            "{:?}",
+            statuses(&report).last()
+        );
     }
 }

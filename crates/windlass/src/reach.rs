@@ -5,7 +5,7 @@ use std::sync::Arc;
 use windlass_aws::{Membership, Settings, TemplateSettings};
 use windlass_aws_client::{Observer, Options};
 use windlass_config::{Config, Expander};
-use windlass_kube::{ConnectOptions, WatchOptions};
+use windlass_kube::{ConnectOptions, OptionalFeatures, WatchOptions};
 use windlass_model::SchedulerVersion;
 
 /// The priority expander's `ConfigMap`. Source: `pkg/expander/priority`.
@@ -33,6 +33,17 @@ pub(crate) fn objects(config: &Config, scheduler_version: SchedulerVersion) -> W
         priority_config_map: expanders
             .contains(&Expander::Priority)
             .then(|| PRIORITY_CONFIG_MAP.to_owned()),
+        features: optional_features(config),
+    }
+}
+
+fn optional_features(config: &Config) -> OptionalFeatures {
+    let features = &config.features;
+    OptionalFeatures {
+        provisioning_requests: features.provisioning_requests,
+        capacity_buffers: features.capacity_buffer_controller
+            || features.capacity_buffer_pod_injection,
+        capacity_quotas: features.capacity_quotas,
     }
 }
 

@@ -8,29 +8,29 @@ flag_group! {
     struct Features in features, "Optional features";
 
     /// Process `ProvisioningRequest` objects.
-    "enable-provisioning-requests" => provisioning_requests: bool = false, NotYet;
+    "enable-provisioning-requests" => provisioning_requests: bool = false, Acted;
 
     /// How long after its first failure a `ProvisioningRequest` is tried again.
-    "provisioning-request-initial-backoff-time" => provisioning_request_initial_backoff: Duration = minutes(1), NotYet;
+    "provisioning-request-initial-backoff-time" => provisioning_request_initial_backoff: Duration = minutes(1), Acted;
 
     /// Longest time until a failed `ProvisioningRequest` is tried again.
-    "provisioning-request-max-backoff-time" => provisioning_request_max_backoff: Duration = minutes(10), NotYet;
+    "provisioning-request-max-backoff-time" => provisioning_request_max_backoff: Duration = minutes(10), Acted;
 
     /// How many failed `ProvisioningRequest`s are remembered.
-    "provisioning-request-max-backoff-cache-size" => provisioning_request_max_backoff_cache_size: i64 = 1000, NotYet;
+    "provisioning-request-max-backoff-cache-size" => provisioning_request_max_backoff_cache_size: i64 = 1000, Acted;
 
     /// Handle several check-capacity requests in one loop.
-    "check-capacity-batch-processing" => check_capacity_batch_processing: bool = false, NotYet;
+    "check-capacity-batch-processing" => check_capacity_batch_processing: bool = false, Acted;
 
     /// Most check-capacity requests in one loop.
-    "check-capacity-provisioning-request-max-batch-size" => check_capacity_max_batch_size: i64 = 10, NotYet;
+    "check-capacity-provisioning-request-max-batch-size" => check_capacity_max_batch_size: i64 = 10, Acted;
 
     /// Longest time for the check-capacity requests of one loop.
-    "check-capacity-provisioning-request-batch-timebox" => check_capacity_batch_timebox: Duration = seconds(10), NotYet;
+    "check-capacity-provisioning-request-batch-timebox" => check_capacity_batch_timebox: Duration = seconds(10), Acted;
 
     /// Handle only the check-capacity requests that name this instance in their parameter
     /// `processorInstance`; best-effort-atomic requests are then left alone.
-    "check-capacity-processor-instance" => check_capacity_processor_instance: Option<String> = None, NotYet;
+    "check-capacity-processor-instance" => check_capacity_processor_instance: Option<String> = None, Acted;
 
     /// Run the controller of `CapacityBuffer` objects.
     "capacity-buffer-controller-enabled" => capacity_buffer_controller: bool = false, NotYet;

@@ -32,7 +32,10 @@ pub(crate) fn book(context: &mut Loop<'_>) {
             .pod_sets
             .iter()
             .fold(0_i64, |sum, set| sum.saturating_add(set.count));
-        if consumers.get(&model.name).is_some_and(|running| *running >= wanted) {
+        if consumers
+            .get(&model.name)
+            .is_some_and(|running| *running >= wanted)
+        {
             let because = BOOKING_CONSUMED;
             context.set_request_condition(index, BOOKING_EXPIRED, ConditionStatus::True, because);
             continue;
@@ -58,7 +61,11 @@ pub(crate) fn book(context: &mut Loop<'_>) {
 fn count_consumers(context: &Loop<'_>) -> FxHashMap<ObjectName, i64> {
     let mut consumers = FxHashMap::default();
     for node in context.snapshot.node_ids() {
-        for request in context.snapshot.pods_on(node).filter_map(|pod| consumed_by(pod)) {
+        for request in context
+            .snapshot
+            .pods_on(node)
+            .filter_map(|pod| consumed_by(pod))
+        {
             *consumers.entry(request).or_default() += 1;
         }
     }

@@ -26,10 +26,8 @@ pub(super) const CAPACITY_IS_NOT_FOUND: Because = (
     "CapacityIsNotFound",
     "Capacity is not found, CA will try to find it later.",
 );
-pub(super) const CAPACITY_IS_NOT_FOUND_AT_ALL: Because = (
-    "CapacityIsNotFound",
-    "CA could not find requested capacity",
-);
+pub(super) const CAPACITY_IS_NOT_FOUND_AT_ALL: Because =
+    ("CapacityIsNotFound", "CA could not find requested capacity");
 pub(super) const RESERVATION_TIME_EXPIRED: Because = (
     "CapacityReservationTimeExpired",
     "Capacity reservation time is expired",

@@ -2,9 +2,7 @@
 
 use windlass_model::{ConditionStatus, Duration, Timestamp, find_condition};
 
-use super::conditions::{
-    BOOKING_EXPIRED, EXPIRED, FAILED, PROVISIONED, RESERVATION_TIME_EXPIRED,
-};
+use super::conditions::{BOOKING_EXPIRED, EXPIRED, FAILED, PROVISIONED, RESERVATION_TIME_EXPIRED};
 use crate::{decide::Loop, instant::after};
 
 /// How long room that was found is kept.

@@ -99,7 +99,10 @@ mod tests {
         assert_eq!(pods[0].created_at, request.created_at);
         assert!(Arc::ptr_eq(&pods[0].shape, &pods[1].shape));
         let owner = pods[2].shape.controller.as_ref().unwrap();
-        assert_eq!((owner.kind.as_str(), &owner.uid), ("ProvisioningRequest", &request.uid));
+        assert_eq!(
+            (owner.kind.as_str(), &owner.uid),
+            ("ProvisioningRequest", &request.uid)
+        );
         assert_eq!(pods[2].shape.provisioning_request.as_deref(), Some("train"));
     }
 

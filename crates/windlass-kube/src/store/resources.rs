@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 use windlass_model::{Node, ObjectName, Pod, PodScheduled, WorkloadKind};
 use windlass_objects::api::{self, Metadata};
 
-use super::{ClusterStore, Inner, PAUSE_ANNOTATION, WakeReasons, WatchOptions};
+use super::{ClusterStore, Inner, PAUSE_ANNOTATION, WakeReasons, WatchOptions, extras};
 use crate::api::Api;
 use crate::watch::{ResourcePath, escape, watch};
 
@@ -19,6 +19,8 @@ pub(crate) trait Watched: DeserializeOwned + Send + 'static {
     const NAME: &'static str;
     /// Whether decisions can do without where the server does not serve or show it.
     const IS_OPTIONAL: bool;
+    /// What it means that the server does not serve it, where somebody should know.
+    const WHEN_MISSING: Option<&'static str> = None;
 
     /// The object's metadata.
     fn metadata(&self) -> &Metadata;
@@ -66,16 +68,17 @@ pub(super) fn spawn_all(
     if let Some(name) = &options.priority_config_map {
         spawn.some::<PriorityConfigMap>(config_maps, named(name));
     }
+    extras::spawn(&mut spawn, options.features);
 }
 
-struct Spawner<'a> {
+pub(super) struct Spawner<'a> {
     api: &'a Api,
     store: &'a ClusterStore,
     tasks: &'a mut JoinSet<()>,
 }
 
 impl Spawner<'_> {
-    fn all<T: Watched>(&mut self, path: &str) {
+    pub(super) fn all<T: Watched>(&mut self, path: &str) {
         self.some::<T>(path.to_owned(), String::new());
     }
 
@@ -276,7 +279,7 @@ macro_rules! workload {
         #[doc = $doc]
         #[derive(Deserialize)]
         #[serde(transparent)]
-        struct $Type(api::Workload);
+        pub(super) struct $Type(api::Workload);
 
         impl Watched for $Type {
             const NAME: &'static str = $name;
@@ -309,6 +312,7 @@ workload!(ReplicaSet, "replicasets", "`apps/v1` `ReplicaSet`.");
 workload!(StatefulSet, "statefulsets", "`apps/v1` `StatefulSet`.");
 workload!(DaemonSet, "daemonsets", "`apps/v1` `DaemonSet`.");
 workload!(Job, "jobs", "`batch/v1` Job.");
+workload!(Deployment, "deployments", "`apps/v1` Deployment.");
 
 fn remove_workload(kind: WorkloadKind, name: &ObjectName, inner: &mut Inner) -> WakeReasons {
     inner.workloads.remove(&(kind, name.clone()));

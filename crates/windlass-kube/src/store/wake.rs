@@ -17,6 +17,8 @@ impl WakeReasons {
     pub const DRAINED_POD: Self = Self(1 << 2);
     /// The view was interrupted and is current again, or an operator's setting changed.
     pub const VIEW: Self = Self(1 << 3);
+    /// An object of an optional feature came, went, or changed.
+    pub const FEATURE: Self = Self(1 << 4);
 
     /// Whether nothing has.
     pub fn is_empty(self) -> bool {

@@ -117,9 +117,7 @@ impl Converter {
                     .resources
                     .0
                     .iter()
-                    .map(|(name, amount): (&SmolStr, Quantity)| {
-                        (name.clone(), amount.units_ceil())
-                    })
+                    .map(|(name, amount): (&SmolStr, Quantity)| (name.clone(), amount.units_ceil()))
                     .collect(),
                 observed_generation: status.observed_generation,
                 conditions: conditions(&status.conditions),

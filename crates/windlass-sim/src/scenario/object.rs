@@ -105,9 +105,10 @@ impl Object {
             ("autoscaling.x-k8s.io/v1" | "autoscaling.x-k8s.io/v1beta1", "ProvisioningRequest") => {
                 Self::ProvisioningRequest(source.read()?)
             }
-            ("autoscaling.x-k8s.io/v1beta1" | "autoscaling.x-k8s.io/v1alpha1", "CapacityBuffer") => {
-                Self::CapacityBuffer(source.read()?)
-            }
+            (
+                "autoscaling.x-k8s.io/v1beta1" | "autoscaling.x-k8s.io/v1alpha1",
+                "CapacityBuffer",
+            ) => Self::CapacityBuffer(source.read()?),
             ("autoscaling.x-k8s.io/v1beta1" | "autoscaling.x-k8s.io/v1alpha1", "CapacityQuota") => {
                 Self::CapacityQuota(source.read()?)
             }

@@ -104,6 +104,20 @@ impl Actor {
                     .terminate(group, instance, Floor::GroupMinimum)
                     .await,
             ),
+            Action::UpdateProvisioningRequest {
+                request,
+                uid,
+                conditions,
+            } => {
+                let api = &self.api;
+                of_api(
+                    windlass_kube::update_provisioning_request(api, request, uid, conditions).await,
+                )
+            }
+            Action::DeleteProvisioningRequest { request, uid } => {
+                self.api.wait_for_leave().await;
+                of_api(windlass_kube::delete_provisioning_request(&self.api, request, uid).await)
+            }
         }
     }
 

@@ -1,0 +1,195 @@
+//! The optional features on a real API server, with their CustomResourceDefinitions.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind};
+use serde_json::{Value, json};
+use windlass_e2e::{Run, Windlass};
+use windlass_testbed::{Group, Testbed, Workload, wait_for};
+
+const SOON: Duration = Duration::from_mins(1);
+const DEFINITIONS: [&str; 3] = [
+    include_str!("../../../deploy/crds/provisioningrequests.yaml"),
+    include_str!("../../../deploy/crds/capacitybuffers.yaml"),
+    include_str!("../../../deploy/crds/capacityquotas.yaml"),
+];
+const RBAC: &str = include_str!("../../../testbed/manifests/extras-rbac.yaml");
+const CHECK: &str = "check-capacity.autoscaling.x-k8s.io";
+const ATOMIC: &str = "best-effort-atomic-scale-up.autoscaling.x-k8s.io";
+
+/// The test bed with the definitions, the rights, and a group of one node of two cores.
+fn testbed() -> Result<&'static Testbed> {
+    let testbed = windlass_e2e::testbed()?;
+    let cluster = testbed.cluster();
+    cluster.apply(RBAC)?;
+    for definition in DEFINITIONS {
+        cluster.apply(definition)?;
+    }
+    for kind in ["ProvisioningRequest", "CapacityBuffer", "CapacityQuota"] {
+        // A definition is served a moment after it has been accepted.
+        wait_for("the definitions to be served", SOON, || {
+            Ok(cluster
+                .run(api(testbed, kind, "default").list(&Default::default()))
+                .is_ok())
+        })?;
+    }
+    let left = cluster.run(api(testbed, "CapacityQuota", "").list(&Default::default()))?;
+    for quota in left {
+        let name = quota.metadata.name.unwrap_or_default();
+        cluster.run(api(testbed, "CapacityQuota", "").delete(&name, &Default::default()))?;
+    }
+    let group = Group::new("web").sizes(1, 10, 1).discovered_by("demo");
+    testbed.aws().create_group(&group)?;
+    cluster.wait_for_ready_nodes(1, SOON)?;
+    Ok(testbed)
+}
+
+fn api(testbed: &Testbed, kind: &str, namespace: &str) -> Api<DynamicObject> {
+    let version = if kind == "ProvisioningRequest" {
+        "v1"
+    } else {
+        "v1beta1"
+    };
+    let kind = GroupVersionKind::gvk("autoscaling.x-k8s.io", version, kind);
+    let resource = ApiResource::from_gvk(&kind);
+    let client = testbed.cluster().client();
+    if kind.kind == "CapacityQuota" {
+        Api::all_with(client, &resource)
+    } else {
+        Api::namespaced_with(client, namespace, &resource)
+    }
+}
+
+fn status(testbed: &Testbed, kind: &str, namespace: &str, name: &str) -> Result<Value> {
+    let api = api(testbed, kind, namespace);
+    let object = testbed.cluster().run(api.get(name))?;
+    Ok(object.data["status"].clone())
+}
+
+/// A condition's status and reason.
+fn condition(status: &Value, kind: &str) -> Option<(String, String)> {
+    let list = status["conditions"].as_array()?;
+    let condition = list.iter().find(|condition| condition["type"] == kind)?;
+    let text = |field: &str| condition[field].as_str().unwrap_or_default().to_owned();
+    Some((text("status"), text("reason")))
+}
+
+fn wait_for_condition(
+    testbed: &Testbed,
+    (kind, namespace, name): (&str, &str, &str),
+    expected: (&str, &str, &str),
+) -> Result<()> {
+    let (condition_kind, condition_status, reason) = expected;
+    let what = format!("{kind} {name}: {condition_kind}={condition_status} ({reason})");
+    wait_for(&what, SOON, || {
+        let status = status(testbed, kind, namespace, name)?;
+        let found = condition(&status, condition_kind);
+        Ok(found == Some((condition_status.to_owned(), reason.to_owned())))
+    })
+}
+
+fn start(testbed: &'static Testbed, flags: &[&str]) -> Result<Windlass> {
+    let windlass = Run::of_cluster("demo")
+        .flags(flags.iter().copied())
+        .flag("--scale-down-enabled=false")
+        .start(testbed, "windlass")?;
+    windlass.wait_for_log("the first view is complete", SOON)?;
+    Ok(windlass)
+}
+
+fn in_namespace(testbed: &Testbed, namespace: &str) -> Result<()> {
+    testbed.cluster().apply_object(&json!({
+        "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace},
+    }))
+}
+
+/// A template of pods of a core each.
+fn template(namespace: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "PodTemplate",
+        "metadata": {"name": "worker", "namespace": namespace},
+        "template": {"spec": {"containers": [{
+            "name": "main", "image": "registry.invalid/pause",
+            "resources": {"requests": {"cpu": "1", "memory": "64Mi"}},
+        }]}},
+    })
+}
+
+fn request(namespace: &str, name: &str, class: &str, count: u32) -> Value {
+    json!({
+        "apiVersion": "autoscaling.x-k8s.io/v1", "kind": "ProvisioningRequest",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "provisioningClassName": class,
+            "podSets": [{"count": count, "podTemplateRef": {"name": "worker"}}],
+        },
+    })
+}
+
+#[test]
+fn a_request_is_answered_and_an_atomic_one_brings_nodes() -> Result<()> {
+    let testbed = testbed()?;
+    let cluster = testbed.cluster();
+    let windlass = start(testbed, &["--enable-provisioning-requests"])?;
+    let namespace = "requests";
+    in_namespace(testbed, namespace)?;
+    cluster.apply_object(&template(namespace))?;
+
+    cluster.apply_object(&request(namespace, "fits", CHECK, 1))?;
+    let fits = ("ProvisioningRequest", namespace, "fits");
+    wait_for_condition(testbed, fits, ("Accepted", "True", "Accepted"))?;
+    wait_for_condition(testbed, fits, ("Provisioned", "True", "CapacityIsFound"))?;
+
+    cluster.apply_object(&request(namespace, "too-big", CHECK, 9))?;
+    let too_big = ("ProvisioningRequest", namespace, "too-big");
+    wait_for_condition(
+        testbed,
+        too_big,
+        ("Provisioned", "False", "CapacityIsNotFound"),
+    )?;
+    ensure!(
+        testbed.aws().group("web")?.desired == 1,
+        "a check brings no node"
+    );
+
+    cluster.apply_object(&request(namespace, "atomic", ATOMIC, 5))?;
+    let atomic = ("ProvisioningRequest", namespace, "atomic");
+    wait_for_condition(
+        testbed,
+        atomic,
+        ("Provisioned", "True", "CapacityIsProvisioned"),
+    )?;
+    let desired = testbed.aws().group("web")?.desired;
+    ensure!(desired > 1, "no node was asked for: {desired}");
+
+    let without_template = {
+        let mut request = request(namespace, "broken", CHECK, 1);
+        request["spec"]["podSets"][0]["podTemplateRef"]["name"] = json!("nothing");
+        request
+    };
+    cluster.apply_object(&without_template)?;
+    let broken = ("ProvisioningRequest", namespace, "broken");
+    wait_for_condition(testbed, broken, ("Failed", "True", "FailedToCreatePods"))?;
+    windlass.check_for_panics()
+}
+
+#[test]
+fn a_missing_definition_is_told_and_stops_nothing() -> Result<()> {
+    let testbed = testbed()?;
+    let cluster = testbed.cluster();
+    let definition = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "provisioningrequests.autoscaling.x-k8s.io"},
+    });
+    cluster.delete_object(&definition)?;
+    wait_for("the definition to go", SOON, || {
+        let api = api(testbed, "ProvisioningRequest", "default");
+        Ok(cluster.run(api.list(&Default::default())).is_err())
+    })?;
+    let windlass = start(testbed, &["--enable-provisioning-requests"])?;
+    windlass.wait_for_log("--enable-provisioning-requests does nothing until", SOON)?;
+    cluster.deploy(&Workload::new("web", 4).requests("1", "64Mi"))?;
+    cluster.wait_until_all_run("default", "web", 4, SOON)?;
+    windlass.check_for_panics()
+}
