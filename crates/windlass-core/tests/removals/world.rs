@@ -443,9 +443,8 @@ impl World {
                 group.target_size -= 1;
                 OutcomeResult::Done
             }
-            Action::IncreaseSize(_)
-            | Action::DecreaseTargetSize { .. }
-            | Action::DeleteInstances { .. } => OutcomeResult::Done,
+            // What removals do not plan.
+            _ => OutcomeResult::Done,
         }
     }
 
