@@ -1,6 +1,7 @@
 //! EC2 Auto Scaling, API version 2011-01-01: the calls that the autoscaler makes.
 
 mod group;
+mod provision;
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -16,6 +17,7 @@ pub use group::{
     LaunchTemplateSpecification, MixedInstancesPolicy, SuspendedProcess, Tag,
     WarmPoolConfiguration,
 };
+pub use provision::{GroupSpecification, LifecycleHook, MixedInstances, tags_by_key};
 
 const VERSION: &str = "2011-01-01";
 /// Most group names in one `DescribeAutoScalingGroups` call; AWS fails the whole call above it.
@@ -151,7 +153,8 @@ struct Envelope<T> {
         alias = "DescribeScalingActivitiesResult",
         alias = "DescribeLaunchConfigurationsResult",
         alias = "DescribeWarmPoolResult",
-        alias = "DescribeInstanceRefreshesResult"
+        alias = "DescribeInstanceRefreshesResult",
+        alias = "DescribeLifecycleHooksResult"
     )]
     result: T,
 }

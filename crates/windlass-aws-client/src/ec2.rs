@@ -3,6 +3,7 @@
 mod instance_types;
 mod launch_templates;
 mod requirements;
+mod template_content;
 
 use serde::Deserialize;
 
@@ -14,6 +15,9 @@ use crate::query::{Query, filled, items};
 pub use instance_types::{Accelerator, GpuInfo, InstanceTypeInfo, NetworkCard, NetworkInfo};
 pub use launch_templates::{BlockDevice, EbsVolume, LaunchTemplateData, LaunchTemplateVersion};
 pub use requirements::{InstanceRequirements, Range};
+pub use template_content::{
+    LaunchTemplate, LaunchTemplateContent, MetadataOptions, TemplateEbs, TemplateVolume,
+};
 
 const VERSION: &str = "2016-11-15";
 

@@ -1,5 +1,7 @@
 //! IAM: roles, their policies and instance profiles.
 
+mod provision;
+
 use serde::Deserialize;
 
 use crate::call::Client;
@@ -7,6 +9,8 @@ use crate::endpoint::Service;
 use crate::error::{CallError, ErrorClass};
 use crate::query::{Done, Query};
 use crate::retry::Repeat;
+
+pub use provision::{InstanceProfile, percent_decode};
 
 const VERSION: &str = "2010-05-08";
 

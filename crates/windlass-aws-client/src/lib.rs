@@ -46,5 +46,5 @@ pub use aws_smithy_runtime_api::client::http::SharedHttpConnector;
 pub use call::{Attempt, Client, Observer, Operation};
 pub use config::{ConnectError, Options, StaticCredentials};
 pub use endpoint::{EndpointOverride, Service};
-pub use error::{CallError, ErrorClass};
+pub use error::{CallError, CallErrorKind, ErrorClass};
 pub use secret::Secret;

@@ -1,5 +1,7 @@
 //! Systems Manager: parameters.
 
+mod provision;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
 

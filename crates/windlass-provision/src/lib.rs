@@ -3,6 +3,7 @@
 pub mod cluster_config;
 pub mod cluster_info;
 pub mod document;
+pub mod manifests;
 pub mod pin;
 pub mod rotation;
 pub mod token;

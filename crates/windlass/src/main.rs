@@ -1,11 +1,15 @@
 //! The command line.
 
+#[cfg(feature = "cluster")]
+mod cluster_file;
 #[cfg(feature = "simulate")]
 mod explain;
 #[cfg(feature = "cluster")]
 mod hint;
 #[cfg(feature = "cluster")]
 mod logging;
+#[cfg(feature = "cluster")]
+mod manifests;
 mod output;
 #[cfg(feature = "cluster")]
 mod reach;
@@ -59,6 +63,9 @@ enum Command {
     /// Render what a new instance runs to become a node.
     #[cfg(feature = "cluster")]
     Userdata(userdata::UserDataArgs),
+    /// Render what is applied to the cluster, or mend an old manifest.
+    #[cfg(feature = "cluster")]
+    Manifests(manifests::ManifestsArgs),
     /// Say why a pod is pending, why a node is not removed, why a group does not grow.
     #[cfg(feature = "simulate")]
     Explain(explain::Args),
@@ -91,6 +98,8 @@ fn main() -> ExitCode {
         Command::Token(args) => token::run(&args),
         #[cfg(feature = "cluster")]
         Command::Userdata(args) => userdata::run(&args),
+        #[cfg(feature = "cluster")]
+        Command::Manifests(args) => manifests::run(&args),
         Command::Version { output } => print_version(output).map(succeeded),
         Command::Completions { shell } => completions(shell).map(succeeded),
     };

@@ -50,6 +50,8 @@ pub struct AutoScalingGroup {
     /// Tags.
     #[serde(deserialize_with = "members")]
     pub tags: Vec<Tag>,
+    /// How long a new instance may be unhealthy, in seconds.
+    pub health_check_grace_period: Option<u32>,
     /// `Delete in progress`, while the group is being deleted.
     #[serde(deserialize_with = "filled")]
     pub status: Option<String>,

@@ -311,7 +311,10 @@ fn instance_types(path: &str, resolved: &ResolvedGroup<'_>, problems: &mut Probl
         } else {
             format!("{path}.instanceType")
         };
-        instance_type(&field, name, problems);
+        // The default type is judged where it stands.
+        if group.instances.is_some() || group.instance_type.is_some() {
+            instance_type(&field, name, problems);
+        }
         problems.expect(seen.insert(name), &field, || {
             format!("`{name}` is in the list twice")
         });

@@ -192,6 +192,10 @@ fn a_value_that_cannot_be_is_named_with_its_field() {
         "spec.groups[0].instanceType: neither",
     );
     check("m7i.large", "large", "spec.defaults.instanceType: ");
+}
+
+#[test]
+fn a_setting_that_cannot_be_is_named_with_its_field() {
     check(
         "max: 3}",
         "max: 3, labels: {kubernetes.io/role: x}}",

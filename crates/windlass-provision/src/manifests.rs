@@ -1,0 +1,51 @@
+//! What is applied to the cluster: the autoscaler, the token rotator, and what watches them.
+//!
+//! Objects are values that are made from a [`ClusterConfig`] and written as YAML; [`fix`] mends
+//! manifests that others wrote.
+
+pub mod autoscaler;
+pub mod fix;
+mod forms;
+pub mod monitoring;
+pub mod rbac;
+pub mod rotator;
+pub mod yaml;
+
+use windlass_config::Config;
+
+pub use forms::{File, chart_cluster_role, deploy_files, helm_values, kustomize, rotator_command};
+pub use yaml::Manifest;
+
+use crate::cluster_config::ClusterConfig;
+
+/// Port of metrics and health.
+pub const PORT: u16 = 8085;
+
+/// A part of Windlass that runs in the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Component {
+    /// `windlass run`.
+    Autoscaler,
+    /// `windlass token rotate`.
+    TokenRotator,
+}
+
+/// The flags of the file as the autoscaler reads them. A checked file has only valid ones.
+pub fn parsed_flags(config: &ClusterConfig) -> Config {
+    Config::parse(&config.spec.autoscaler.flags)
+        .map(|(config, _)| config)
+        .unwrap_or_default()
+}
+
+/// The objects of some components, in the order in which they can be made.
+pub fn manifests(config: &ClusterConfig, components: &[Component]) -> Vec<Manifest> {
+    let mut manifests = Vec::new();
+    if components.contains(&Component::Autoscaler) {
+        manifests.extend(autoscaler::manifests(config, &parsed_flags(config)));
+        manifests.extend(monitoring::manifests(config));
+    }
+    if components.contains(&Component::TokenRotator) {
+        manifests.extend(rotator::manifests(config));
+    }
+    manifests
+}

@@ -1,0 +1,202 @@
+//! The autoscaler's Deployment and what stands around it.
+
+use serde_json::{Value, json};
+use windlass_config::Config;
+
+use super::yaml::Manifest;
+use super::{PORT, rbac};
+use crate::cluster_config::{ClusterConfig, CredentialsSource};
+
+/// Name of every object: the Go autoscaler's, so that these take its objects' place.
+pub const NAME: &str = "cluster-autoscaler";
+
+/// The labels of every object.
+pub fn labels() -> Value {
+    json!({ "app": NAME, "app.kubernetes.io/name": NAME })
+}
+
+/// The flags of `windlass run`: those that follow from the file, then the file's own.
+pub fn flags(config: &ClusterConfig) -> Vec<String> {
+    let mut flags = vec![
+        "--cloud-provider=aws".to_owned(),
+        format!("--namespace={}", config.spec.autoscaler.namespace),
+        format!(
+            "--node-group-auto-discovery=asg:tag={}",
+            config.discovery_tags().join(",")
+        ),
+    ];
+    flags.extend(config.spec.autoscaler.flags.iter().cloned());
+    flags
+}
+
+/// The objects, in the order in which they can be made.
+pub fn manifests(config: &ClusterConfig, parsed: &Config) -> Vec<Manifest> {
+    let namespace = config.spec.autoscaler.namespace.as_str();
+    let mut manifests = vec![service_account(config)];
+    manifests.extend(rbac::roles(
+        NAME,
+        namespace,
+        &labels(),
+        &rbac::rights(parsed),
+    ));
+    manifests.push(deployment(config));
+    manifests.push(Manifest::new(json!({
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": metadata(namespace),
+        "spec": { "maxUnavailable": 1, "selector": { "matchLabels": { "app": NAME } } },
+    })));
+    manifests.push(Manifest::new(json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": metadata(namespace),
+        "spec": {
+            "clusterIP": "None",
+            "ports": [{ "name": "http", "port": PORT, "targetPort": "http" }],
+            "selector": { "app": NAME },
+        },
+    })));
+    manifests
+}
+
+fn metadata(namespace: &str) -> Value {
+    json!({ "name": NAME, "namespace": namespace, "labels": labels() })
+}
+
+fn service_account(config: &ClusterConfig) -> Manifest {
+    let mut metadata = metadata(&config.spec.autoscaler.namespace);
+    if let Some(role) = &config.spec.credentials.autoscaler_role_arn {
+        metadata["annotations"] = json!({ "eks.amazonaws.com/role-arn": role });
+    }
+    Manifest::new(json!({
+        "apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata,
+    }))
+}
+
+fn deployment(config: &ClusterConfig) -> Manifest {
+    let autoscaler = &config.spec.autoscaler;
+    let on_host = config.spec.credentials.source == CredentialsSource::InstanceProfile;
+    let spread = ["kubernetes.io/hostname", "topology.kubernetes.io/zone"].map(|key| {
+        json!({
+            "maxSkew": 1,
+            "topologyKey": key,
+            "whenUnsatisfiable": "ScheduleAnyway",
+            "labelSelector": { "matchLabels": { "app": NAME } },
+        })
+    });
+    let mut pod = json!({
+        "serviceAccountName": NAME,
+        "priorityClassName": "system-cluster-critical",
+        "securityContext": {
+            "runAsNonRoot": true,
+            "runAsUser": 65532,
+            "runAsGroup": 65532,
+            "seccompProfile": { "type": "RuntimeDefault" },
+        },
+        "affinity": control_plane_affinity(on_host),
+        "tolerations": control_plane_tolerations(),
+        "topologySpreadConstraints": spread,
+        "containers": [container(config)],
+        // The AWS call in hand, then the lease.
+        "terminationGracePeriodSeconds": 15,
+    });
+    // One pod a host holds the port, so a new one cannot come before an old one goes.
+    let mut rolling_update = json!({ "maxUnavailable": 1 });
+    if on_host {
+        pod["hostNetwork"] = json!(true);
+        pod["dnsPolicy"] = json!("Default");
+        rolling_update["maxSurge"] = json!(0);
+    }
+    Manifest::new(json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": metadata(&autoscaler.namespace),
+        "spec": {
+            "replicas": autoscaler.replicas,
+            "selector": { "matchLabels": { "app": NAME } },
+            "strategy": { "type": "RollingUpdate", "rollingUpdate": rolling_update },
+            "template": {
+                "metadata": {
+                    "labels": labels(),
+                    "annotations": {
+                        "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
+                        "prometheus.io/scrape": "true",
+                        "prometheus.io/port": PORT.to_string(),
+                    },
+                },
+                "spec": pod,
+            },
+        },
+    }))
+    .with_comment(
+        "/spec/template/spec/hostNetwork",
+        "The instance profile's credentials come from the metadata service, whose answers reach\n\
+         the host's network alone.",
+    )
+}
+
+fn container(config: &ClusterConfig) -> Value {
+    let autoscaler = &config.spec.autoscaler;
+    let mut arguments = vec!["run".to_owned()];
+    arguments.extend(flags(config));
+    let probe = |failures: u32, period: u32| {
+        json!({
+            "httpGet": { "path": "/health-check", "port": "http" },
+            "failureThreshold": failures,
+            "periodSeconds": period,
+        })
+    };
+    json!({
+        "name": NAME,
+        "image": autoscaler.image,
+        "imagePullPolicy": "IfNotPresent",
+        "args": arguments,
+        "env": [{ "name": "AWS_REGION", "value": config.spec.region }],
+        "ports": [{ "name": "http", "containerPort": PORT }],
+        "resources": {
+            // No limit on CPU: a throttled loop is one that misses its health check.
+            "requests": { "cpu": "100m", "memory": autoscaler.memory },
+            "limits": { "memory": autoscaler.memory },
+        },
+        "securityContext": {
+            "allowPrivilegeEscalation": false,
+            "capabilities": { "drop": ["ALL"] },
+            "readOnlyRootFilesystem": true,
+        },
+        "startupProbe": probe(30, 2),
+        "livenessProbe": probe(3, 10),
+        "readinessProbe": probe(1, 10),
+    })
+}
+
+/// On control-plane nodes by their label of today or of before 1.24.
+pub(super) fn control_plane_affinity(is_required: bool) -> Value {
+    let terms = ["control-plane", "master"].map(|role| {
+        json!({
+            "matchExpressions": [
+                { "key": format!("node-role.kubernetes.io/{role}"), "operator": "Exists" },
+            ],
+        })
+    });
+    let node_affinity = if is_required {
+        json!({
+            "requiredDuringSchedulingIgnoredDuringExecution": { "nodeSelectorTerms": terms },
+        })
+    } else {
+        let preferred = terms.map(|term| json!({ "weight": 100, "preference": term }));
+        json!({ "preferredDuringSchedulingIgnoredDuringExecution": preferred })
+    };
+    json!({ "nodeAffinity": node_affinity })
+}
+
+/// kubeadm's taint has no value, so `Equal` with one does not match it.
+pub(super) fn control_plane_tolerations() -> Value {
+    let tolerations = ["control-plane", "master"].map(|role| {
+        json!({
+            "key": format!("node-role.kubernetes.io/{role}"),
+            "operator": "Exists",
+            "effect": "NoSchedule",
+        })
+    });
+    json!(tolerations)
+}
