@@ -6,7 +6,7 @@ use windlass_model::{Cluster, Node, NodeTemplate, SmolStr, Timestamp};
 use windlass_scheduler::{Profile, Snapshot};
 
 use crate::{
-    Budget, Event, EventObject, GroupReasons, Memory, Outcome, Plan,
+    Budget, Event, EventObject, GroupReasons, HeldBack, Memory, Outcome, Plan,
     cluster_state::{self, Counts, GroupState, Readiness, node_readiness},
     drain,
     pending::{Standing, is_expendable, standing},
@@ -60,6 +60,8 @@ pub(crate) struct Loop<'a> {
     pub(crate) reasons: Vec<Arc<GroupReasons>>,
     /// The pending pods are so new that the loop waits for more of them.
     pub(crate) pods_are_new: bool,
+    /// Nodes of an earlier view are missing, too many to remove anything by this one.
+    pub(crate) missing_nodes: Option<HeldBack>,
     /// Whether this loop looked for unneeded nodes.
     pub(crate) has_planned_scale_down: bool,
     /// The groups of the nodes of the snapshot that stand for nodes on their way, by node name.
@@ -205,6 +207,7 @@ pub(crate) fn observe<'a>(input: &Input<'a>, snapshot: Snapshot) -> Loop<'a> {
         templates: vec![None; cluster.groups.len()],
         reasons: Vec::new(),
         pods_are_new: false,
+        missing_nodes: None,
         has_planned_scale_down: false,
         upcoming: BTreeMap::new(),
         requests: provisioning_request::Requests::default(),

@@ -17,6 +17,7 @@ mod clean_up;
 pub(crate) mod disruption;
 mod evictions;
 mod outcomes;
+mod replacements;
 pub(crate) mod rules;
 
 use std::collections::BTreeMap;
@@ -28,6 +29,8 @@ use crate::decide::Loop;
 pub(crate) use advance::advance;
 pub(crate) use begin::begin;
 pub(crate) use outcomes::absorb_outcomes;
+pub(crate) use replacements::await_ready as await_replacements;
+pub use replacements::Replacement;
 pub use rules::BlockingReason;
 
 /// One removal in progress.
@@ -130,6 +133,8 @@ pub struct Eviction {
     pub grace_period_seconds: i64,
     /// Whether the drain goes on without it.
     pub is_best_effort: bool,
+    /// The uid of the controller that makes another pod for it, where it was ready.
+    pub replaced_by: Option<SmolStr>,
     /// How far it is.
     pub state: EvictionState,
     /// When it was asked for, if no outcome has come. Not written down.

@@ -42,5 +42,5 @@ pub use plan::{
     Outcome, OutcomeResult, Plan, PodReport, Resize, ResizeCause, ScaleDownReport, ScaleUpReport,
     Unremovable, UnremovableReason,
 };
-pub use scale_down::HeldBack;
+pub use scale_down::{HeldBack, Room, Verdict};
 pub use unseen::Unseen;

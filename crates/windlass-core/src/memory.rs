@@ -6,9 +6,10 @@ use windlass_model::{Duration, SmolStr, StatusCondition, Timestamp};
 use crate::{
     UnremovableReason, Unseen,
     cluster_state::{Backoff, IncorrectSize},
-    drain::Drain,
+    drain::{Drain, Replacement},
     pending::Hints,
     provisioning_request::RequestMemory,
+    scale_down::Verdict,
     status::StatusMemory,
     template::TemplateCache,
 };
@@ -45,10 +46,13 @@ pub struct Memory {
     pub scale_up_before: Option<Timestamp>,
     /// Since when each node is unneeded, by node.
     pub unneeded_since: BTreeMap<SmolStr, Timestamp>,
-    /// Nodes that a simulation found unremovable, with the end of that verdict's validity.
-    pub unremovable_until: BTreeMap<SmolStr, Timestamp>,
+    /// Nodes that a simulation found unremovable, by node.
+    pub unremovable: BTreeMap<SmolStr, Verdict>,
     /// Removals in progress, by node.
     pub drains: BTreeMap<SmolStr, Drain>,
+    /// With `--drain-wait-for-ready-replacements`: the controllers of pods that were evicted, by
+    /// uid.
+    pub replacements: BTreeMap<SmolStr, Replacement>,
     /// The start of the loop of the last successful scale-up.
     pub last_scale_up: Option<Timestamp>,
     /// The start of the loop that last began to delete a node.

@@ -18,6 +18,7 @@ mod simulation;
 mod soft_taints;
 mod unneeded;
 pub(crate) mod utilization;
+mod verdicts;
 
 use std::sync::Arc;
 
@@ -33,6 +34,7 @@ pub(crate) use budgets::Removal;
 pub use hold::HeldBack;
 pub(crate) use hold::is_view_stale;
 use utilization::Utilization;
+pub use verdicts::{Room, Verdict};
 
 /// A node that the simulation found removable.
 #[derive(Clone, Debug)]
@@ -59,6 +61,7 @@ impl Removable {
 /// Notes what came of earlier removals, whether this loop may plan new ones or not.
 pub(crate) fn take_stock(context: &mut Loop<'_>) {
     drain::absorb_outcomes(context);
+    context.missing_nodes = hold::missing_nodes(context);
     unneeded::restore_from_taints(context);
 }
 
@@ -83,16 +86,18 @@ pub(crate) fn plan(context: &mut Loop<'_>) {
     let metrics = &mut context.plan.metrics;
     metrics.set(Series::plain("unneeded_nodes_count"), found.len() as f64);
 
+    drain::await_replacements(context);
     let held_back = hold::reason(context);
     let is_in_cooldown = held_back == Some(HeldBack::Cooldown);
     context.plan.scale_down.is_in_cooldown = is_in_cooldown;
+    let may_begin = held_back.is_none();
     context.plan.scale_down.held_back = held_back;
     context.plan.metrics.set(
         Series::plain("scale_down_in_cooldown"),
         f64::from(u8::from(is_in_cooldown)),
     );
     let unneeded: Vec<usize> = found.iter().map(|removable| removable.node).collect();
-    if held_back.is_none() && has_candidates {
+    if may_begin && has_candidates {
         let chosen = selection::choose(context, found);
         count_unremovable(context);
         let removals = budgets::apply(context, chosen);

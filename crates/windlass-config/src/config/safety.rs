@@ -23,6 +23,12 @@ flag_group! {
     ///
     /// 0: of any age.
     "max-cache-age" => max_cache_age: Duration = minutes(2), Acted;
+
+    /// Begin the next drain only once the pods that earlier ones evicted are ready again on
+    /// other nodes; wait for them no longer than this.
+    ///
+    /// 0: do not wait.
+    "drain-wait-for-ready-replacements" => drain_wait_for_ready_replacements: Duration = Duration::ZERO, Acted;
 }
 
 impl Safety {

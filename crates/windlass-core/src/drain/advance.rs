@@ -13,6 +13,7 @@ use super::{
     disruption::Disruptions,
     evictions,
     outcomes::RETRY_AFTER,
+    replacements,
     rules::Rules,
 };
 use crate::{
@@ -75,7 +76,7 @@ struct Stage<'a> {
     minimums: BTreeMap<SmolStr, i64>,
     /// Why every removal is to be undone.
     stop: Option<&'static str>,
-    /// Whether the view is too old to do anything by it.
+    /// Whether the view is too old, or too empty, to do anything by it.
     is_blind: bool,
 }
 
@@ -173,7 +174,7 @@ impl<'a> Stage<'a> {
             sizes,
             minimums,
             stop,
-            is_blind: is_view_stale(context),
+            is_blind: is_view_stale(context) || context.missing_nodes.is_some(),
         }
     }
 }
@@ -479,12 +480,14 @@ fn evict(context: &mut Loop<'_>, stage: &mut Stage<'_>, name: &SmolStr, drain: &
     };
     let (wave, since) = (*wave, *since);
     let deadline = after(since, context.config.actuation.max_pod_eviction_time);
+    let mut moved = Vec::new();
     for eviction in evictions.iter_mut() {
         let EvictionState::Due { at, last_error } = &mut eviction.state else {
             continue;
         };
         let Some(pod) = present.iter().find(|pod| pod.uid == eviction.uid) else {
             eviction.state = EvictionState::Accepted;
+            moved.extend(eviction.replaced_by.clone());
             continue;
         };
         if !is_to_be_asked(eviction.asked_at, now) {
@@ -536,6 +539,12 @@ fn evict(context: &mut Loop<'_>, stage: &mut Stage<'_>, name: &SmolStr, drain: &
             grace_period_seconds: eviction.grace_period_seconds,
         });
     }
+    for controller in moved {
+        replacements::note(context, &controller);
+    }
+    let Phase::Evicting { evictions, .. } = &drain.phase else {
+        return Step::Wait;
+    };
     let is_pending = |state: &EvictionState| matches!(state, EvictionState::Due { .. });
     if evictions.iter().any(|eviction| is_pending(&eviction.state)) {
         return Step::Wait;

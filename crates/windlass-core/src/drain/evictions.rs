@@ -5,7 +5,7 @@ use std::sync::Arc;
 use windlass_config::Config;
 use windlass_model::{Duration, Pod, SmolStr, Timestamp};
 
-use super::{Eviction, EvictionState, rules::DEFAULT_GRACE_SECONDS};
+use super::{Eviction, EvictionState, replacements, rules::DEFAULT_GRACE_SECONDS};
 use crate::{
     decide::Loop,
     pending::{Standing, is_expendable, standing},
@@ -136,6 +136,7 @@ pub(super) fn of_wave(
                 uid: pod.uid.clone(),
                 grace_period_seconds: if most > 0 { wished.min(most) } else { wished },
                 is_best_effort,
+                replaced_by: replacements::controller_of(pod),
                 state: EvictionState::Due {
                     at: now,
                     last_error: String::new(),

@@ -2,7 +2,7 @@
 
 use windlass_model::{Duration, SmolStr};
 
-use super::{Drain, Eviction, EvictionState, Phase, advance};
+use super::{Drain, Eviction, EvictionState, Phase, advance, replacements};
 use crate::{
     Action, Event, EventObject, Outcome, OutcomeResult, decide::Loop, instant::after, taints,
 };
@@ -22,8 +22,15 @@ pub(crate) fn absorb_outcomes(context: &mut Loop<'_>) {
             }
             Action::Evict { node, uid, .. } => {
                 let now = context.now;
-                if let Some(eviction) = eviction_mut(context, node, uid) {
-                    evicted(eviction, outcome, now);
+                let Some(eviction) = eviction_mut(context, node, uid) else {
+                    continue;
+                };
+                evicted(eviction, outcome, now);
+                let moved = (eviction.state == EvictionState::Accepted)
+                    .then(|| eviction.replaced_by.clone())
+                    .flatten();
+                if let Some(controller) = moved {
+                    replacements::note(context, &controller);
                 }
             }
             Action::TerminateInstance { node, instance, .. } => {

@@ -44,6 +44,9 @@ pub(super) fn apply(context: &mut Loop<'_>, chosen: Chosen) -> Vec<Removal> {
         drains: actuation.max_drain_parallelism - in_progress.drained,
         this_hour: removals_left_this_hour(context),
     };
+    if !context.memory.replacements.is_empty() {
+        left.drains = left.drains.min(0);
+    }
     let (atomic_empty, empty): (Vec<_>, Vec<_>) = buckets(chosen.empty)
         .into_iter()
         .partition(|bucket| is_atomic(context, bucket.group));

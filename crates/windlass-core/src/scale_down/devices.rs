@@ -138,11 +138,13 @@ impl Pool<'_> {
         if shares_counters {
             return self.counter_share(allocated);
         }
-        let devices: usize = self.slices.iter().map(|slice| slice.devices.len()).sum();
-        if devices == 0 {
+        let devices = || self.slices.iter().flat_map(|slice| &slice.devices);
+        if devices().next().is_none() {
             return 0.0;
         }
-        allocated.len() as f64 / devices as f64
+        // A claim may name a device that the newest generation of the pool has no more.
+        let used = devices().filter(|device| allocated.contains(device.name.as_str()));
+        used.count() as f64 / devices().count() as f64
     }
 
     /// Of each counter set the counter that is used up most, spread over the sets that devices

@@ -19,7 +19,7 @@ pub(super) fn reason_to_stay(
     if candidate.id.is_none() {
         return Some(UnremovableReason::UnexpectedError);
     }
-    if context.memory.unremovable_until.contains_key(&node.name) {
+    if context.memory.unremovable.contains_key(&node.name) {
         return Some(UnremovableReason::RecentlyUnremovable);
     }
     if is_being_deleted(node, context.now) {

@@ -7,7 +7,7 @@ use windlass_model::{Duration, SmolStr, Timestamp};
 use crate::{decide::Loop, instant::after, memory::SeenNodes};
 
 /// Why no removal begins in a loop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HeldBack {
     /// `windlass.dev/scale-down: paused` on the status `ConfigMap`.
     Paused,
@@ -22,17 +22,24 @@ pub enum HeldBack {
     },
     /// A scale-up, a removal or a failed removal was not long enough ago.
     Cooldown,
+    /// A node outside of all groups, or of a group without a template, is marked as a GPU node and
+    /// has no GPUs yet: the minimums of `--gpu-total` cannot be kept. Source:
+    /// `pkg/resourcequotas`, whose failure stops all removals.
+    UnknownGpus {
+        /// The node.
+        node: SmolStr,
+    },
 }
 
 /// The first reason to hold removals back.
 pub(super) fn reason(context: &mut Loop<'_>) -> Option<HeldBack> {
-    let missing = missing_nodes(context);
     if context.cluster.is_scale_down_paused {
         return Some(HeldBack::Paused);
     }
     if is_view_stale(context) {
         return Some(HeldBack::StaleView);
     }
+    let missing = context.missing_nodes.clone();
     missing.or_else(|| is_in_cooldown(context).then_some(HeldBack::Cooldown))
 }
 
@@ -122,7 +129,7 @@ pub(super) fn remember_group_times(context: &mut Loop<'_>) {
 /// Whether nodes of an earlier view are missing, more than the bounds of the cluster's health
 /// (`--ok-total-unready-count`, `--max-total-unready-percentage`) allow to be unready. The earlier
 /// view counts until a requested node would have had its time to come.
-fn missing_nodes(context: &mut Loop<'_>) -> Option<HeldBack> {
+pub(super) fn missing_nodes(context: &mut Loop<'_>) -> Option<HeldBack> {
     let health = &context.config.cluster_health;
     let drains = &context.memory.drains;
     let names: Vec<SmolStr> = context

@@ -25,8 +25,15 @@ enum Limited {
     Gpus(SmolStr),
 }
 
+/// A node is marked as a GPU node, has no GPUs yet, and no group's template says how many it will
+/// have: the cluster's totals cannot be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct UnknownGpus {
+    pub(super) node: SmolStr,
+}
+
 impl Headroom {
-    pub(super) fn new(context: &Loop<'_>) -> Self {
+    pub(super) fn new(context: &Loop<'_>) -> Result<Self, UnknownGpus> {
         let limits = &context.config.limits;
         let gpus = limits.gpu_total.iter().map(|limit| {
             (
@@ -49,9 +56,6 @@ impl Headroom {
                 .collect(),
             of_group: BTreeMap::new(),
         };
-        if headroom.left.is_empty() {
-            return headroom;
-        }
         let group_of: rustc_hash::FxHashMap<&str, usize> = context
             .nodes
             .iter()
@@ -63,8 +67,12 @@ impl Headroom {
             if node.labels.get(label).is_some_and(|it| it == value) {
                 continue;
             }
+            // Without minimums all that counts is whether the totals can be told at all.
+            if headroom.left.is_empty() && !node.labels.contains_key(gpu::GPU_LABEL) {
+                continue;
+            }
             let group = group_of.get(node.name.as_str()).copied();
-            for (resource, amount) in headroom.amounts(context, node, group) {
+            for (resource, amount) in headroom.amounts(context, node, group)? {
                 if let Some(left) = headroom.left.get_mut(&resource) {
                     *left = left.saturating_add(amount);
                 }
@@ -73,15 +81,20 @@ impl Headroom {
         for left in headroom.left.values_mut() {
             *left = (*left).max(0);
         }
-        headroom
+        Ok(headroom)
     }
 
     /// Takes a node of a group away if no minimum stands against it.
-    pub(super) fn take(&mut self, context: &Loop<'_>, node: &Node, group: usize) -> bool {
+    pub(super) fn take(
+        &mut self,
+        context: &Loop<'_>,
+        node: &Node,
+        group: usize,
+    ) -> Result<bool, UnknownGpus> {
         if self.left.is_empty() {
-            return true;
+            return Ok(true);
         }
-        let amounts = self.amounts(context, node, Some(group));
+        let amounts = self.amounts(context, node, Some(group))?;
         let is_allowed = amounts
             .iter()
             .all(|(resource, amount)| self.left.get(resource).is_none_or(|left| left >= amount));
@@ -92,7 +105,7 @@ impl Headroom {
                 }
             }
         }
-        is_allowed
+        Ok(is_allowed)
     }
 
     fn amounts(
@@ -100,29 +113,40 @@ impl Headroom {
         context: &Loop<'_>,
         node: &Node,
         group: Option<usize>,
-    ) -> BTreeMap<Limited, i64> {
+    ) -> Result<BTreeMap<Limited, i64>, UnknownGpus> {
         let Some(group) = group else {
             return amounts_of(node, None);
         };
-        self.of_group
-            .entry(group)
-            .or_insert_with(|| amounts_of(node, context.templates[group].as_ref()))
-            .clone()
+        if let Some(amounts) = self.of_group.get(&group) {
+            return Ok(amounts.clone());
+        }
+        let amounts = amounts_of(node, context.templates[group].as_ref())?;
+        self.of_group.insert(group, amounts.clone());
+        Ok(amounts)
     }
 }
 
-fn amounts_of(node: &Node, template: Option<&NodeTemplate>) -> BTreeMap<Limited, i64> {
+fn amounts_of(
+    node: &Node,
+    template: Option<&NodeTemplate>,
+) -> Result<BTreeMap<Limited, i64>, UnknownGpus> {
     let capacity = Resources::from_list(&node.capacity);
     let mut amounts = BTreeMap::from([
         (Limited::Cores, (capacity.milli_cpu + 999) / 1000),
         (Limited::MemoryBytes, capacity.memory_bytes),
     ]);
     if let Some(gpu_type) = node.labels.get(gpu::GPU_LABEL) {
-        // A node whose GPUs are not there yet counts for what its group's template promises.
-        let count = gpu::allocatable_gpus(node)
-            .or_else(|| template.and_then(|template| gpu::gpu_capacity(&template.node)))
-            .map_or(0, |(_, count)| count);
+        let count = match (gpu::allocatable_gpus(node), template) {
+            (Some((_, count)), _) => count,
+            // A node whose GPUs are not there yet counts for what its group's template promises.
+            (None, Some(template)) => gpu::gpu_capacity(&template.node).map_or(0, |(_, it)| it),
+            (None, None) => {
+                return Err(UnknownGpus {
+                    node: node.name.clone(),
+                });
+            }
+        };
         amounts.insert(Limited::Gpus(gpu_type.clone()), count);
     }
-    amounts
+    Ok(amounts)
 }

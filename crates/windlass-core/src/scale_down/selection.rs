@@ -3,7 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{Removable, eligibility, keep, limits::Headroom, unneeded};
+use super::{
+    HeldBack, Removable, eligibility, keep,
+    limits::{Headroom, UnknownGpus},
+    unneeded,
+};
 use crate::{UnremovableReason, cluster_state::node_readiness, decide::Loop, drain};
 
 /// Those whose removal nothing but the budgets of the moment stands against.
@@ -17,7 +21,13 @@ pub(super) struct Chosen {
 /// Chooses among `found`, empty nodes before others, each in the planner's order; writes down why
 /// the others stay.
 pub(super) fn choose(context: &mut Loop<'_>, found: Vec<Removable>) -> Chosen {
-    let mut headroom = Headroom::new(context);
+    let mut headroom = match Headroom::new(context) {
+        Ok(headroom) => headroom,
+        Err(UnknownGpus { node }) => {
+            context.plan.scale_down.held_back = Some(HeldBack::UnknownGpus { node });
+            return Chosen::default();
+        }
+    };
     let mut sizes = Sizes::new(context);
     let (empty, to_drain): (Vec<_>, Vec<_>) = found.into_iter().partition(Removable::is_empty);
     let mut accept = |nodes: Vec<Removable>, context: &mut Loop<'_>| -> Vec<Removable> {
@@ -85,8 +95,10 @@ fn reason_to_stay(
     if sizes.left(group) <= context.cluster.groups[group].min_size {
         return Some(UnremovableReason::NodeGroupMinSizeReached);
     }
-    if !headroom.take(context, &node, group) {
-        return Some(UnremovableReason::MinimalResourceLimitExceeded);
+    match headroom.take(context, &node, group) {
+        Err(UnknownGpus { .. }) => return Some(UnremovableReason::UnexpectedError),
+        Ok(false) => return Some(UnremovableReason::MinimalResourceLimitExceeded),
+        Ok(true) => {}
     }
     sizes.take(group);
     None

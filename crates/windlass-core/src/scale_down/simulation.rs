@@ -11,12 +11,11 @@ use rustc_hash::FxHashMap;
 use windlass_model::{Effect, Node, Pod, PodShape, SmolStr, Taint, Timestamp, VolumeSource};
 use windlass_scheduler::{NodeId, Snapshot};
 
-use super::{Removable, candidates::Candidate, eligibility, keep, latency, unneeded};
+use super::{Removable, candidates::Candidate, eligibility, keep, latency, unneeded, verdicts};
 use crate::{
     TimeLimit, UnremovableReason,
     decide::Loop,
     drain::{disruption::Disruptions, rules::Rules},
-    instant::after,
     plan::Unremovable,
     taints,
 };
@@ -28,7 +27,7 @@ pub(super) fn find_removable(
     candidates: Vec<Candidate>,
 ) -> Vec<Removable> {
     let limit = unneeded::limit(context);
-    unneeded::forget_old_verdicts(context);
+    verdicts::forget_old(context, rules);
     let mut eligible = Vec::new();
     for candidate in candidates {
         match eligibility::reason_to_stay(context, &candidate) {
@@ -47,7 +46,6 @@ pub(super) fn find_removable(
         TimeLimit::ScaleDownSimulation,
         scale_down.simulation_timeout,
     );
-    let recheck_at = after(context.now, scale_down.unremovable_node_recheck_timeout);
     context.budget.start(limited_by, allowed);
 
     context.snapshot.fork();
@@ -56,6 +54,7 @@ pub(super) fn find_removable(
     let mut found: Vec<Removable> = Vec::new();
     let mut counted = 0;
     let mut skipped = Vec::new();
+    let mut unremovable = Vec::new();
     let mut eligible = eligible.into_iter();
     for candidate in eligible.by_ref() {
         if counted >= limit || context.budget.is_spent(limited_by) {
@@ -71,16 +70,11 @@ pub(super) fn find_removable(
                 counted += usize::from(!is_atomic);
                 found.push(removable);
             }
-            Err(unremovable) => {
-                context
-                    .memory
-                    .unremovable_until
-                    .insert(unremovable.node.clone(), recheck_at);
-                context.plan.scale_down.unremovable.push(unremovable);
-            }
+            Err(reason) => unremovable.push(reason),
         }
     }
     context.snapshot.revert();
+    verdicts::remember(context, unremovable);
     skipped.extend(eligible.map(|candidate| candidate.node));
     latency::measure_skipped(context, &skipped);
     found

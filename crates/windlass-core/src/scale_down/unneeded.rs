@@ -1,5 +1,4 @@
-//! Since when a node is unneeded, and which nodes are not asked again for a while. Source:
-//! `pkg/core/scaledown/unneeded`, `pkg/core/scaledown/unremovable`.
+//! Since when a node is unneeded. Source: `pkg/core/scaledown/unneeded`.
 
 use windlass_model::{Duration, Timestamp};
 
@@ -33,19 +32,6 @@ pub(super) fn limit(context: &mut Loop<'_>) -> usize {
         .saturating_mul(loops)
         .saturating_add(parallelism);
     usize::try_from(soon.min(in_time)).unwrap_or(0)
-}
-
-/// Drops the verdicts of failed simulations that have had their time, or whose node is gone.
-pub(super) fn forget_old_verdicts(context: &mut Loop<'_>) {
-    let Loop {
-        memory,
-        snapshot,
-        now,
-        ..
-    } = context;
-    memory
-        .unremovable_until
-        .retain(|node, until| *until > *now && snapshot.node_id(node).is_some());
 }
 
 /// Starts the timers of nodes that were needed before, and forgets those of all others.

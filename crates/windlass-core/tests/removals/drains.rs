@@ -425,6 +425,20 @@ fn a_stale_view_removes_nothing() {
 }
 
 #[test]
+fn a_view_without_most_of_the_nodes_goes_on_with_no_drain() {
+    let mut world = two_nodes(&[]);
+    world.group("c", 10, 10);
+    world.run(seconds(3));
+    assert!(!world.memory.drains.is_empty());
+    let lost = world.nodes.split_off("c");
+    world.run(seconds(60));
+    assert!(world.evicted().is_empty() && world.terminations().is_empty());
+    world.nodes.extend(lost);
+    world.run(seconds(60));
+    assert_eq!(world.terminations().len(), 1);
+}
+
+#[test]
 fn a_budget_is_never_asked_for_more_than_it_has() {
     let mut world = two_nodes(&[]);
     world.budget("web", 1);

@@ -82,7 +82,6 @@ fn a_node_that_a_pod_keeps_is_not_asked_again_for_five_minutes() {
         .find(|it| it.node == "a-0")
         .unwrap();
     assert_eq!(blocking.blocking_pod.as_ref().unwrap().1, "NotReplicated");
-    world.pods.remove(0);
     world.now += seconds(299);
     let plan = world.step();
     assert_eq!(
@@ -90,7 +89,115 @@ fn a_node_that_a_pod_keeps_is_not_asked_again_for_five_minutes() {
         Some(UnremovableReason::RecentlyUnremovable)
     );
     world.now += seconds(1);
+    assert_eq!(
+        reason(&world.step(), "a-0"),
+        Some(UnremovableReason::BlockedByPod)
+    );
+    // Once the pod is gone the node is looked at again at once.
+    world.pods.remove(0);
+    world.now += seconds(1);
     assert_eq!(removed(&world.step()), ["a-0"]);
+}
+
+#[test]
+fn a_node_whose_pods_were_still_leaving_goes_once_they_have_left() {
+    let mut world = half_full(100, &[]);
+    world.workloads.retain(|it| it.name.name != "web");
+    world.pods[0].deletion_timestamp = Some(world.now + seconds(30));
+    let plan = world.step();
+    assert_eq!(reason(&plan, "a-0"), Some(UnremovableReason::BlockedByPod));
+    world.now += seconds(10);
+    assert_eq!(
+        reason(&world.step(), "a-0"),
+        Some(UnremovableReason::RecentlyUnremovable)
+    );
+    world.now += seconds(20);
+    world.tick();
+    assert_eq!(removed(&world.step()), ["a-0"]);
+}
+
+#[test]
+fn a_node_whose_pods_had_no_place_is_tried_again_when_there_is_room() {
+    let mut world = World::new(&[]);
+    world.group("a", 0, 1);
+    world.group("b", 1, 1);
+    world.pod("web", "a-0", 1000, |_| {});
+    world.pod("busy", "b-0", 3500, |_| {});
+    let plan = world.step();
+    let no_place = Some(UnremovableReason::NoPlaceToMovePods);
+    assert_eq!(reason(&plan, "a-0"), no_place);
+    world.now += seconds(10);
+    world.pod("busy", "b-0", 10, |_| {});
+    assert_eq!(
+        reason(&world.step(), "a-0"),
+        Some(UnremovableReason::RecentlyUnremovable),
+        "there is less room than before"
+    );
+    world.now += seconds(10);
+    world.pods.remove(1);
+    assert_eq!(removed(&world.step()), ["a-0"]);
+}
+
+#[test]
+fn a_gpu_node_of_no_group_whose_gpus_are_not_there_stops_removals() {
+    let mut world = World::new(&[]);
+    world.group("a", 0, 2);
+    world.group("b", 1, 1);
+    let node = world.nodes.get_mut("b-0").unwrap();
+    node.labels.insert("k8s.amazonaws.com/accelerator", "t4");
+    world.groups.pop();
+    let plan = world.step();
+    assert!(removed(&plan).is_empty());
+    assert_eq!(
+        plan.scale_down.held_back,
+        Some(HeldBack::UnknownGpus { node: "b-0".into() })
+    );
+    let node = world.nodes.get_mut("b-0").unwrap();
+    node.allocatable
+        .insert("nvidia.com/gpu", windlass_model::Quantity::from_units(1));
+    world.now += seconds(10);
+    assert_eq!(removed(&world.step()).len(), 2);
+}
+
+#[test]
+fn a_drain_waits_for_the_ready_replacements_of_the_one_before() {
+    let drained = |flags: &[&str]| {
+        let mut world = World::new(flags);
+        world.group("a", 0, 3);
+        world.pod("web", "a-0", 500, |_| {});
+        world.pod("api", "a-1", 600, |_| {});
+        world.pod("busy", "a-2", 2500, |_| {});
+        for workload in &mut world.workloads {
+            workload.replicas = Some(1);
+        }
+        world.run(seconds(60));
+        world
+    };
+    let evicted = |world: &World| world.evicted().len();
+    let at_once = drained(&[]);
+    assert_eq!(evicted(&at_once), 2, "nobody waits by default");
+
+    let flag = "--drain-wait-for-ready-replacements=30m";
+    let mut world = drained(&[flag]);
+    assert_eq!(world.terminations().len(), 1);
+    assert_eq!(evicted(&world), 1, "web has not come back");
+    let web = world.pod("web", "a-2", 500, |_| {});
+    let index = world.pods.iter().position(|it| it.name == web).unwrap();
+    world.pods[index].is_ready = false;
+    world.run(seconds(60));
+    assert_eq!(evicted(&world), 1, "web is not ready");
+    world.pods[index].is_ready = true;
+    world.run(seconds(60));
+    assert_eq!(evicted(&world), 2);
+
+    let mut patient = drained(&[flag]);
+    patient.run(Duration::from_mins(31));
+    assert_eq!(evicted(&patient), 2, "it waits no longer than it is told");
+
+    let mut smaller = drained(&[flag]);
+    smaller.workloads[0].replicas = Some(0);
+    smaller.run(seconds(60));
+    assert_eq!(evicted(&smaller), 2, "web is to have no pods any more");
 }
 
 #[test]

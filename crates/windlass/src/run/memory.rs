@@ -55,7 +55,7 @@ fn encode_within(memory: &Memory, largest: usize) -> Result<Vec<u8>, MemoryError
         return Ok(bytes);
     }
     let mut smaller = memory.clone();
-    smaller.unremovable_until.clear();
+    smaller.unremovable.clear();
     let bytes = deflated(&smaller)?;
     if bytes.len() <= largest {
         return Ok(bytes);
@@ -87,6 +87,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Memory, MemoryError> {
 
 #[cfg(test)]
 mod tests {
+    use windlass_core::{Room, UnremovableReason, Verdict};
     use windlass_model::{SmolStr, Timestamp};
 
     use super::*;
@@ -101,7 +102,14 @@ mod tests {
             let name = SmolStr::from(format!("ip-10-0-{}-{}.ec2.internal", i / 256, i % 256));
             let at = Timestamp::from_nanosecond(i128::from(i) * 7_919_000_017).unwrap();
             memory.unneeded_since.insert(name.clone(), at);
-            memory.unremovable_until.insert(name, at);
+            // The digests are as random as real ones.
+            let verdict = Verdict {
+                until: at,
+                reason: UnremovableReason::NoPlaceToMovePods,
+                pods: u64::try_from(i).unwrap().wrapping_mul(0x9e37_79b9_7f4a_7c15),
+                room: Room::default(),
+            };
+            memory.unremovable.insert(name, verdict);
         }
         memory
     }
@@ -122,7 +130,7 @@ mod tests {
         let memory = remembering(100);
         let whole = encode(&memory).unwrap().len();
         let smaller = decode(&encode_within(&memory, whole - 1).unwrap()).unwrap();
-        assert!(smaller.unremovable_until.is_empty());
+        assert!(smaller.unremovable.is_empty());
         assert_eq!(smaller.unneeded_since, memory.unneeded_since);
         let smallest = decode(&encode_within(&memory, 1).unwrap()).unwrap();
         assert!(smallest.unneeded_since.is_empty());
