@@ -29,8 +29,8 @@ use crate::decide::Loop;
 pub(crate) use advance::advance;
 pub(crate) use begin::begin;
 pub(crate) use outcomes::absorb_outcomes;
-pub(crate) use replacements::await_ready as await_replacements;
 pub use replacements::Replacement;
+pub(crate) use replacements::await_ready as await_replacements;
 pub use rules::BlockingReason;
 
 /// One removal in progress.

@@ -95,6 +95,9 @@ pub enum Action {
         node: SmolStr,
         /// The provider id.
         instance: SmolStr,
+        /// The uids of the pods that are known to be on the node, sorted. The view may be old: an
+        /// instance that has another pod is spared.
+        known_pods: Vec<SmolStr>,
     },
     /// Write conditions of a `ProvisioningRequest`; others of its conditions stay.
     UpdateProvisioningRequest {

@@ -7,7 +7,7 @@ use crate::api::{Api, ApiError};
 pub enum Eviction {
     /// Accepted, or the pod is gone already.
     Done,
-    /// Not now: a disruption budget, or the server is busy.
+    /// Not now: a disruption budget, or the server is busy, or another pod has the name.
     Refused(String),
 }
 
@@ -15,7 +15,7 @@ pub enum Eviction {
 ///
 /// # Errors
 ///
-/// Any answer but success, 404 (gone, or another pod of that name) and 429 (refused).
+/// Any answer but success, 404 (gone), 429 and 409 (refused).
 pub async fn evict(
     api: &Api,
     namespace: &str,
@@ -37,10 +37,13 @@ pub async fn evict(
     match api.create::<Value>(&path, &body).await {
         Ok(_) => Ok(Eviction::Done),
         Err(error) if error.is_not_found() => Ok(Eviction::Done),
-        // The uid differs: the pod that was meant is gone.
-        Err(error) if error.is_conflict() => Ok(Eviction::Done),
+        // 409 says that the uid differs, and the pod that was meant is gone; or that the disruption
+        // budget was being written by others all the time, and nothing was evicted. Which of them
+        // it was shows in whether the pod is still there.
         Err(ApiError::Status {
-            code: 429, message, ..
+            code: 409 | 429,
+            message,
+            ..
         }) => Ok(Eviction::Refused(message)),
         Err(error) => Err(error),
     }

@@ -14,6 +14,7 @@ mod events;
 mod evict;
 pub mod lease;
 mod limiter;
+mod newcomers;
 pub mod nodes;
 mod status;
 mod statuses;
@@ -24,6 +25,7 @@ pub use api::{Api, ApiError};
 pub use connect::{ConnectError, ConnectOptions, Endpoint, connect, scheduler_version};
 pub use events::{EventRecord, EventRecorder, EventSeverity, InvolvedObject, RecorderOptions};
 pub use evict::{Eviction, evict};
+pub use newcomers::newcomers;
 pub use status::{StatusConfigMap, StatusWriter};
 pub use statuses::{
     delete_provisioning_request, update_capacity_buffer, update_capacity_quota,

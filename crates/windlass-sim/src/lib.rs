@@ -2,7 +2,8 @@
 //!
 //! A [`Scenario`] is read from YAML or JSON. [`decide_once`] takes one decision at its start and
 //! gives the document that conformance cases compare; [`play`] runs simulated time and gives a
-//! [`Report`]; [`explain()`] says why.
+//! [`Report`]; [`play_with_faults`] does so while calls fail, clocks jump and processes are killed;
+//! [`explain()`] says why.
 //!
 //! The crate refuses to know the network and the wall clock; files are opened by its caller. The
 //! same scenario gives the same bytes.
@@ -19,4 +20,4 @@ pub use explain::{Change, ExplainError, Explanation, Link, Subject, explain};
 pub use once::{Once, Timings, decide_once};
 pub use report::{Counts, Entry, HEADING, Report, Summary};
 pub use scenario::{Scenario, ScenarioError, ScenarioReader};
-pub use world::{Progress, play};
+pub use world::{BudgetKeeper, FaultReport, Faults, Progress, play, play_with_faults};

@@ -3,10 +3,12 @@
 
 mod autoscaler;
 mod budgets;
+mod chaos;
 mod cloud;
 mod controllers;
 mod extras;
 mod log;
+mod observer;
 mod pods;
 mod queue;
 mod scheduler;
@@ -26,9 +28,12 @@ use crate::report::{Counts, Entry, Report, Sample, Summary};
 use crate::scenario::{Object, Scenario, TimelineEntry};
 
 use budgets::BudgetRule;
+use chaos::Chaos;
+pub use chaos::{BudgetKeeper, Faults};
 use cloud::{Donor, Machine};
 use controllers::Controllers;
 use log::Log;
+use observer::Observer;
 use pods::{PodId, Pods, is_waiting};
 use queue::{Event, Queue};
 use suffix::Suffixes;
@@ -59,6 +64,33 @@ pub fn play(
     world.into_report()
 }
 
+/// What came of playing a scenario with faults.
+#[derive(Clone, Debug)]
+pub struct FaultReport {
+    /// What happened.
+    pub report: Report,
+    /// What must never happen and did, as an observer saw it who knows nothing of the autoscaler.
+    pub violations: Vec<String>,
+    /// What went wrong, and how often.
+    pub faults: BTreeMap<&'static str, usize>,
+}
+
+/// Plays a scenario for so long while things go wrong.
+pub fn play_with_faults(scenario: &Scenario, faults: &Faults, length: Duration) -> FaultReport {
+    let mut world = World::new(scenario);
+    world.chaos = Some(Chaos::new(faults, world.start));
+    world.observer = Some(Observer::default());
+    world.run(Some(length), &mut |_| {});
+    world.observe_the_end();
+    let violations = world.observer.take().unwrap_or_default().violations;
+    let faults = world.chaos.take().map(|it| it.counts).unwrap_or_default();
+    FaultReport {
+        report: world.into_report(),
+        violations,
+        faults,
+    }
+}
+
 struct World {
     start: Timestamp,
     now: Timestamp,
@@ -87,6 +119,10 @@ struct World {
     outcomes: Vec<Outcome>,
     scan_due: Timestamp,
     woken_for: Option<Timestamp>,
+    /// What goes wrong, if anything does.
+    chaos: Option<Chaos>,
+    /// Who watches, if anybody does.
+    observer: Option<Observer>,
     log: Log,
     counts: Counts,
     series: Vec<Sample>,
@@ -139,6 +175,8 @@ impl World {
             outcomes: Vec::new(),
             scan_due: scenario.now,
             woken_for: None,
+            chaos: None,
+            observer: None,
             log: Log::default(),
             counts: Counts::default(),
             series: Vec::new(),
@@ -230,6 +268,7 @@ impl World {
             Event::FailureEnds(group) => self.end_failure(&group),
             Event::PodFinished(pod) => self.finish_pod(pod),
             Event::PodGone(pod) => self.forget_pod(pod),
+            Event::Late(id) => self.arrive_late(id),
         }
     }
 

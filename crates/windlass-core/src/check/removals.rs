@@ -418,6 +418,7 @@ fn terminations(world: &World<'_>, plan: &Plan, violations: &mut Violations) {
             group,
             node,
             instance,
+            ..
         } = action
         else {
             continue;

@@ -471,14 +471,12 @@ fn evict(context: &mut Loop<'_>, stage: &mut Stage<'_>, name: &SmolStr, drain: &
     let now = context.now;
     let present = evictions::pods_on(context, name);
     let Phase::Evicting {
-        wave,
-        since,
-        evictions,
+        since, evictions, ..
     } = &mut drain.phase
     else {
         return Step::Wait;
     };
-    let (wave, since) = (*wave, *since);
+    let since = *since;
     let deadline = after(since, context.config.actuation.max_pod_eviction_time);
     let mut moved = Vec::new();
     for eviction in evictions.iter_mut() {
@@ -542,13 +540,22 @@ fn evict(context: &mut Loop<'_>, stage: &mut Stage<'_>, name: &SmolStr, drain: &
     for controller in moved {
         replacements::note(context, &controller);
     }
-    let Phase::Evicting { evictions, .. } = &drain.phase else {
+    conclude_evictions(context, name, drain)
+}
+
+/// Goes on once every eviction of a wave has come to its end.
+fn conclude_evictions(context: &mut Loop<'_>, name: &SmolStr, drain: &mut Drain) -> Step {
+    let Phase::Evicting {
+        wave, evictions, ..
+    } = &drain.phase
+    else {
         return Step::Wait;
     };
     let is_pending = |state: &EvictionState| matches!(state, EvictionState::Due { .. });
     if evictions.iter().any(|eviction| is_pending(&eviction.state)) {
         return Step::Wait;
     }
+    let wave = *wave;
     let full = evictions.iter().filter(|eviction| !eviction.is_best_effort);
     let mut leaving = Vec::new();
     let mut errors = Vec::new();
@@ -572,7 +579,7 @@ fn evict(context: &mut Loop<'_>, stage: &mut Stage<'_>, name: &SmolStr, drain: &
     }
     drain.phase = Phase::Leaving {
         wave,
-        until: after(now, evictions::longest_wait(context.config, wave)),
+        until: after(context.now, evictions::longest_wait(context.config, wave)),
         pods: leaving,
     };
     Step::Again
@@ -644,8 +651,20 @@ fn terminate(
         group: drain.group.clone(),
         node: name.clone(),
         instance: drain.instance.clone(),
+        known_pods: known_pods(context, name),
     });
     Step::Wait
+}
+
+/// The uids of all pods that are seen on a node.
+fn known_pods(context: &Loop<'_>, node: &SmolStr) -> Vec<SmolStr> {
+    let pods = context.cluster.pods.iter();
+    let mut known: Vec<SmolStr> = pods
+        .filter(|pod| pod.node_name.as_ref() == Some(node))
+        .map(|pod| pod.uid.clone())
+        .collect();
+    known.sort_unstable();
+    known
 }
 
 /// The cloud has accepted the termination, or the instance is gone anyway.

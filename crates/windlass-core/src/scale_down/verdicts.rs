@@ -51,10 +51,17 @@ impl Room {
             let takes_pods = !node.is_replaced
                 && !node.node.unschedulable
                 && !context.memory.drains.contains_key(&node.node.name);
-            let Some(id) = context.snapshot.node_id(&node.node.name).filter(|_| takes_pods) else {
+            let Some(id) = context
+                .snapshot
+                .node_id(&node.node.name)
+                .filter(|_| takes_pods)
+            else {
                 continue;
             };
-            let (has, used) = (context.snapshot.allocatable(id), context.snapshot.requested(id));
+            let (has, used) = (
+                context.snapshot.allocatable(id),
+                context.snapshot.requested(id),
+            );
             room.milli_cpu += has.milli_cpu - used.milli_cpu;
             room.memory_bytes += has.memory_bytes - used.memory_bytes;
             let places = has.pods - i64::try_from(context.snapshot.pods_on(id).len()).unwrap_or(0);
@@ -81,15 +88,19 @@ pub(super) fn forget_old(context: &mut Loop<'_>, rules: &mut Rules<'_>) {
     let disruptions = Disruptions::new(context.cluster);
     let room = Room::new(context);
     verdicts.retain(|node, verdict| {
-        context.snapshot.node_id(node).is_some_and(|id| match verdict.reason {
-            UnremovableReason::BlockedByPod => rules
-                .pods_to_move(context.snapshot.pods_on(id), Some(&disruptions))
-                .is_err(),
-            UnremovableReason::NoPlaceToMovePods => {
-                verdict.pods == digest(&context.snapshot, id) && !room.is_larger_than(verdict.room)
-            }
-            _ => true,
-        })
+        context
+            .snapshot
+            .node_id(node)
+            .is_some_and(|id| match verdict.reason {
+                UnremovableReason::BlockedByPod => rules
+                    .pods_to_move(context.snapshot.pods_on(id), Some(&disruptions))
+                    .is_err(),
+                UnremovableReason::NoPlaceToMovePods => {
+                    verdict.pods == digest(&context.snapshot, id)
+                        && !room.is_larger_than(verdict.room)
+                }
+                _ => true,
+            })
     });
     context.memory.unremovable = verdicts;
 }
@@ -99,10 +110,7 @@ pub(super) fn remember(context: &mut Loop<'_>, unremovable: Vec<Unremovable>) {
     if unremovable.is_empty() {
         return;
     }
-    let timeout = context
-        .config
-        .scale_down
-        .unremovable_node_recheck_timeout;
+    let timeout = context.config.scale_down.unremovable_node_recheck_timeout;
     let room = Room::new(context);
     for unremovable in unremovable {
         let id = context.snapshot.node_id(&unremovable.node);

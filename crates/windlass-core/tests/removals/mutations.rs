@@ -142,6 +142,7 @@ fn terminate(plan: &mut Plan) -> (&mut SmolStr, &mut SmolStr, &mut SmolStr) {
                 group,
                 node,
                 instance,
+                ..
             } => Some((group, node, instance)),
             _ => None,
         })

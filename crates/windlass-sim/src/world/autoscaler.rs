@@ -4,12 +4,13 @@
 use std::sync::Arc;
 
 use windlass_core::{
-    Action, Input, NoTimeLimits, NodeRemoval, Outcome, OutcomeResult, Plan, ResizeCause, check,
-    decide, prepare,
+    Action, Decision, Input, NoTimeLimits, NodeRemoval, Outcome, Plan, ResizeCause, check, decide,
+    prepare,
 };
 use windlass_model::{Duration, Node, ObjectName, SmolStr, Taint, Timestamp};
 
 use super::World;
+use super::chaos::{BudgetKeeper, End};
 
 /// From an event to the loop that it wakes, and the least time between two loops. The shell gathers
 /// events for some tens of milliseconds; whole seconds are easier to read.
@@ -43,14 +44,20 @@ impl World {
     /// Runs one loop.
     pub(super) fn run_loop(&mut self) {
         self.refresh();
-        let snapshot = prepare(&self.cluster, &self.config);
+        let (mut clock, mut view) = (self.now, None);
+        if let Some(chaos) = &mut self.chaos {
+            clock = chaos.clock(self.now);
+            view = Some(chaos.view(&self.cluster, self.now));
+        }
+        let cluster = view.as_ref().unwrap_or(&self.cluster);
+        let snapshot = prepare(cluster, &self.config);
         let outcomes = std::mem::take(&mut self.outcomes);
         let input = Input {
-            cluster: &self.cluster,
+            cluster,
             memory: &self.memory,
             outcomes: &outcomes,
             config: &self.config,
-            now: self.now,
+            now: clock,
             budget: &NoTimeLimits,
         };
         let decision = decide(&input, snapshot);
@@ -64,15 +71,49 @@ impl World {
                 .add("check", format!("plan not carried out: {violation}"));
             return;
         }
-        self.memory = decision.memory;
-        if let Some(at) = decision.plan.wake_at {
-            self.wake_at(at);
+        let Decision { plan, memory } = decision;
+        let end = self
+            .chaos
+            .as_mut()
+            .map_or(End::None, |chaos| chaos.end(plan.actions.len(), self.now));
+        match end {
+            End::NotWritten => {
+                // What is not written down is not done, and has not been decided.
+                self.outcomes = outcomes;
+                self.wake();
+                return;
+            }
+            End::KilledBefore => {
+                self.die();
+                return;
+            }
+            End::None | End::KilledAmid(_) => self.memory = memory,
         }
-        self.report(&decision.plan);
-        if !decision.plan.actions.is_empty() {
-            self.carry_out(decision.plan.actions);
+        if let Some(at) = plan.wake_at {
+            self.wake_at(at + self.now.duration_since(clock));
+        }
+        self.report(&plan);
+        let mut actions = plan.actions;
+        if let End::KilledAmid(thousandths) = end {
+            actions.truncate(actions.len() * thousandths / 1000);
+        }
+        if !actions.is_empty() {
+            self.carry_out(actions);
             self.wake();
         }
+        if end != End::None {
+            self.die();
+        }
+    }
+
+    /// The process is killed: what it wrote down is all that its successor knows.
+    fn die(&mut self) {
+        let Some(chaos) = &mut self.chaos else { return };
+        self.memory = chaos.kill(&self.memory);
+        self.outcomes.clear();
+        self.log
+            .add("autoscaler", "killed and started again".to_owned());
+        self.wake();
     }
 
     fn report(&mut self, plan: &Plan) {
@@ -102,20 +143,14 @@ impl World {
 
     fn carry_out(&mut self, actions: Vec<Action>) {
         for action in actions {
-            let result = match self.act(&action) {
-                Ok(()) => OutcomeResult::Done,
-                Err(Refusal::NotNow(message)) => OutcomeResult::Refused { message },
-                Err(Refusal::Failed(message)) => OutcomeResult::Failed {
-                    code: SmolStr::new_static("cloudProviderError"),
-                    message,
-                },
-            };
-            self.outcomes.push(Outcome { action, result });
+            if let Some(result) = self.attempt(&action) {
+                self.outcomes.push(Outcome { action, result });
+            }
         }
         self.touch();
     }
 
-    fn act(&mut self, action: &Action) -> Result<(), Refusal> {
+    pub(super) fn act(&mut self, action: &Action) -> Result<(), Refusal> {
         match action {
             Action::IncreaseSize(resize) => self.increase(&resize.group, resize.to),
             Action::DecreaseTargetSize { group, from, to } => {
@@ -155,7 +190,11 @@ impl World {
                 group,
                 instance,
                 node,
+                known_pods,
             } => {
+                if let Some(pod) = self.newcomer(node, known_pods) {
+                    return Err(Refusal::NotNow(format!("new pods scheduled: {pod}")));
+                }
                 self.log.nodes("scale-down", group, node, "terminated");
                 self.terminate(instance).map_err(Refusal::Failed)
             }
@@ -171,6 +210,21 @@ impl World {
                 Ok(())
             }
         }
+    }
+
+    /// A pod on a node that the plan did not know and that would be missed.
+    fn newcomer(&self, node: &SmolStr, known: &[SmolStr]) -> Option<ObjectName> {
+        self.pods
+            .iter()
+            .map(|(_, pod)| pod)
+            .find(|pod| {
+                pod.node_name.as_ref() == Some(node)
+                    && !pod.phase.is_terminal()
+                    && !pod.shape.is_daemonset_pod()
+                    && !pod.shape.safety.is_mirror
+                    && !known.contains(&pod.uid)
+            })
+            .map(|pod| pod.full_name())
     }
 
     fn increase(&mut self, name: &str, to: i64) -> Result<(), Refusal> {
@@ -210,7 +264,15 @@ impl World {
         if pod.uid != uid || pod.deletion_timestamp.is_some() {
             return Ok(());
         }
-        self.take_disruption(&pod).map_err(Refusal::NotNow)?;
+        let is_free = self
+            .chaos
+            .as_ref()
+            .is_some_and(|chaos| chaos.budgets == BudgetKeeper::Autoscaler);
+        match self.take_disruption(&pod) {
+            Err(message) if !is_free => return Err(Refusal::NotNow(message)),
+            _ => {}
+        }
+        self.observe_eviction(&pod);
         self.evictions += 1;
         if let Some(node) = &pod.node_name {
             self.log.evicted(node);
@@ -244,7 +306,7 @@ impl World {
 }
 
 /// Why an action was not done.
-enum Refusal {
+pub(super) enum Refusal {
     /// The API server says to come again.
     NotNow(String),
     /// It cannot be done.

@@ -29,7 +29,7 @@ impl BudgetRule {
     }
 
     /// How many pods must stay healthy of so many.
-    fn desired_healthy(&self, expected: i64) -> i64 {
+    pub(super) fn desired_healthy(&self, expected: i64) -> i64 {
         match (&self.min_available, &self.max_unavailable) {
             (_, Some(most)) => expected - resolve(most, expected),
             (Some(least), None) => resolve(least, expected),

@@ -360,11 +360,18 @@ impl World {
     pub(super) fn terminate(&mut self, id: &SmolStr) -> Result<(), String> {
         let machine = self
             .machines
-            .get_mut(id)
+            .get(id)
             .ok_or_else(|| format!("instance {id} is not there"))?;
         if machine.state == MachineState::Terminating {
             return Ok(());
         }
+        if machine.state == MachineState::Running {
+            self.observe_termination(id);
+        }
+        let machine = self
+            .machines
+            .get_mut(id)
+            .ok_or_else(|| format!("instance {id} is not there"))?;
         machine.state = MachineState::Terminating;
         let group_name = machine.group.clone();
         if let Some(group) = self

@@ -21,6 +21,8 @@ pub(super) enum Event {
     PodFinished(PodId),
     /// A pod that was deleted has stopped.
     PodGone(PodId),
+    /// A request, or an answer, that was on its way.
+    Late(u64),
 }
 
 /// Events in order of time; of the same time, in the order in which they were put in.

@@ -98,12 +98,11 @@ impl Actor {
                 }
             }
             Action::TerminateInstance {
-                group, instance, ..
-            } => of_aws(
-                self.aws
-                    .terminate(group, instance, Floor::GroupMinimum)
-                    .await,
-            ),
+                group,
+                node,
+                instance,
+                known_pods,
+            } => self.terminate(group, node, instance, known_pods).await,
             Action::UpdateProvisioningRequest {
                 request,
                 uid,
@@ -118,6 +117,27 @@ impl Actor {
                 self.api.wait_for_leave().await;
                 of_api(windlass_kube::delete_provisioning_request(&self.api, request, uid).await)
             }
+        }
+    }
+
+    /// Ends the instance, unless a pod has come to its node that the plan did not know.
+    async fn terminate(
+        &self,
+        group: &str,
+        node: &str,
+        instance: &str,
+        known_pods: &[SmolStr],
+    ) -> OutcomeResult {
+        match windlass_kube::newcomers(&self.api, node, known_pods).await {
+            Err(error) => api_failure(&error),
+            Ok(pods) if pods.is_empty() => of_aws(
+                self.aws
+                    .terminate(group, instance, Floor::GroupMinimum)
+                    .await,
+            ),
+            Ok(pods) => OutcomeResult::Refused {
+                message: format!("new pods scheduled: {}", pods.join(", ")),
+            },
         }
     }
 

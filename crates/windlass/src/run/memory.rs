@@ -106,7 +106,9 @@ mod tests {
             let verdict = Verdict {
                 until: at,
                 reason: UnremovableReason::NoPlaceToMovePods,
-                pods: u64::try_from(i).unwrap().wrapping_mul(0x9e37_79b9_7f4a_7c15),
+                pods: u64::try_from(i)
+                    .unwrap()
+                    .wrapping_mul(0x9e37_79b9_7f4a_7c15),
                 room: Room::default(),
             };
             memory.unremovable.insert(name, verdict);

@@ -109,7 +109,7 @@ impl InFlight {
     fn is_under_way(&self, action: &Action) -> bool {
         self.started
             .values()
-            .any(|started| started.action == *action)
+            .any(|started| is_same(&started.action, action))
     }
 
     fn finish(&mut self, joined: Result<(Id, OutcomeResult), tokio::task::JoinError>) -> Finished {
@@ -145,6 +145,19 @@ impl InFlight {
             },
             announcements,
         }
+    }
+}
+
+/// Whether two actions are one. An instance is ended once, whatever is known of its pods.
+fn is_same(one: &Action, other: &Action) -> bool {
+    match (one, other) {
+        (
+            Action::TerminateInstance { instance: one, .. },
+            Action::TerminateInstance {
+                instance: other, ..
+            },
+        ) => one == other,
+        _ => one == other,
     }
 }
 
