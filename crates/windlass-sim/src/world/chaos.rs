@@ -206,22 +206,22 @@ impl Chaos {
         if self.strikes("pods seen late", 8, now)
             && let Some(old) = self.lagging(now)
         {
-            view.pods = old.pods.clone();
+            view.pods.clone_from(&old.pods);
         }
         if self.strikes("nodes seen late", 8, now)
             && let Some(old) = self.lagging(now)
         {
-            view.nodes = old.nodes.clone();
+            view.nodes.clone_from(&old.nodes);
         }
         if self.strikes("budgets seen late", 8, now)
             && let Some(old) = self.lagging(now)
         {
-            view.disruption_budgets = old.disruption_budgets.clone();
+            view.disruption_budgets.clone_from(&old.disruption_budgets);
         }
         if self.strikes("groups seen late", 8, now)
             && let Some(old) = self.lagging(now)
         {
-            view.groups = old.groups.clone();
+            view.groups.clone_from(&old.groups);
         }
         self.views.push_back((now, cluster.clone()));
         while let Some((at, _)) = self.views.front()
@@ -325,7 +325,7 @@ fn broken() -> OutcomeResult {
     }
 }
 
-/// SplitMix64: every seed gives a full period.
+/// `SplitMix64`: every seed gives a full period.
 struct Dice {
     state: u64,
 }

@@ -19,7 +19,7 @@ pub(super) struct Observer {
 }
 
 impl World {
-    fn object(&mut self, what: String) {
+    fn object(&mut self, what: &str) {
         let at = self.now.duration_since(self.start);
         let at = windlass_model::format_go_duration(at);
         if let Some(observer) = &mut self.observer {
@@ -62,7 +62,7 @@ impl World {
             }
         }
         for what in broken {
-            self.object(what);
+            self.object(&what);
         }
     }
 
@@ -92,7 +92,7 @@ impl World {
             .collect();
         if !victims.is_empty() {
             let victims = victims.join(", ");
-            self.object(format!("{victims} die with node {}", machine.node));
+            self.object(&format!("{victims} die with node {}", machine.node));
         }
         let is_tainted = self
             .cluster
@@ -101,19 +101,19 @@ impl World {
             .filter(|node| node.name == machine.node)
             .all(|node| node.taint(HARD_TAINT).is_some());
         if !is_tainted {
-            self.object(format!("{} ends without its taint", machine.node));
+            self.object(&format!("{} ends without its taint", machine.node));
         }
         if let Some(group) = self.group(&machine.group)
             && group.target_size <= group.min_size
         {
             let what = format!("{} falls below its minimum", machine.group);
-            self.object(what);
+            self.object(&what);
         }
         if let Some(observer) = &mut self.observer {
             let ends = observer.ends.entry(id.clone()).or_default();
             *ends += 1;
             if *ends > 1 {
-                self.object(format!("instance {id} is ended twice"));
+                self.object(&format!("instance {id} is ended twice"));
             }
         }
     }
@@ -132,7 +132,7 @@ impl World {
             .map(|node| format!("{} is left tainted or cordoned", node.name))
             .collect();
         for what in left {
-            self.object(what);
+            self.object(&what);
         }
         let names: Vec<String> = self
             .memory
@@ -145,7 +145,7 @@ impl World {
             .map(|(node, drain)| format!("the removal of {node} never ends: {:?}", drain.phase))
             .collect();
         for what in names {
-            self.object(what);
+            self.object(&what);
         }
     }
 }
