@@ -18,6 +18,7 @@ use windlass_testbed::{Cluster, Group, Testbed, User, Workload, stays, wait_for}
 
 const SOON: Duration = Duration::from_secs(120);
 const HARD_TAINT: &str = "ToBeDeletedByClusterAutoscaler";
+const SOFT_TAINT: &str = "DeletionCandidateOfClusterAutoscaler";
 const SAFE_TO_EVICT: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict";
 
 fn name_of(node: &Node) -> String {
@@ -99,17 +100,18 @@ fn places(cluster: &Cluster, namespace: &str) -> Result<BTreeMap<String, String>
 }
 
 /// Fails unless the one pod of each app is on its node.
-fn all_are_placed(cluster: &Cluster, apps: &[(&str, &str, String)]) -> Result<()> {
-    for (namespace, app, node) in apps {
-        cluster.wait_until_all_run(namespace, app, 1, SOON)?;
-        let pods = cluster.pods_of(namespace, app)?;
+fn all_are_placed(cluster: &Cluster, apps: &[(Workload, String)]) -> Result<()> {
+    for (app, node) in apps {
+        cluster.wait_until_all_run(&app.namespace, &app.name, 1, SOON)?;
+        let pods = cluster.pods_of(&app.namespace, &app.name)?;
         let place = pods[0]
             .spec
             .as_ref()
             .and_then(|spec| spec.node_name.clone());
         ensure!(
             place.as_ref() == Some(node),
-            "{app} is on {place:?}, not on {node}"
+            "{} is on {place:?}, not on {node}",
+            app.name
         );
     }
     Ok(())
@@ -189,13 +191,11 @@ fn of_twenty_nodes_exactly_the_right_ones_go() -> Result<()> {
     nodes.sort_unstable();
     let node = |index: usize| nodes[index].clone();
 
-    let mut apps: Vec<(&str, &str, String)> = Vec::new();
-    let mut deploy = |workload: Workload, namespace: &'static str, index: usize| -> Result<()> {
-        let name: &'static str = Box::leak(workload.name.clone().into_boxed_str());
-        let mut workload = workload;
+    let mut apps = Vec::new();
+    let mut deploy = |mut workload: Workload, namespace: &str, index: usize| -> Result<()> {
         namespace.clone_into(&mut workload.namespace);
         cluster.deploy(&workload)?;
-        apps.push((namespace, name, node(index)));
+        apps.push((workload, node(index)));
         Ok(())
     };
     // Busy nodes, which take what has to move.
@@ -451,5 +451,33 @@ fn a_pod_that_no_watch_has_told_of_yet_saves_its_node() -> Result<()> {
     ensure!(testbed.aws().group("web")?.instances.len() == 2);
     api_server.pass_all();
     one_is_left(testbed)?;
+    windlass.check_for_panics()
+}
+
+#[test]
+fn no_candidate_is_marked_once_the_time_for_it_is_over() -> Result<()> {
+    let testbed = two_nodes()?;
+    let is_marked = || -> Result<bool> {
+        let nodes = testbed.cluster().nodes()?;
+        let taints = nodes
+            .iter()
+            .filter_map(|node| node.spec.as_ref()?.taints.as_ref());
+        Ok(taints.flatten().any(|taint| taint.key == SOFT_TAINT))
+    };
+    let run = Run::of_cluster("demo")
+        .flags(FAST)
+        .flag("--scale-down-unneeded-time=1h");
+    let hasty = run.clone().flag("--max-bulk-soft-taint-time=0s");
+    let windlass = hasty.start(testbed, "hasty")?;
+    wait_for("a node to be unneeded", SOON, || {
+        let unneeded = windlass.sample("cluster_autoscaler_unneeded_nodes_count")?;
+        Ok(unneeded > 0.0)
+    })?;
+    stays("no node is marked", Duration::from_secs(5), || {
+        Ok(!is_marked()?)
+    })?;
+    drop(windlass);
+    let windlass = run.start(testbed, "patient")?;
+    wait_for("a node to be marked", SOON, is_marked)?;
     windlass.check_for_panics()
 }

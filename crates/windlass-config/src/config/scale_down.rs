@@ -93,8 +93,8 @@ flag_group! {
     /// such taints.
     "max-bulk-soft-taint-count" => max_bulk_soft_taint_count: i64 = 10, Acted;
 
-    /// Longest time in one loop for these taints.
-    "max-bulk-soft-taint-time" => max_bulk_soft_taint_time: Duration = seconds(3), NoEffect { why: "these taints are written beside the loop and do not hold it up" };
+    /// Longest time in one loop for these taints: no write of one begins later.
+    "max-bulk-soft-taint-time" => max_bulk_soft_taint_time: Duration = seconds(3), Acted;
 
     /// At the start, with these taints switched off: leave those younger than this. 0: remove
     /// all.

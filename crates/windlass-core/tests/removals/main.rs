@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod drains;
+mod flags;
 mod mutations;
 mod planning;
 mod properties;

@@ -1,7 +1,10 @@
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, watch};
 use windlass_aws::{ActionError, Aws, Cancellation, Floor};
+use windlass_config::Config;
+use windlass_core::taints::DELETION_CANDIDATE;
 use windlass_core::{Action, OutcomeResult};
 use windlass_kube::lease::Leadership;
 use windlass_kube::nodes::{self, Cordon};
@@ -22,15 +25,24 @@ pub(crate) struct Actor {
     aws: Aws,
     leadership: watch::Receiver<Leadership>,
     taints: Arc<Semaphore>,
+    /// `--max-bulk-soft-taint-time`.
+    soft_taint_time: Duration,
 }
 
 impl Actor {
-    pub(crate) fn new(api: &Api, aws: &Aws, leadership: watch::Receiver<Leadership>) -> Self {
+    pub(crate) fn new(
+        config: &Config,
+        api: &Api,
+        aws: &Aws,
+        leadership: watch::Receiver<Leadership>,
+    ) -> Self {
         Self {
             api: api.clone(),
             aws: aws.clone(),
             leadership,
             taints: Arc::new(Semaphore::new(TAINTS_AT_ONCE)),
+            soft_taint_time: Duration::try_from(config.actuation.max_bulk_soft_taint_time)
+                .unwrap_or_default(),
         }
     }
 
@@ -58,11 +70,15 @@ impl Actor {
                 taint,
                 cordon,
             } => {
+                let began = Instant::now();
                 if taint.effect == Effect::PreferNoSchedule {
                     // Nobody waits for a soft taint.
                     self.api.wait_for_leave().await;
                 }
                 let _turn = self.taints.acquire().await;
+                if let Some(too_late) = self.too_late(&taint.key, began) {
+                    return too_late;
+                }
                 of_api(nodes::add_taint(&self.api, node, taint, cordoning(*cordon)).await)
             }
             Action::RemoveTaint {
@@ -70,7 +86,11 @@ impl Actor {
                 key,
                 uncordon,
             } => {
+                let began = Instant::now();
                 let _turn = self.taints.acquire().await;
+                if let Some(too_late) = self.too_late(key, began) {
+                    return too_late;
+                }
                 let removed = nodes::remove_taint(&self.api, node, key, cordoning(*uncordon)).await;
                 match removed {
                     // With the node its taint is gone.
@@ -118,6 +138,14 @@ impl Actor {
                 of_api(windlass_kube::delete_provisioning_request(&self.api, request, uid).await)
             }
         }
+    }
+
+    /// What comes of a write of a soft taint whose turn came too late in its loop.
+    fn too_late(&self, key: &str, began: Instant) -> Option<OutcomeResult> {
+        let is_late = key == DELETION_CANDIDATE && self.soft_taint_time <= began.elapsed();
+        is_late.then(|| OutcomeResult::Refused {
+            message: "--max-bulk-soft-taint-time is over".to_owned(),
+        })
     }
 
     /// Ends the instance, unless a pod has come to its node that the plan did not know.

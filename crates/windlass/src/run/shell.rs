@@ -81,7 +81,7 @@ impl LoopError {
 
 impl Shell {
     pub(crate) fn new(parts: Parts, leadership: watch::Receiver<Leadership>) -> Self {
-        let actor = Actor::new(&parts.api, &parts.aws, leadership.clone());
+        let actor = Actor::new(&parts.config, &parts.api, &parts.aws, leadership.clone());
         let pace = Pace::new(&parts.config.process);
         Self {
             parts,
