@@ -130,10 +130,10 @@ fn one_node(autoscaler: &Autoscaler, second: &Windlass) -> Result<()> {
     second.check_for_panics()
 }
 
-/// A removal in which the autoscaler is killed at the request that `hold` holds.
-fn killed(hold: impl FnOnce(&Autoscaler) -> HeldRequest) -> Result<()> {
+/// A removal in which the autoscaler is killed at the request that `wanted` has held.
+fn killed(wanted: impl FnOnce(&Autoscaler) -> HeldRequest) -> Result<()> {
     let (_, autoscaler) = two_nodes()?;
-    let held = hold(&autoscaler);
+    let held = wanted(&autoscaler);
     let first = autoscaler.start("first")?;
     let second = kill_at(&autoscaler, first, held)?;
     one_node(&autoscaler, &second)
