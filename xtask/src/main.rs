@@ -3,9 +3,9 @@
 //! What a newcomer types and what CI runs are the same names. The program compiles in seconds: it
 //! runs cargo and the test bed as programs of their own and links neither.
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 mod bench;
 mod cargo;
@@ -92,14 +92,18 @@ fn lint() -> Result<()> {
 }
 
 fn testbed(arguments: &[&str]) -> Result<()> {
-    let program = [
-        "run",
-        "--quiet",
-        "--package",
-        "windlass-testbed",
-        "--bin",
-        "testbed",
-        "--",
-    ];
-    cargo::run(&[&program[..], arguments].concat())
+    // As the suites are built, and with one of them, so that both share every dependency.
+    let mut build = vec!["build", "--quiet"];
+    build.extend(end_to_end::SELECTION);
+    build.extend(["--bin", "testbed", "--test", "testbed"]);
+    cargo::run(&build)?;
+    let program = cargo::target_directory().join("debug").join("testbed");
+    let status = Command::new(&program)
+        .args(arguments)
+        .status()
+        .with_context(|| format!("run `{}`", program.display()))?;
+    if !status.success() {
+        bail!("the test bed: {status}");
+    }
+    Ok(())
 }

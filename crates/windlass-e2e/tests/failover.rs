@@ -245,6 +245,38 @@ fn a_leader_that_is_told_to_end_releases_the_lease() -> Result<()> {
     Ok(())
 }
 
+/// For client-go both would lead, and both would buy.
+#[test]
+fn of_two_processes_of_one_name_one_ends() -> Result<()> {
+    let testbed = windlass_e2e::testbed()?;
+    let group = Group::new("web").sizes(1, 10, 1).discovered_by("demo");
+    testbed.aws().create_group(&group)?;
+    let run = Run::of_cluster("demo").host_name("same");
+    let mut first = run.start(testbed, "same-1")?;
+    first.wait_for_log("decided", SOON)?;
+    let mut second = run.start(testbed, "same-2")?;
+    let (status, log) = wait_for("one of them to end", SOON, || {
+        for windlass in [&mut first, &mut second] {
+            if let Some(status) = windlass.process().exit_status() {
+                return Ok(Some((status, windlass.log())));
+            }
+        }
+        Ok(None)
+    })?;
+    ensure!(status.code() == Some(3), "it ended with {status}");
+    ensure!(
+        log.contains("another process renews the lease as same too"),
+        "it does not say why it ended"
+    );
+    stays("the other leads", SETTLED, || {
+        let ended = [&mut first, &mut second]
+            .into_iter()
+            .filter_map(|windlass| windlass.process().exit_status())
+            .count();
+        Ok(ended == 1 && holder(testbed)?.as_deref() == Some("same"))
+    })
+}
+
 /// client-go's leader election, as the Go autoscaler has it.
 fn client_go(testbed: &'static Testbed, name: &str) -> Result<Process> {
     let kubeconfig = testbed.kubeconfig(User::ClusterAutoscaler);

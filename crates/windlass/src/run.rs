@@ -128,8 +128,7 @@ async fn autoscale(config: Arc<Config>, warnings: &[Warning]) -> Result<()> {
     for warning in warnings {
         warn!("{warning}");
     }
-    let groups = &config.node_groups;
-    if groups.nodes.is_empty() && groups.auto_discovery.is_empty() {
+    if !names_groups(&config) {
         warn!(
             "no node group is named: add --node-group-auto-discovery=asg:tag=KEY,... or --nodes=MIN:MAX:NAME"
         );
@@ -202,6 +201,7 @@ async fn prepare(config: &Arc<Config>) -> Result<Prepared> {
         aws.clone(),
         Arc::clone(&groups_changed),
         registry.clone(),
+        names_groups(config),
     ));
     let recorder_options = RecorderOptions {
         record_duplicates: process.record_duplicated_events,
@@ -229,6 +229,12 @@ async fn prepare(config: &Arc<Config>) -> Result<Prepared> {
         _tasks: tasks,
         _watches: watches,
     })
+}
+
+/// Whether there is any group to look for.
+fn names_groups(config: &Config) -> bool {
+    let groups = &config.node_groups;
+    !groups.nodes.is_empty() || !groups.auto_discovery.is_empty()
 }
 
 fn elector(config: &Config, api: &Api) -> Result<Elector> {

@@ -42,10 +42,21 @@ pub enum Leadership {
 /// Another took the lease while this process led or was suspended: what this process knows is
 /// out of date.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("lost the lease to {holder}")]
-pub struct Lost {
-    /// Who holds it now; empty when nobody does any more.
-    pub holder: String,
+pub enum Lost {
+    /// Another candidate took it.
+    #[error("lost the lease to {holder}")]
+    Taken {
+        /// Who holds it now; empty when nobody does any more.
+        holder: String,
+    },
+    /// A second process goes by the same name. For client-go both would lead.
+    #[error(
+        "another process renews the lease as {identity} too: two must not run on hosts of one name"
+    )]
+    Twin {
+        /// The name of both.
+        identity: String,
+    },
 }
 
 /// One candidate for a Lease.
@@ -55,6 +66,8 @@ pub struct Elector {
     /// The Lease as last read or written.
     lease: Option<Lease>,
     observed: Option<Observed>,
+    /// The time of the last renewal that this process has sent, answered or not.
+    sent: Option<Timestamp>,
     /// That the server does not answer has been said.
     is_trouble_known: bool,
     leadership: watch::Sender<Leadership>,
@@ -78,6 +91,7 @@ impl Elector {
             options,
             lease: None,
             observed: None,
+            sent: None,
             is_trouble_known: false,
             leadership,
         }
@@ -115,9 +129,7 @@ impl Elector {
             self.leadership.send_replace(Leadership::Suspended);
             // Where client-go would end the process: whether it must is known only when the
             // Lease can be read again. Until then nothing is done.
-            if let Some(holder) = self.taken_by_another(led) {
-                return Err(Lost { holder });
-            }
+            self.still_ours(led)?;
             warn!("cannot renew the lease: nothing is done until it can be read again");
             self.regain(led).await?;
         }
@@ -129,11 +141,35 @@ impl Elector {
             .map_or(0, |observed| observed.record.transitions)
     }
 
-    /// Who has, or had, the lease after this process took it for the `led`th time.
-    fn taken_by_another(&self, led: i32) -> Option<String> {
-        let record = &self.observed.as_ref()?.record;
-        (record.holder != self.options.identity || record.transitions != led)
-            .then(|| record.holder.clone())
+    /// Whether nobody else has, or had, the lease since this process took it for the `led`th time.
+    fn still_ours(&self, led: i32) -> Result<(), Lost> {
+        let Some(observed) = &self.observed else {
+            return Ok(());
+        };
+        let record = &observed.record;
+        if record.holder != self.options.identity || record.transitions != led {
+            return Err(Lost::Taken {
+                holder: record.holder.clone(),
+            });
+        }
+        if self.has_twin() {
+            return Err(Lost::Twin {
+                identity: record.holder.clone(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Whether the Lease, as last seen, was renewed under this process's name and not by it.
+    fn has_twin(&self) -> bool {
+        let renewed = |observed: &Observed| {
+            (observed.record.holder == self.options.identity)
+                .then_some(observed.record.renewed_at)
+                .flatten()
+        };
+        let renewed = self.observed.as_ref().and_then(renewed);
+        *self.leadership.borrow() != Leadership::Candidate
+            && renewed.is_some_and(|at| self.sent.is_none_or(|sent| to_microseconds(sent) < at))
     }
 
     async fn acquire(&mut self) {
@@ -165,11 +201,15 @@ impl Elector {
             let deadline = Instant::now() + self.options.renew_deadline;
             let renewed = tokio::time::timeout_at(deadline, async {
                 while !self.attempt().await {
+                    if self.has_twin() {
+                        return false;
+                    }
                     tokio::time::sleep(self.options.retry_period).await;
                 }
+                true
             })
             .await;
-            if renewed.is_err() {
+            if renewed != Ok(true) {
                 return;
             }
             tokio::time::sleep(self.options.retry_period).await;
@@ -182,11 +222,9 @@ impl Elector {
             tokio::time::sleep(self.options.retry_period).await;
             match self.read().await {
                 Ok(()) => {
-                    if let Some(holder) = self.taken_by_another(led) {
-                        return Err(Lost { holder });
-                    }
+                    self.still_ours(led)?;
                     if self.observed.is_none() {
-                        return Err(Lost {
+                        return Err(Lost::Taken {
                             holder: String::new(),
                         });
                     }
@@ -221,6 +259,9 @@ impl Elector {
         }
         if let Err(error) = self.read().await {
             self.complain(&error, "cannot read the lease");
+            return false;
+        }
+        if self.has_twin() {
             return false;
         }
         let written = match self.judge() {
@@ -308,6 +349,7 @@ impl Elector {
             spec: Some(spec_of(&record, None)),
         };
         let started = Instant::now();
+        self.sent = record.renewed_at;
         let written = self.api.create(&self.collection(), &lease).await?;
         self.observe(written, started);
         Ok(())
@@ -319,6 +361,7 @@ impl Elector {
         // What the server cut (to microseconds) must not look like a change by somebody else,
         // so its answer is what is remembered; the time is that before the call.
         let started = Instant::now();
+        self.sent = record.renewed_at;
         let written = self.api.replace(&self.path(), &lease).await?;
         self.observe(written, started);
         Ok(())
@@ -371,6 +414,11 @@ fn spec_of(record: &Record, earlier: Option<LeaseSpec>) -> LeaseSpec {
         lease_transitions: Some(record.transitions),
         ..earlier.unwrap_or_default()
     }
+}
+
+/// What is left of a time on its way to the server.
+fn to_microseconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time)
 }
 
 /// `period`, longer by up to [`JITTER`] times itself.

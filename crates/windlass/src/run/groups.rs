@@ -18,9 +18,16 @@ const SHORTEST: Duration = Duration::from_millis(100);
 const REFRESH_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// Keeps the view of the node groups current, and tells when it has changed.
-pub(crate) async fn keep_current(aws: Aws, changed: Arc<Notify>, registry: Registry) {
+///
+/// `are_named` says whether any group is looked for.
+pub(crate) async fn keep_current(
+    aws: Aws,
+    changed: Arc<Notify>,
+    registry: Registry,
+    are_named: bool,
+) {
     let mut is_failing = false;
-    let mut is_emptiness_known = false;
+    let mut is_emptiness_known = !are_named;
     loop {
         if aws.next_refresh() <= aws.client().now() {
             let before = aws.node_groups();
@@ -84,10 +91,19 @@ pub(crate) async fn keep_current(aws: Aws, changed: Arc<Notify>, registry: Regis
     }
 }
 
-/// What went wrong, and what to do about it where that is known.
+/// What went wrong, why, and what to do about it where that is known.
 fn problem(error: &CallError) -> String {
+    let mut text = error.to_string();
+    // The causes between are those of the HTTP client, which say nothing.
+    let mut cause = std::error::Error::source(error);
+    while let Some(next) = cause.and_then(std::error::Error::source) {
+        cause = Some(next);
+    }
+    if let Some(cause) = cause {
+        text = format!("{text}: {cause}");
+    }
     match hint::of_call(error) {
-        Some(hint) => format!("{error}; {hint}"),
-        None => error.to_string(),
+        Some(hint) => format!("{text}; {hint}"),
+        None => text,
     }
 }
