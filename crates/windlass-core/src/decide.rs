@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use windlass_config::Config;
-use windlass_model::{Cluster, Node, NodeTemplate, SmolStr, Timestamp};
+use windlass_model::{Cluster, Node, NodeTemplate, Pod, SmolStr, Timestamp};
 use windlass_scheduler::{Profile, Snapshot};
 
 use crate::{
@@ -181,6 +181,46 @@ pub fn templates(input: &Input<'_>, snapshot: Snapshot) -> Vec<Option<NodeTempla
     let mut context = observe(input, snapshot);
     template::recompute(&mut context);
     context.templates
+}
+
+/// What a loop simulates on, for whoever looks into it.
+pub struct LoopView {
+    /// The nodes with the pods on them: registered ones and, by their templates, those on their
+    /// way; before any pending pod is placed.
+    pub nodes: Vec<(Arc<Node>, Vec<Arc<Pod>>)>,
+    /// What a new node of each group would look like, in the cluster's order.
+    pub templates: Vec<Option<NodeTemplate>>,
+}
+
+/// What [`decide`] simulates on for the same input; `None` where it does not come so far.
+pub fn view(input: &Input<'_>, snapshot: Snapshot) -> Option<LoopView> {
+    let mut context = observe(input, snapshot);
+    if empty_cluster_message(&context).is_some() {
+        return None;
+    }
+    cluster_state::apply_outcomes(&mut context);
+    scale_down::take_stock(&mut context);
+    template::recompute(&mut context);
+    cluster_state::update(&mut context);
+    let unready = context.total_counts().unready;
+    let health = &context.config.cluster_health;
+    let is_healthy = cluster_state::is_cluster_healthy(unready, context.nodes.len(), health);
+    if !clean_up(&mut context, is_healthy) {
+        return None;
+    }
+    cluster_state::inject_upcoming(&mut context);
+    let snapshot = &context.snapshot;
+    let nodes = snapshot
+        .node_ids()
+        .map(|id| {
+            let pods = snapshot.pods_on(id).cloned().collect();
+            (Arc::clone(snapshot.node(id)), pods)
+        })
+        .collect();
+    Some(LoopView {
+        nodes,
+        templates: context.templates,
+    })
 }
 
 pub(crate) fn observe<'a>(input: &Input<'a>, snapshot: Snapshot) -> Loop<'a> {

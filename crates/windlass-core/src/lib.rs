@@ -34,7 +34,7 @@ mod unseen;
 
 pub use budget::{Budget, NoTimeLimits, TimeLimit};
 pub use check::{Violation, check};
-pub use decide::{Decision, Input, decide, prepare, templates};
+pub use decide::{Decision, Input, LoopView, decide, prepare, templates, view};
 pub use memory::{GroupTimes, Memory, OpenScaleUp, SeenNodes, Waiting};
 pub use metrics::{Metrics, Series};
 pub use plan::{

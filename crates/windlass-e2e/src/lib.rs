@@ -235,18 +235,21 @@ impl Windlass {
         self.process.stop()
     }
 
+    /// Status and text of a page, such as `/metrics`.
+    pub fn http_get(&self, path: &str) -> Result<(u16, String)> {
+        self.testbed
+            .http_get(&format!("http://{}{path}", self.address))
+    }
+
     /// Whether `/health-check` answers with success.
     pub fn is_healthy(&self) -> bool {
-        self.testbed
-            .http_get(&format!("http://{}/health-check", self.address))
+        self.http_get("/health-check")
             .is_ok_and(|(status, _)| status == 200)
     }
 
     /// The text of `/metrics`.
     pub fn metrics(&self) -> Result<String> {
-        let (status, text) = self
-            .testbed
-            .http_get(&format!("http://{}/metrics", self.address))?;
+        let (status, text) = self.http_get("/metrics")?;
         if status != 200 {
             bail!("/metrics answers {status}: {text}");
         }

@@ -14,6 +14,7 @@ mod logging;
 pub(crate) mod memory;
 mod metrics;
 mod shell;
+mod snapshotz;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -185,7 +186,15 @@ async fn prepare(config: &Arc<Config>) -> Result<Prepared> {
         .await
         .with_context(|| format!("listen on --address={}", process.address))?;
     let mut tasks = JoinSet::new();
-    let served = http::serve(listener, registry.clone(), health.clone());
+    let snapshots = process
+        .debugging_snapshot_enabled
+        .then(snapshotz::SnapshotRequests::default);
+    let served = http::serve(
+        listener,
+        registry.clone(),
+        health.clone(),
+        snapshots.clone(),
+    );
     tasks.spawn(async move {
         if let Err(error) = served.await {
             warn!(%error, "the HTTP server has ended");
@@ -222,6 +231,7 @@ async fn prepare(config: &Arc<Config>) -> Result<Prepared> {
         status,
         registry,
         health,
+        snapshots,
     };
     Ok(Prepared {
         api,

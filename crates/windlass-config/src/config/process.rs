@@ -75,8 +75,8 @@ flag_group! {
     /// Export the metrics of each node group.
     "emit-per-nodegroup-metrics" => emit_per_nodegroup_metrics: bool = false, Acted;
 
-    /// Serve `/snapshotz`: what one loop saw and simulated.
-    "debugging-snapshot-enabled" => debugging_snapshot_enabled: bool = false, NotYet;
+    /// Serve `/snapshotz`: what one loop saw and simulated, as JSON.
+    "debugging-snapshot-enabled" => debugging_snapshot_enabled: bool = false, Acted;
 
     /// Seed of what is left to chance, such as the expander `random`.
     ///

@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 
 use super::health::Health;
 use super::metrics::Registry;
+use super::snapshotz::SnapshotRequests;
 
 /// Prometheus' text format.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -37,16 +38,20 @@ pub(crate) async fn listen(address: &str) -> io::Result<TcpListener> {
     }
 }
 
-/// Serves `/metrics` and `/health-check` until dropped.
+/// Serves `/metrics`, `/health-check` and, where it is wanted, `/snapshotz` until dropped.
 pub(crate) async fn serve(
     listener: TcpListener,
     registry: Registry,
     health: Health,
+    snapshots: Option<SnapshotRequests>,
 ) -> io::Result<()> {
-    let router = Router::new()
+    let mut router = Router::new()
         .route("/metrics", get(metrics))
-        .route("/health-check", get(health_check))
-        .with_state(Shown { registry, health });
+        .route("/health-check", get(health_check));
+    if let Some(requests) = snapshots {
+        router = router.route("/snapshotz", get(move || requests.serve()));
+    }
+    let router = router.with_state(Shown { registry, health });
     axum::serve(listener, router).await
 }
 

@@ -23,6 +23,7 @@ use super::events::Announcer;
 use super::health::Health;
 use super::memory;
 use super::metrics::Registry;
+use super::snapshotz::{Collection, SnapshotRequests};
 use in_flight::InFlight;
 use pace::Pace;
 
@@ -45,6 +46,8 @@ pub(crate) struct Parts {
     pub(crate) status: Option<StatusWriter>,
     pub(crate) registry: Registry,
     pub(crate) health: Health,
+    /// `None` without `--debugging-snapshot-enabled`.
+    pub(crate) snapshots: Option<SnapshotRequests>,
 }
 
 /// The loop's state.
@@ -272,12 +275,19 @@ impl Shell {
 
     async fn decide_and_act(&mut self, now: Timestamp) -> Result<Plan, LoopError> {
         let began = Instant::now();
+        let collection = self
+            .parts
+            .snapshots
+            .as_ref()
+            .and_then(SnapshotRequests::begin);
         let cluster = self.observe(now);
         self.parts
             .registry
             .took("updateClusterState", began.elapsed());
         let outcomes = std::mem::take(&mut self.outcomes);
-        let judged = self.decide(cluster, outcomes.clone(), now).await;
+        let judged = self
+            .decide(cluster, outcomes.clone(), now, collection)
+            .await;
         let Judged {
             decision,
             violations,
@@ -350,6 +360,7 @@ impl Shell {
         cluster: Cluster,
         outcomes: Vec<Outcome>,
         now: Timestamp,
+        collection: Option<Collection>,
     ) -> Result<Judged, LoopError> {
         let config = Arc::clone(&self.parts.config);
         let memory = Arc::clone(&self.memory);
@@ -365,7 +376,13 @@ impl Shell {
                 now,
                 budget: &budget,
             };
+            let view = collection
+                .as_ref()
+                .and_then(|_| windlass_core::view(&input, snapshot.clone()));
             let decision = windlass_core::decide(&input, snapshot);
+            if let Some(collection) = collection {
+                collection.answer(&cluster, view.as_ref(), &decision.plan);
+            }
             let violations = windlass_core::check(&input, &decision.plan)
                 .iter()
                 .map(ToString::to_string)

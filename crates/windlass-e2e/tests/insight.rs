@@ -1,5 +1,5 @@
-//! `windlass explain` over the live cluster: the groups as AWS has them, what the autoscaler
-//! remembers, and its flags.
+//! Looking into a live cluster: `windlass explain`, with the groups as AWS has them, what the
+//! autoscaler remembers, and its flags; and `/snapshotz`.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 use windlass_e2e::Run;
-use windlass_testbed::{Group, Testbed, User, Workload, wait_for};
+use windlass_testbed::{Boot, Group, Testbed, User, Workload, wait_for};
 
 const SOON: Duration = Duration::from_secs(90);
 const DISCOVERY: &str = "--node-group-auto-discovery=asg:tag=k8s.io/cluster-autoscaler/enabled,\
@@ -127,5 +127,59 @@ fn pods_nodes_and_groups_are_explained_as_the_leader_sees_them() -> Result<()> {
     );
     let yaml = explain(testbed, &["group", "web"], &["-o", "yaml"])?;
     ensure!(yaml.contains("verdict: NoPodFits"), "{yaml}");
+    windlass.check_for_panics()
+}
+
+#[test]
+fn a_debugging_snapshot_has_what_one_loop_saw() -> Result<()> {
+    let testbed = windlass_e2e::testbed()?;
+    let group = Group::new("web").sizes(1, 10, 1).discovered_by("demo");
+    testbed.aws().create_group(&group)?;
+    let cluster = testbed.cluster();
+    cluster.wait_for_ready_nodes(1, SOON)?;
+    cluster.deploy(&Workload::new("web", 1).requests("1500m", "64Mi"))?;
+    cluster.wait_until_all_run("default", "web", 1, SOON)?;
+    let windlass = Run::of_cluster("demo")
+        .flags(["--debugging-snapshot-enabled", "--scan-interval=1s"])
+        .start(testbed, "windlass")?;
+    windlass.wait_for_log("decided", SOON)?;
+    // The next node takes its time, and counts as on its way.
+    testbed.joiner().set_boot("web", Boot::never());
+    cluster.deploy(&Workload::new("more", 1).requests("1500m", "64Mi"))?;
+    let is_asked_for = || Ok(testbed.aws().group("web")?.desired == 2);
+    wait_for("another node to be asked for", SOON, is_asked_for)?;
+    let snapshot = wait_for("a snapshot with the node on its way", SOON, || {
+        let (status, text) = windlass.http_get("/snapshotz")?;
+        ensure!(status == 200, "{status}: {text}");
+        let snapshot: Value = serde_json::from_str(&text)?;
+        let nodes = snapshot["NodeList"].as_array().map_or(0, Vec::len);
+        Ok((nodes == 2).then_some(snapshot))
+    })?;
+    let pods = |place: &Value| -> Vec<String> {
+        let pods = place["Pods"].as_array().into_iter().flatten();
+        pods.filter_map(|pod| pod["metadata"]["labels"]["app"].as_str())
+            .map(str::to_owned)
+            .collect()
+    };
+    let real = cluster.nodes()?.remove(0).metadata.name;
+    let nodes = snapshot["NodeList"].as_array().context("a list")?;
+    let seen = nodes
+        .iter()
+        .find(|place| place["Node"]["metadata"]["name"].as_str() == real.as_deref());
+    let seen = seen.context("the real node is there")?;
+    ensure!(pods(seen) == ["web"], "{seen:#}");
+    ensure!(seen["Node"]["status"]["capacity"]["cpu"] == "2", "{seen:#}");
+    let template = &snapshot["TemplateNodes"]["web"];
+    ensure!(
+        template["Node"]["status"]["capacity"]["cpu"] == "2",
+        "{template:#}"
+    );
+    let placed = snapshot["UnscheduledPodsCanBeScheduled"].as_array();
+    let placed = placed.map_or(0, Vec::len);
+    ensure!(
+        placed == 1,
+        "the pod fits the node on its way: {snapshot:#}"
+    );
+    ensure!(snapshot.get("Error").is_none(), "{snapshot:#}");
     windlass.check_for_panics()
 }
