@@ -203,6 +203,25 @@ fn a_flag_without_effect_says_so_and_a_default_says_nothing() {
 }
 
 #[test]
+fn what_can_mean_nothing_here_says_so() {
+    let flags = [
+        "--feature-gates=A=true",
+        "--predicate-parallelism=8",
+        "--scheduler-verbosity=0",
+        "--log-backtrace-at=a.rs:1",
+        "--log-flush-frequency=1s",
+        "--log-text-info-buffer-size=1Ki",
+    ];
+    let (_, warnings) = parse(&flags);
+    for (flag, warning) in flags.iter().zip(&warnings) {
+        let name = flag.split('=').next().unwrap();
+        let beginning = format!("`{name}` does nothing: ");
+        assert!(warning.starts_with(&beginning), "{warning}");
+    }
+    assert_eq!(warnings.len(), flags.len());
+}
+
+#[test]
 fn a_word_behind_a_bare_bool_is_told_apart() {
     let (config, warnings) = parse(&["--scale-down-enabled", "false", "stray"]);
     assert!(config.scale_down.enabled);
