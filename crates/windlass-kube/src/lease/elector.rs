@@ -66,7 +66,7 @@ pub struct Elector {
     /// The Lease as last read or written.
     lease: Option<Lease>,
     observed: Option<Observed>,
-    /// The time of the last renewal that this process has sent, answered or not.
+    /// The time of the last renewal that this process has sent and the server may have taken.
     sent: Option<Timestamp>,
     /// That the server does not answer has been said.
     is_trouble_known: bool,
@@ -361,10 +361,20 @@ impl Elector {
         // What the server cut (to microseconds) must not look like a change by somebody else,
         // so its answer is what is remembered; the time is that before the call.
         let started = Instant::now();
-        self.sent = record.renewed_at;
-        let written = self.api.replace(&self.path(), &lease).await?;
-        self.observe(written, started);
-        Ok(())
+        let earlier = std::mem::replace(&mut self.sent, record.renewed_at);
+        match self.api.replace(&self.path(), &lease).await {
+            Ok(written) => {
+                self.observe(written, started);
+                Ok(())
+            }
+            Err(error) => {
+                // Any other error leaves open whether the server has taken it.
+                if error.is_conflict() {
+                    self.sent = earlier;
+                }
+                Err(error)
+            }
+        }
     }
 
     async fn release(&mut self) {
