@@ -1,6 +1,7 @@
 //! EC2, API version 2016-11-15: what a group's new instances would be like.
 
 mod instance_types;
+mod instances;
 mod launch_templates;
 mod requirements;
 mod template_content;
@@ -13,6 +14,7 @@ use crate::error::CallError;
 use crate::query::{Query, filled, items};
 
 pub use instance_types::{Accelerator, GpuInfo, InstanceTypeInfo, NetworkCard, NetworkInfo};
+pub use instances::Instance;
 pub use launch_templates::{BlockDevice, EbsVolume, LaunchTemplateData, LaunchTemplateVersion};
 pub use requirements::{InstanceRequirements, Range};
 pub use template_content::{

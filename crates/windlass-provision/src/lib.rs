@@ -2,7 +2,10 @@
 
 pub mod cluster_config;
 pub mod cluster_info;
+pub mod csr;
 pub mod document;
+pub mod join;
+pub mod labels;
 pub mod manifests;
 pub mod pin;
 pub mod rotation;

@@ -7,6 +7,10 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use minijinja::{Environment, UndefinedBehavior, context};
 
+use crate::join::{
+    CloudProviderSetting, HookConfig, NodeConfig, NodeConfigError, OnFailureSetting, TaintConfig,
+};
+use crate::labels::{self, LabelError};
 use crate::pin::CaPin;
 
 /// Longest user data that both EC2 and launch configurations take, in bytes before base64.
@@ -17,6 +21,10 @@ pub const TIGHT_LENGTH: usize = 15_360;
 /// Which script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
+    /// The image has windlass and its unit: writes the node's configuration and starts it.
+    Agent,
+    /// Fetches windlass, checks its hash, then does as [`Mode::Agent`].
+    Fetch,
     /// Reads the encrypted parameter, verifies the CA, joins with a configuration file.
     Script,
     /// The how-to's: reads the plain parameter, joins with flags.
@@ -50,6 +58,15 @@ pub struct LifecycleHook {
     pub hook: String,
 }
 
+/// Where an instance gets windlass from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Binary {
+    /// `https://…` or `s3://…`.
+    pub url: String,
+    /// SHA-256 of the file, 64 hexadecimal digits.
+    pub sha256: String,
+}
+
 /// What goes into user data.
 #[derive(Clone, Debug)]
 pub struct UserData {
@@ -77,20 +94,18 @@ pub struct UserData {
     pub lifecycle_hook: Option<LifecycleHook>,
     /// What happens without a hook when it went wrong.
     pub on_failure: OnFailure,
+    /// For [`Mode::Fetch`].
+    pub binary: Option<Binary>,
+    /// Checks of kubeadm's that do not stop the join, or `all`.
+    pub ignore_preflight_errors: Vec<String>,
 }
 
 /// Why no user data is rendered.
 #[derive(Debug, thiserror::Error)]
 pub enum UserDataError {
-    /// The kubelet may not set it.
-    #[error(
-        "label `{0}`: a kubelet may not set it on its own node; a controller must (labels under \
-         kubernetes.io and k8s.io are reserved)"
-    )]
-    Label(String),
-    /// No label key, value or taint.
-    #[error("`{0}` is no valid label or taint")]
-    Syntax(String),
+    /// A label or taint that would stop the kubelet.
+    #[error(transparent)]
+    Label(#[from] LabelError),
     /// Longer than EC2 takes.
     #[error("the user data has {0} bytes, and EC2 takes {MAX_LENGTH}")]
     Length(usize),
@@ -102,6 +117,15 @@ pub enum UserDataError {
         /// As given.
         text: String,
     },
+    /// Nothing to fetch, or nothing to check it by.
+    #[error(
+        "the binary to fetch needs an https or s3 URL and the SHA-256 of the file: without the hash \
+         nothing is rendered"
+    )]
+    Binary,
+    /// The node's configuration would be refused.
+    #[error("the node's configuration would be refused")]
+    NodeConfig(#[from] NodeConfigError),
     /// The template could not be filled in.
     #[error("cannot render the user data")]
     Template(#[from] minijinja::Error),
@@ -119,6 +143,8 @@ impl UserData {
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.add_filter("sq", |text: String| single_quoted(&text));
         let template = match self.mode {
+            Mode::Agent => include_str!("userdata/agent.sh.j2"),
+            Mode::Fetch => include_str!("userdata/fetch.sh.j2"),
             Mode::Script => include_str!("userdata/script.sh.j2"),
             Mode::Legacy2019 => include_str!("userdata/legacy-2019.sh.j2"),
         };
@@ -142,6 +168,9 @@ impl UserData {
             context! {
                 cluster => &self.cluster,
                 parameter => &self.parameter,
+                node_config => self.node_config()?.to_json(),
+                binary_url => self.binary.as_ref().map_or("", |it| it.url.as_str()),
+                binary_sha256 => self.binary.as_ref().map_or("", |it| it.sha256.as_str()),
                 node_group => &self.node_group,
                 endpoint => &self.endpoint,
                 cri_socket => &self.cri_socket,
@@ -152,6 +181,7 @@ impl UserData {
                 node_labels => labels.join(","),
                 taints_json => serde_json::Value::from(taints).to_string(),
                 own_pins => pins.join(" "),
+                ignored_json => serde_json::json!(self.ignore_preflight_errors).to_string(),
                 lifecycle_hook => hook.map_or("", |it| it.hook.as_str()),
                 auto_scaling_group => hook.map_or("", |it| it.group.as_str()),
                 on_failure => match self.on_failure {
@@ -166,7 +196,49 @@ impl UserData {
         fits(text)
     }
 
+    /// What `windlass join` is told by it.
+    ///
+    /// # Errors
+    ///
+    /// When `windlass join` would refuse it.
+    pub fn node_config(&self) -> Result<NodeConfig, UserDataError> {
+        let mut config = NodeConfig::new(&self.cluster, &self.node_group);
+        config.parameter = Some(self.parameter.clone()).filter(|name| !name.is_empty());
+        config.labels = self.labels.iter().cloned().collect();
+        config.taints = self
+            .taints
+            .iter()
+            .map(|(key, value, effect)| TaintConfig {
+                key: key.clone(),
+                value: value.clone(),
+                effect: effect.clone(),
+            })
+            .collect();
+        config.cri_socket.clone_from(&self.cri_socket);
+        config.cloud_provider = match self.cloud_provider {
+            CloudProvider::External => CloudProviderSetting::External,
+            CloudProvider::None => CloudProviderSetting::None,
+        };
+        config.ca_pins.clone_from(&self.pins);
+        config.lifecycle_hook = self.lifecycle_hook.as_ref().map(|hook| HookConfig {
+            auto_scaling_group: hook.group.clone(),
+            name: hook.hook.clone(),
+        });
+        config.on_failure = match self.on_failure {
+            OnFailure::Unhealthy => OnFailureSetting::Unhealthy,
+            OnFailure::Keep => OnFailureSetting::Keep,
+        };
+        config
+            .ignore_preflight_errors
+            .clone_from(&self.ignore_preflight_errors);
+        config.validate()?;
+        Ok(config)
+    }
+
     fn validate(&self) -> Result<(), UserDataError> {
+        if self.mode == Mode::Fetch && !self.binary.as_ref().is_some_and(Binary::is_right) {
+            return Err(UserDataError::Binary);
+        }
         let plain = |what, text: &str, more: &str| {
             let allowed = |c: char| c.is_ascii_alphanumeric() || more.contains(c);
             if text.chars().all(allowed) {
@@ -186,79 +258,27 @@ impl UserData {
             plain("lifecycle hook", &hook.hook, "-_/")?;
             plain("Auto Scaling group", &hook.group, "-_.")?;
         }
-        label(&self.node_group, "windlass.dev/node-group")?;
+        labels::check("windlass.dev/node-group", &self.node_group)?;
         for (key, value) in &self.labels {
-            label(value, key)?;
-            if !may_set(key) {
-                return Err(UserDataError::Label(key.clone()));
-            }
+            labels::check_own_label(key, value)?;
         }
         for (key, value, effect) in &self.taints {
-            label(value, key)?;
-            if !["NoSchedule", "PreferNoSchedule", "NoExecute"].contains(&effect.as_str()) {
-                return Err(UserDataError::Syntax(format!("{key}={value}:{effect}")));
-            }
+            labels::check_taint(key, value, effect)?;
         }
         Ok(())
     }
 }
 
-/// Holds key and value against the grammar of labels.
-fn label(value: &str, key: &str) -> Result<(), UserDataError> {
-    let word = |text: &str| {
-        let ends = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric());
-        text.len() <= 63
-            && ends(text.bytes().next())
-            && ends(text.bytes().last())
-            && text
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
-    };
-    let name_is_valid = match key.split_once('/') {
-        Some((prefix, name)) => {
-            let domain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c);
-            word(name) && !prefix.is_empty() && prefix.len() <= 253 && prefix.chars().all(domain)
-        }
-        None => word(key),
-    };
-    if name_is_valid && (value.is_empty() || word(value)) {
-        Ok(())
-    } else {
-        Err(UserDataError::Syntax(format!("{key}={value}")))
+impl Binary {
+    fn is_right(&self) -> bool {
+        let is_url = ["https://", "s3://"].iter().any(|scheme| {
+            self.url
+                .strip_prefix(scheme)
+                .is_some_and(|rest| !rest.is_empty() && rest.chars().all(|c| c.is_ascii_graphic()))
+        });
+        let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        is_url && self.sha256.len() == 64 && self.sha256.bytes().all(is_digit)
     }
-}
-
-/// Whether a kubelet may set a label on its own node: it ends at its start over others.
-///
-/// Source: `k8s.io/kubernetes/staging/src/k8s.io/kubelet/pkg/apis/well_known_labels.go`.
-fn may_set(key: &str) -> bool {
-    const ALLOWED: [&str; 10] = [
-        "kubernetes.io/hostname",
-        "kubernetes.io/os",
-        "kubernetes.io/arch",
-        "beta.kubernetes.io/os",
-        "beta.kubernetes.io/arch",
-        "beta.kubernetes.io/instance-type",
-        "topology.kubernetes.io/zone",
-        "topology.kubernetes.io/region",
-        "failure-domain.beta.kubernetes.io/zone",
-        "failure-domain.beta.kubernetes.io/region",
-    ];
-    let Some((prefix, _)) = key.split_once('/') else {
-        return true;
-    };
-    let within = |domain: &str| {
-        prefix == domain
-            || prefix
-                .strip_suffix(domain)
-                .is_some_and(|rest| rest.ends_with('.'))
-    };
-    if !within("kubernetes.io") && !within("k8s.io") {
-        return true;
-    }
-    ALLOWED.contains(&key)
-        || ((within("kubelet.kubernetes.io") || within("node.kubernetes.io"))
-            && !within("node-restriction.kubernetes.io"))
 }
 
 /// A word that a shell reads as this text and nothing else.
@@ -290,8 +310,8 @@ pub fn as_mime(script: &str) -> Result<String, UserDataError> {
 }
 
 /// As the API of EC2 takes it.
-pub fn as_base64(text: &str) -> String {
-    BASE64_STANDARD.encode(text)
+pub fn as_base64(bytes: &[u8]) -> String {
+    BASE64_STANDARD.encode(bytes)
 }
 
 #[cfg(test)]

@@ -2,10 +2,14 @@
 
 #[cfg(feature = "cluster")]
 mod cluster_file;
+#[cfg(feature = "cluster")]
+mod csr_approver;
 #[cfg(feature = "simulate")]
 mod explain;
 #[cfg(feature = "cluster")]
 mod hint;
+#[cfg(feature = "cluster")]
+mod join;
 #[cfg(feature = "cluster")]
 mod logging;
 #[cfg(feature = "cluster")]
@@ -66,6 +70,12 @@ enum Command {
     /// Render what is applied to the cluster, or mend an old manifest.
     #[cfg(feature = "cluster")]
     Manifests(manifests::ManifestsArgs),
+    /// Make this instance a node of its cluster.
+    #[cfg(feature = "cluster")]
+    Join(join::JoinArgs),
+    /// Approve the certificate requests of the cluster's own instances, and deny the others.
+    #[cfg(feature = "cluster")]
+    CsrApprover(csr_approver::ApproverArgs),
     /// Say why a pod is pending, why a node is not removed, why a group does not grow.
     #[cfg(feature = "simulate")]
     Explain(explain::Args),
@@ -100,6 +110,10 @@ fn main() -> ExitCode {
         Command::Userdata(args) => userdata::run(&args),
         #[cfg(feature = "cluster")]
         Command::Manifests(args) => manifests::run(&args),
+        #[cfg(feature = "cluster")]
+        Command::Join(args) => join::run(&args),
+        #[cfg(feature = "cluster")]
+        Command::CsrApprover(args) => csr_approver::run(&args),
         Command::Version { output } => print_version(output).map(succeeded),
         Command::Completions { shell } => completions(shell).map(succeeded),
     };

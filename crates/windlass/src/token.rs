@@ -23,7 +23,8 @@ use windlass_provision::token::{
 };
 
 use crate::output::{self, Format};
-use connection::{Cluster, ClusterArgs, ParameterArgs};
+use connection::ParameterArgs;
+pub(crate) use connection::{Cluster, ClusterArgs, install_tls};
 
 /// Arguments of `windlass token`.
 #[derive(Args)]
@@ -123,7 +124,7 @@ fn default_group() -> GroupName {
 }
 
 /// Reads a Go duration above 0.
-fn duration(text: &str) -> anyhow::Result<Duration> {
+pub(crate) fn duration(text: &str) -> anyhow::Result<Duration> {
     let duration = windlass_model::parse_go_duration(text)?;
     let duration = Duration::try_from(duration).ok().filter(|it| !it.is_zero());
     duration.context("must be above 0")
@@ -160,6 +161,19 @@ pub(crate) fn run(args: &TokenArgs) -> anyhow::Result<ExitCode> {
         }
         .map(|()| ExitCode::SUCCESS)
     })
+}
+
+/// Ends the work at SIGTERM or SIGINT. Whatever is half done then, the next one finishes.
+pub(crate) async fn until_told_to_end(work: impl Future<Output = ()>) -> anyhow::Result<ExitCode> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    tokio::select! {
+        () = work => {}
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn create(args: &CreateArgs) -> anyhow::Result<()> {

@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use windlass_provision::pin::CaPin;
 use windlass_provision::userdata::{
-    self, CloudProvider, LifecycleHook, MAX_LENGTH, Mode, OnFailure, TIGHT_LENGTH, UserData,
+    self, Binary, CloudProvider, LifecycleHook, MAX_LENGTH, Mode, OnFailure, TIGHT_LENGTH, UserData,
 };
 
 use crate::output;
@@ -33,7 +33,7 @@ struct RenderArgs {
     #[arg(long, value_name = "NAME")]
     group: String,
     /// Which script.
-    #[arg(long, value_enum, default_value_t = ModeName::Script)]
+    #[arg(long, value_enum, default_value_t = ModeName::Agent)]
     mode: ModeName,
     /// Parameter to read; `/windlass/<cluster>/join`, with `--mode=legacy-2019` `jointoken`.
     #[arg(long, value_name = "NAME")]
@@ -70,6 +70,23 @@ struct RenderArgs {
     /// What happens, without a hook, to an instance that did not join.
     #[arg(long, value_enum, default_value_t = OnFailureName::Unhealthy)]
     on_failure: OnFailureName,
+    /// Checks before the join that do not stop it, by kubeadm's names, or `all`.
+    #[arg(long, value_name = "CHECK", value_delimiter = ',')]
+    ignore_preflight_errors: Vec<String>,
+    /// Where to fetch windlass from: `https://…` or `s3://…`.
+    #[arg(
+        long,
+        value_name = "URL",
+        required_if_eq("mode", "fetch"),
+        requires = "binary_sha256"
+    )]
+    binary_url: Option<String>,
+    /// SHA-256 of that file.
+    #[arg(long, value_name = "HEX")]
+    binary_sha256: Option<String>,
+    /// Compress it: cloud-init unpacks it. With `--output=base64` only.
+    #[arg(long)]
+    gzip: bool,
     /// How to print it.
     #[arg(short, long, value_enum, default_value_t = Form::Raw)]
     output: Form,
@@ -77,6 +94,10 @@ struct RenderArgs {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum ModeName {
+    /// The image has windlass and its unit: write the node's configuration and start it.
+    Agent,
+    /// Fetch windlass, check its hash, then the same.
+    Fetch,
     /// Reads the encrypted parameter, verifies the CA, joins with a configuration file.
     Script,
     /// The how-to's of 2019, its errors mended and its shape kept.
@@ -112,6 +133,9 @@ enum Form {
 
 pub(crate) fn run(args: &UserDataArgs) -> anyhow::Result<ExitCode> {
     let UserDataCommand::Render(args) = &args.command;
+    if args.gzip && args.output != Form::Base64 {
+        bail!("--gzip goes with --output=base64: what is compressed is no text");
+    }
     let data = user_data(args)?;
     if data.mode == Mode::Legacy2019 {
         output::talk(
@@ -124,7 +148,8 @@ pub(crate) fn run(args: &UserDataArgs) -> anyhow::Result<ExitCode> {
     let text = match args.output {
         Form::Raw => script,
         Form::Mime => userdata::as_mime(&script)?,
-        Form::Base64 => userdata::as_base64(&userdata::as_mime(&script)?),
+        Form::Base64 if args.gzip => userdata::as_base64(&gzipped(&userdata::as_mime(&script)?)),
+        Form::Base64 => userdata::as_base64(userdata::as_mime(&script)?.as_bytes()),
     };
     if args.output != Form::Base64 && text.len() > TIGHT_LENGTH {
         output::talk(&format!(
@@ -136,8 +161,32 @@ pub(crate) fn run(args: &UserDataArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// A gzip file of one member, the same for the same text: without a time in it.
+fn gzipped(text: &str) -> Vec<u8> {
+    const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 2, 0xff];
+    const BEST: u8 = 9;
+    let mut file = HEADER.to_vec();
+    file.extend(miniz_oxide::deflate::compress_to_vec(text.as_bytes(), BEST));
+    file.extend(crc32(text.as_bytes()).to_le_bytes());
+    // Modulo 2^32, as RFC 1952 has it.
+    let length = u32::try_from(text.len() & 0xffff_ffff).unwrap_or_default();
+    file.extend(length.to_le_bytes());
+    file
+}
+
+/// The checksum of gzip, RFC 1952.
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
+            (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg())
+        })
+    })
+}
+
 fn user_data(args: &RenderArgs) -> anyhow::Result<UserData> {
     let (mode, parameter) = match args.mode {
+        ModeName::Agent => (Mode::Agent, format!("/windlass/{}/join", args.cluster)),
+        ModeName::Fetch => (Mode::Fetch, format!("/windlass/{}/join", args.cluster)),
         ModeName::Script => (Mode::Script, format!("/windlass/{}/join", args.cluster)),
         ModeName::Legacy2019 => (Mode::Legacy2019, "jointoken".to_owned()),
     };
@@ -175,6 +224,14 @@ fn user_data(args: &RenderArgs) -> anyhow::Result<UserData> {
             OnFailureName::Unhealthy => OnFailure::Unhealthy,
             OnFailureName::Keep => OnFailure::Keep,
         },
+        binary: match (&args.binary_url, &args.binary_sha256) {
+            (Some(url), Some(sha256)) => Some(Binary {
+                url: url.clone(),
+                sha256: sha256.to_ascii_lowercase(),
+            }),
+            _ => None,
+        },
+        ignore_preflight_errors: args.ignore_preflight_errors.clone(),
     })
 }
 
@@ -196,6 +253,28 @@ fn taint(text: &str) -> anyhow::Result<(String, String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn gunzip_reads_what_was_compressed() {
+        use std::io::Write as _;
+        use std::process::{Command, Stdio};
+        assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
+        let text = "#!/bin/sh\necho joined\n".repeat(50);
+        let mut child = Command::new("gunzip")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(&gzipped(&text))
+            .unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success());
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), text);
+    }
 
     #[test]
     fn taints_are_read_as_kubectl_writes_them() {

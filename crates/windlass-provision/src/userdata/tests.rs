@@ -23,12 +23,17 @@ fn example() -> UserData {
         pins: vec![format!("sha256:{}", "1".repeat(64)).parse().unwrap()],
         lifecycle_hook: None,
         on_failure: OnFailure::Unhealthy,
+        binary: Some(Binary {
+            url: "https://example.com/windlass".to_owned(),
+            sha256: "0123456789abcdef".repeat(4),
+        }),
+        ignore_preflight_errors: vec!["Swap".to_owned()],
     }
 }
 
 /// Every mode with everything and with next to nothing set.
 fn examples() -> Vec<UserData> {
-    [Mode::Script, Mode::Legacy2019]
+    [Mode::Agent, Mode::Fetch, Mode::Script, Mode::Legacy2019]
         .into_iter()
         .flat_map(|mode| {
             let full = UserData {
@@ -134,13 +139,19 @@ fn labels_that_the_kubelet_may_not_set_are_refused() {
         "k8s.io/a",
     ] {
         assert!(
-            matches!(with(reserved).render(), Err(UserDataError::Label(_))),
+            matches!(
+                with(reserved).render(),
+                Err(UserDataError::Label(LabelError::Reserved(_)))
+            ),
             "{reserved}"
         );
     }
     for wrong in ["", "a b", "a/b/c", "-a", "A/b"] {
         assert!(
-            matches!(with(wrong).render(), Err(UserDataError::Syntax(_))),
+            matches!(
+                with(wrong).render(),
+                Err(UserDataError::Label(LabelError::Syntax(_)))
+            ),
             "{wrong}"
         );
     }
@@ -157,7 +168,10 @@ fn what_could_be_read_as_something_else_is_refused() {
         taints: vec![("a".to_owned(), "b".to_owned(), "Never".to_owned())],
         ..example()
     };
-    assert!(matches!(effect.render(), Err(UserDataError::Syntax(_))));
+    assert!(matches!(
+        effect.render(),
+        Err(UserDataError::Label(LabelError::Syntax(_)))
+    ));
 }
 
 #[test]
@@ -178,5 +192,38 @@ proptest! {
         let script = format!("printf %s {}", single_quoted(&text));
         let output = feed("bash", &[], &script).unwrap();
         prop_assert_eq!(String::from_utf8(output.stdout).unwrap(), text);
+    }
+}
+
+#[test]
+fn what_the_agent_is_told_is_what_was_rendered() {
+    for data in examples() {
+        let config = data.node_config().unwrap();
+        assert_eq!(NodeConfig::from_yaml(&config.to_json()).unwrap(), config);
+        assert_eq!(config.labels.len(), data.labels.len());
+        assert_eq!(config.ca_pins, data.pins);
+        assert_eq!(
+            config.lifecycle_hook.is_some(),
+            data.lifecycle_hook.is_some()
+        );
+    }
+}
+
+#[test]
+fn nothing_is_fetched_without_its_hash() {
+    for (url, sha256) in [
+        ("http://example.com/windlass", "0123456789abcdef".repeat(4)),
+        ("https://example.com/windlass", String::new()),
+        ("https://example.com/a b", "0123456789abcdef".repeat(4)),
+    ] {
+        let data = UserData {
+            mode: Mode::Fetch,
+            binary: Some(Binary {
+                url: url.to_owned(),
+                sha256,
+            }),
+            ..example()
+        };
+        assert!(matches!(data.render(), Err(UserDataError::Binary)), "{url}");
     }
 }

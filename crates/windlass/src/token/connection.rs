@@ -12,7 +12,7 @@ use windlass_provision::token::{NAMESPACE, SECRET_TYPE, TokenId, TokenRecord, To
 
 /// Where the API server is.
 #[derive(Args, Clone, Debug)]
-pub(super) struct ClusterArgs {
+pub(crate) struct ClusterArgs {
     /// Path of a kubeconfig; without it the pod's own service account is used.
     #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
     kubeconfig: Option<String>,
@@ -104,13 +104,13 @@ pub(super) async fn aws(args: &ParameterArgs) -> anyhow::Result<Client> {
 }
 
 /// The API server.
-pub(super) struct Cluster {
+pub(crate) struct Cluster {
     endpoint: Endpoint,
 }
 
 impl Cluster {
     /// Nothing is sent yet.
-    pub(super) async fn connect(args: &ClusterArgs) -> anyhow::Result<Self> {
+    pub(crate) async fn connect(args: &ClusterArgs) -> anyhow::Result<Self> {
         let options = ConnectOptions {
             kubeconfig: args.kubeconfig.clone(),
             kubernetes: None,
@@ -123,7 +123,7 @@ impl Cluster {
     }
 
     /// As who the kubeconfig says.
-    pub(super) fn api(&self) -> &Api {
+    pub(crate) fn api(&self) -> &Api {
         &self.endpoint.api
     }
 

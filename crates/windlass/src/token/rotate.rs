@@ -2,7 +2,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use clap::{Args, ValueEnum};
 use rand::RngExt;
 use rand_chacha::ChaCha20Rng;
@@ -14,7 +14,7 @@ use windlass_provision::rotation::{Coordination, Outcome, Retry, Settings, TurnE
 
 use super::connection::{ClusterArgs, ParameterArgs};
 use super::live::Live;
-use super::{duration, duration_or_zero, random, rounded};
+use super::{duration, duration_or_zero, random, rounded, until_told_to_end};
 use crate::output;
 
 mod metrics;
@@ -113,28 +113,13 @@ pub(super) async fn rotate(args: &RotateArgs) -> anyhow::Result<ExitCode> {
             let by_age = keep(&live, &settings, Coordination::Age, &mut random, |result| {
                 report(&live, &mut metrics, result);
             });
-            until_told_to_end(by_age).await?;
-            Ok(ExitCode::SUCCESS)
+            until_told_to_end(Box::pin(by_age)).await
         }
         (true, CoordinationName::Lease) => {
             let by_lease = as_leader(&live, &settings, &mut random, &mut metrics);
-            until_told_to_end(Box::pin(by_lease)).await?;
-            Ok(ExitCode::SUCCESS)
+            until_told_to_end(Box::pin(by_lease)).await
         }
     }
-}
-
-/// Ends the work at SIGTERM or SIGINT. Whatever is half done then, the next rotator finishes.
-async fn until_told_to_end(work: impl Future<Output = ()>) -> anyhow::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
-    tokio::select! {
-        () = work => {}
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
 }
 
 async fn once(

@@ -1,0 +1,306 @@
+//! `windlass join`: makes this instance a node of its cluster. Idempotent: a unit runs it at every
+//! boot, and an instance that has joined is left as it is.
+
+mod attempt;
+mod files;
+mod instance;
+mod joined;
+mod kubeadm;
+mod preflight;
+mod ready;
+mod report;
+mod signal;
+
+use std::fs::File;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use clap::Args;
+use rand::RngExt as _;
+use windlass_aws_client::{Client, Options};
+use windlass_provision::join::{Identity, NodeConfig, Phase, UNIT, backoff};
+
+use crate::output;
+use attempt::attempt;
+use files::Paths;
+use report::Report;
+
+/// Arguments of `windlass join`.
+///
+/// Exit codes: 0 joined, or joined before; 10 the instance's identity; 11 a check before the
+/// join; 12 the credential; 13 the cluster's CA; 14 kubeadm; 15 the node did not turn ready; 16
+/// the time was spent on attempts; 64 the configuration. The last line says what stopped it.
+#[derive(Args)]
+pub(crate) struct JoinArgs {
+    /// What this instance is told about its node.
+    #[arg(long, value_name = "FILE", default_value = "/etc/windlass/node.yaml")]
+    config: String,
+    /// Leave phases out: already-joined, preflight, kubeadm, ready, signal, cleanup.
+    #[arg(long, value_name = "PHASE", value_delimiter = ',')]
+    skip: Vec<Phase>,
+    /// Say what would be done: nothing is written, run or told to anybody.
+    #[arg(long)]
+    dry_run: bool,
+    /// Print the systemd unit that runs this at every boot, and end.
+    #[arg(long)]
+    print_unit: bool,
+}
+
+/// Why a phase did not do what it is for.
+#[derive(Debug)]
+struct Stop {
+    phase: Phase,
+    lasts: Lasts,
+    why: String,
+}
+
+/// Whether the same again may go better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lasts {
+    /// It may.
+    ForNow,
+    /// It will not.
+    ForGood,
+}
+
+impl Stop {
+    fn for_now(phase: Phase, why: impl Into<String>) -> Self {
+        let why = why.into();
+        Self {
+            phase,
+            lasts: Lasts::ForNow,
+            why,
+        }
+    }
+
+    fn for_good(phase: Phase, why: impl Into<String>) -> Self {
+        let why = why.into();
+        Self {
+            phase,
+            lasts: Lasts::ForGood,
+            why,
+        }
+    }
+}
+
+/// How a join ended well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Joined {
+    /// The node is there.
+    Now,
+    /// It was there before.
+    Before,
+    /// The instance is being warmed for a pool and joins when it comes into service.
+    Warmed,
+    /// Nothing was done.
+    NotReally,
+}
+
+impl Joined {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Now => "joined",
+            Self::Before => "already-joined",
+            Self::Warmed => "warmed",
+            Self::NotReally => "dry-run",
+        }
+    }
+}
+
+/// What all phases have in common.
+struct Context<'a> {
+    config: &'a NodeConfig,
+    paths: &'a Paths,
+    report: &'a Report,
+    skip: &'a [Phase],
+    dry_run: bool,
+    begun: Instant,
+}
+
+impl Context<'_> {
+    fn is_skipped(&self, phase: Phase) -> bool {
+        let is_skipped = self.skip.contains(&phase);
+        if is_skipped {
+            self.report.say(&format!("{phase}: left out"));
+        }
+        is_skipped
+    }
+
+    fn time_left(&self) -> Duration {
+        self.config.budget.saturating_sub(self.begun.elapsed())
+    }
+}
+
+pub(crate) fn run(args: &JoinArgs) -> anyhow::Result<ExitCode> {
+    if args.print_unit {
+        output::data(UNIT)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    crate::logging::start();
+    crate::token::install_tls();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
+    let code = runtime.block_on(Box::pin(join(args)));
+    Ok(ExitCode::from(code))
+}
+
+async fn join(args: &JoinArgs) -> u8 {
+    let begun = Instant::now();
+    let paths = Paths::from_environment(&args.config);
+    let report = Report::start(&paths, args.dry_run);
+    let config = match read_config(&paths) {
+        Ok(config) => config,
+        Err(why) => {
+            let stop = Stop::for_good(Phase::Config, why);
+            return report.end(&Err(stop), false, begun);
+        }
+    };
+    let context = Context {
+        config: &config,
+        paths: &paths,
+        report: &report,
+        skip: &args.skip,
+        dry_run: args.dry_run,
+        begun,
+    };
+    let _lock = match lock(&context).await {
+        Ok(lock) => lock,
+        Err(stop) => return report.end(&Err(stop), false, begun),
+    };
+    let mut known = None;
+    let result = Box::pin(phases(&context, &mut known)).await;
+    if !args.dry_run {
+        if !context.is_skipped(Phase::Cleanup) {
+            paths.remove_secrets();
+        }
+        if let Some((identity, client)) = &known
+            && !context.is_skipped(Phase::Signal)
+        {
+            signal::tell_group(&context, identity, client, &result).await;
+        }
+    }
+    let was_budget_spent = result
+        .as_ref()
+        .is_err_and(|stop| stop.lasts == Lasts::ForNow);
+    report.end(&result, was_budget_spent, begun)
+}
+
+fn read_config(paths: &Paths) -> Result<NodeConfig, String> {
+    let path = paths.config();
+    let text = std::fs::read_to_string(&path)
+        .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    NodeConfig::from_yaml(&text).map_err(|error| {
+        let source = std::error::Error::source(&error);
+        let source = source.map_or_else(String::new, |source| format!(": {source}"));
+        // One line: YAML's errors come with an excerpt below.
+        let text = format!("{}: {error}{source}", path.display());
+        text.lines().next().unwrap_or_default().to_owned()
+    })
+}
+
+/// One join at a time; a second one waits for the first.
+async fn lock(context: &Context<'_>) -> Result<Option<File>, Stop> {
+    if context.dry_run {
+        return Ok(None);
+    }
+    let failed = |error: std::io::Error| {
+        let path = context.paths.lock();
+        Stop::for_good(
+            Phase::Lock,
+            format!("cannot lock {}: {error}", path.display()),
+        )
+    };
+    let file = context.paths.open_lock().map_err(failed)?;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(Some(file)),
+            Err(std::fs::TryLockError::WouldBlock) if context.time_left().is_zero() => {
+                return Err(Stop::for_good(
+                    Phase::Lock,
+                    "another join has been running all the time",
+                ));
+            }
+            Err(std::fs::TryLockError::WouldBlock) => {
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+            Err(std::fs::TryLockError::Error(error)) => return Err(failed(error)),
+        }
+    }
+}
+
+/// All phases up to the signal. `known` is who there is to signal for, once that is known.
+async fn phases(
+    context: &Context<'_>,
+    known: &mut Option<(Identity, Client)>,
+) -> Result<Joined, Stop> {
+    let Context {
+        config,
+        paths,
+        report,
+        ..
+    } = context;
+    let identity = instance::identify(config).await?;
+    report.say(&format!(
+        "instance {} in {} joins {} as {}",
+        identity.instance_id, identity.zone, config.cluster, identity.node_name
+    ));
+    let client = connect(&identity).await?;
+    let (identity, client) = known.insert((identity, client));
+    if !context.is_skipped(Phase::AlreadyJoined) && joined::is_joined(context, identity) {
+        report.say("joined before");
+        if !context.dry_run {
+            kubeadm::start_kubelet(paths).await?;
+        }
+        return Ok(Joined::Before);
+    }
+    if !context.is_skipped(Phase::Preflight) {
+        preflight::check(context)?;
+    }
+    if identity.is_warming {
+        report.say("this instance is being warmed for a pool: it joins when it comes into service");
+        return Ok(Joined::Warmed);
+    }
+    let heartbeat = signal::heartbeat(context, identity, client);
+    tokio::select! {
+        result = until_joined(context, identity, client) => result,
+        never = heartbeat => match never {},
+    }
+}
+
+async fn connect(identity: &Identity) -> Result<Client, Stop> {
+    let options = Options {
+        region: Some(identity.region.clone()),
+        ..Options::default()
+    };
+    Client::connect(options)
+        .await
+        .map_err(|error| Stop::for_good(Phase::Identity, format!("no AWS client: {error}")))
+}
+
+/// Attempts, with pauses, until one succeeds, one fails for good, or the time is spent.
+async fn until_joined(
+    context: &Context<'_>,
+    identity: &Identity,
+    client: &Client,
+) -> Result<Joined, Stop> {
+    let mut number = 1;
+    loop {
+        let stop = match attempt(context, identity, client).await {
+            Ok(joined) if context.dry_run || context.is_skipped(Phase::Ready) => return Ok(joined),
+            Ok(_) => return ready::wait(context, identity).await,
+            Err(stop) => stop,
+        };
+        let pause = backoff(number, rand::rng().random());
+        if stop.lasts == Lasts::ForGood || context.dry_run || context.time_left() <= pause {
+            return Err(stop);
+        }
+        context
+            .report
+            .say(&format!("attempt {number}: {}", stop.why));
+        tokio::time::sleep(pause).await;
+        number += 1;
+    }
+}

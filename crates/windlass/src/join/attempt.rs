@@ -1,0 +1,224 @@
+//! One attempt: read the credential, verify the cluster, write files, run kubeadm.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use serde_json::Value;
+use windlass_aws_client::{CallError, Client, Secret};
+use windlass_kube::Endpoint;
+use windlass_provision::csr::{CertificateRequest, SignerName};
+use windlass_provision::document::{DocumentError, JoinDocument};
+use windlass_provision::join::{
+    Discovery, Identity, Phase, check_skew, discovery_kubeconfig, join_configuration, reserve,
+};
+use windlass_provision::pin;
+
+use super::files::write_secret;
+use super::{Context, Joined, Stop, joined, kubeadm};
+
+/// Life that a token must have left: the time of a TLS bootstrap and some.
+const LEAST_LIFE: SignedDuration = SignedDuration::from_mins(5);
+/// Time for a connection to the API server before kubeadm is run at all.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
+
+pub(super) async fn attempt(
+    context: &Context<'_>,
+    identity: &Identity,
+    client: &Client,
+) -> Result<Joined, Stop> {
+    let document = read_credential(context, client).await?;
+    context.report.keep_secret(document.token.secret().clone());
+    // Nothing has been sent to the control plane so far.
+    document
+        .verify(&context.config.ca_pins)
+        .map_err(|error| Stop::for_good(Phase::Authority, chain(&error)))?;
+    dial(&document.endpoint).await?;
+    configure(context, identity, &document).await?;
+    if context.dry_run {
+        context
+            .report
+            .say(&format!("would run kubeadm join to {}", document.endpoint));
+        return Ok(Joined::NotReally);
+    }
+    if context.is_skipped(Phase::Kubeadm) {
+        return Ok(Joined::Now);
+    }
+    let begun = jiff::Timestamp::now();
+    let Err(mut stop) = kubeadm::join(context).await else {
+        return Ok(Joined::Now);
+    };
+    if let Some(denial) = denial(identity, &document, begun).await {
+        stop.why = denial;
+    }
+    if !joined::is_joined(context, identity) {
+        kubeadm::reset(context).await;
+    }
+    Err(stop)
+}
+
+/// An error and its causes, in one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut parts = vec![error.to_string()];
+    let mut source = error.source();
+    while let Some(error) = source {
+        parts.push(error.to_string());
+        source = error.source();
+    }
+    parts.join(": ")
+}
+
+async fn read_credential(context: &Context<'_>, client: &Client) -> Result<JoinDocument, Stop> {
+    let parameter = context.config.parameter();
+    let stop = |why| Stop::for_now(Phase::Credentials, why);
+    let read = client.ssm().get_parameter(&parameter).await;
+    let read = read.map_err(|error| unreadable(&parameter, &error))?;
+    let read = read.ok_or_else(|| stop(format!("there is no parameter {parameter}")))?;
+    let document = JoinDocument::from_value(&read.value).map_err(|error| match error {
+        DocumentError::Version(_) => Stop::for_good(
+            Phase::Credentials,
+            format!("parameter {parameter}: {error}"),
+        ),
+        _ => stop(format!("parameter {parameter}: {error}")),
+    })?;
+    if document.cluster != context.config.cluster {
+        return Err(Stop::for_good(
+            Phase::Credentials,
+            format!("parameter {parameter} is for cluster {}", document.cluster),
+        ));
+    }
+    if document.expires.duration_since(client.server_time()) < LEAST_LIFE {
+        return Err(stop(
+            "the published token has expired or is about to: is the rotator running?".to_owned(),
+        ));
+    }
+    Ok(document)
+}
+
+fn unreadable(parameter: &str, error: &CallError) -> Stop {
+    if error.is_denied() {
+        let resource = error.resource.as_deref().unwrap_or(parameter);
+        return Stop::for_good(
+            Phase::Credentials,
+            format!(
+                "denied: the node role needs ssm:GetParameter on {resource}, and kms:Decrypt on \
+                 its key"
+            ),
+        );
+    }
+    Stop::for_now(
+        Phase::Credentials,
+        format!("cannot read parameter {parameter}: {}", chain(error)),
+    )
+}
+
+/// Whether anybody listens at the endpoint: a line at once, instead of kubeadm's minutes.
+async fn dial(endpoint: &str) -> Result<(), Stop> {
+    let unreachable = |why: String| {
+        Stop::for_now(
+            Phase::Kubeadm,
+            format!("cannot reach the API server at {endpoint}: {why}"),
+        )
+    };
+    match tokio::time::timeout(DIAL_TIMEOUT, tokio::net::TcpStream::connect(endpoint)).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(unreachable(error.to_string())),
+        Err(_) => Err(unreachable(format!(
+            "no answer in {} s",
+            DIAL_TIMEOUT.as_secs()
+        ))),
+    }
+}
+
+async fn configure(
+    context: &Context<'_>,
+    identity: &Identity,
+    document: &JoinDocument,
+) -> Result<(), Stop> {
+    let paths = context.paths;
+    let kubeadm = kubeadm::version_of(&paths.kubeadm, &["version", "-o", "short"]).await?;
+    let kubelet = kubeadm::version_of("kubelet".as_ref(), &["--version"]).await?;
+    let refused = |why: String| Stop::for_good(Phase::Configure, why);
+    if !document.kubernetes.is_empty() {
+        check_skew(&kubelet, &document.kubernetes).map_err(|error| refused(error.to_string()))?;
+    }
+    let discovery_path = paths.discovery();
+    let discovery_text = discovery_path.to_string_lossy();
+    let discovery = match document.certificate_authority {
+        Some(_) => Discovery::File(&discovery_text),
+        None => Discovery::Token,
+    };
+    let (cpus, memory_mib) = machine();
+    let reserved = reserve(&context.config.reserved, cpus, memory_mib);
+    let configuration = join_configuration(
+        context.config,
+        identity,
+        document,
+        discovery,
+        reserved.as_deref(),
+        &kubeadm,
+    )
+    .map_err(|error| refused(error.to_string()))?;
+    if context.dry_run {
+        return Ok(());
+    }
+    let written = |path: &std::path::Path, content: &Secret| {
+        write_secret(path, content)
+            .map_err(|error| refused(format!("cannot write {}: {error}", path.display())))
+    };
+    if let Some(authority) = &document.certificate_authority {
+        written(&discovery_path, &discovery_kubeconfig(document, authority))?;
+    }
+    written(&paths.join_configuration(), &configuration)
+}
+
+/// Processors and memory in MiB.
+fn machine() -> (u64, u64) {
+    let cpus = std::thread::available_parallelism().map_or(1, |count| count.get() as u64);
+    let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kib = memory
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB"))
+        .and_then(|kib| kib.trim().parse::<u64>().ok());
+    (cpus, kib.unwrap_or_default() >> 10)
+}
+
+/// Why this node's certificate request was denied, if it was: kubeadm only sees that nothing
+/// comes. The bearer of a token may read certificate requests.
+async fn denial(
+    identity: &Identity,
+    document: &JoinDocument,
+    since: jiff::Timestamp,
+) -> Option<String> {
+    let authority = document.certificate_authority.as_ref()?;
+    let bundle = pin::certificates(authority.as_bytes()).ok()?;
+    let api = Endpoint::pinned(&document.endpoint, &bundle)
+        .ok()?
+        .with_bearer_token(document.token.expose().expose())
+        .ok()?;
+    let path = "/apis/certificates.k8s.io/v1/certificatesigningrequests?fieldSelector=\
+                spec.signerName%3Dkubernetes.io%2Fkube-apiserver-client-kubelet";
+    let list: Value = api.get(path).await.ok()?;
+    // The two clocks may differ by some seconds.
+    let since = since - SignedDuration::from_mins(1);
+    list.get("items")?
+        .as_array()?
+        .iter()
+        .filter(|object| {
+            CertificateRequest::from_object(object).is_ok_and(|request| {
+                request.signer == SignerName::KubeletClient
+                    && request.node_name() == Some(&identity.node_name)
+                    && request.created >= since
+            })
+        })
+        .find_map(|object| {
+            let conditions = object.pointer("/status/conditions")?.as_array()?;
+            let denied = conditions
+                .iter()
+                .find(|condition| condition["type"] == "Denied")?;
+            let message = denied
+                .get("message")
+                .and_then(Value::as_str)
+                .unwrap_or("no reason given");
+            Some(format!("the certificate request was denied: {message}"))
+        })
+}
