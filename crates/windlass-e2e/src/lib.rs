@@ -31,7 +31,16 @@
 //! # }
 //! ```
 
+mod command;
+mod imds;
+mod join;
 mod spare_node;
+mod ssm;
+
+pub use command::{Finished, Tool};
+pub use imds::{Imds, Instance};
+pub use join::{Machine, Network, host_address, prepare_for_joins};
+pub use ssm::{Parameter, Ssm, ssm_error};
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;

@@ -56,17 +56,11 @@ impl GoParts {
 }
 
 pub(crate) fn ensure(module: &Path, cache: &Path, say: &mut dyn FnMut(&str)) -> Result<GoParts> {
-    let pins = || -> Result<Key> {
-        Key::new()
-            .add(LDFLAGS.as_bytes())
-            .add_file(&module.join("go.mod"))?
-            .add_file(&module.join("go.sum"))
-    };
-    let leaderelect_key = pins()?.add_file(&module.join("leaderelect/main.go"))?;
-    let stages_key = pins()?
+    let leaderelect_key = pins(module)?.add_file(&module.join("leaderelect/main.go"))?;
+    let stages_key = pins(module)?
         .add_file(&module.join(OWN_STAGES))?
         .add(STAGES.concat().as_bytes());
-    let directory = cache.join(pins()?.name("controlplane"));
+    let directory = cache.join(pins(module)?.name("controlplane"));
     let parts = GoParts {
         leaderelect: cache
             .join(leaderelect_key.name("leaderelect"))
@@ -85,6 +79,27 @@ pub(crate) fn ensure(module: &Path, cache: &Path, say: &mut dyn FnMut(&str)) -> 
         write_stages(module, &parts.stages)?;
     }
     Ok(parts)
+}
+
+/// The kubelet alone: the suite that joins a real node needs it, the others do not.
+pub(crate) fn ensure_kubelet(
+    module: &Path,
+    cache: &Path,
+    say: &mut dyn FnMut(&str),
+) -> Result<PathBuf> {
+    let kubelet = cache
+        .join(pins(module)?.name("controlplane"))
+        .join("kubelet");
+    build(module, "k8s.io/kubernetes/cmd/kubelet", &kubelet, say)?;
+    Ok(kubelet)
+}
+
+/// What every program is made from.
+fn pins(module: &Path) -> Result<Key> {
+    Key::new()
+        .add(LDFLAGS.as_bytes())
+        .add_file(&module.join("go.mod"))?
+        .add_file(&module.join("go.sum"))
 }
 
 /// Builds one program, unless it is there. It appears under its name only when it is whole.

@@ -48,14 +48,7 @@ impl Parts {
     ///
     /// Two calls at once, also from two processes, do not disturb each other: the second waits.
     pub fn ensure(say: &mut dyn FnMut(&str)) -> Result<Self> {
-        let cache = cache_directory()?;
-        fs::create_dir_all(&cache).with_context(|| format!("create `{}`", cache.display()))?;
-        let lock_path = cache.join("lock");
-        let lock = File::create(&lock_path)
-            .with_context(|| format!("create `{}`", lock_path.display()))?;
-        lock.lock()
-            .with_context(|| format!("lock `{}`", lock_path.display()))?;
-
+        let (cache, _lock) = locked_cache()?;
         let testbed = workspace_root().join("testbed");
         let go = go::ensure(&testbed.join("controlplane"), &cache, say)?;
         let moto_server = moto::ensure(&testbed.join("moto"), &cache, say)?;
@@ -71,6 +64,40 @@ impl Parts {
             leaderelect: go.leaderelect,
         })
     }
+}
+
+/// What a real node needs besides: Linux and root to run it.
+#[derive(Clone, Debug)]
+pub struct NodeParts {
+    /// `kubelet`.
+    pub kubelet: PathBuf,
+    /// The directory of the network plugins.
+    pub cni_plugins: PathBuf,
+}
+
+impl NodeParts {
+    /// Builds and installs what is missing, as [`Parts::ensure`] does.
+    pub fn ensure(say: &mut dyn FnMut(&str)) -> Result<Self> {
+        let (cache, _lock) = locked_cache()?;
+        system::require(&[system::Program::Node])?;
+        let module = workspace_root().join("testbed/controlplane");
+        Ok(Self {
+            kubelet: go::ensure_kubelet(&module, &cache, say)?,
+            cni_plugins: PathBuf::from("/usr/lib/cni"),
+        })
+    }
+}
+
+/// The cache, and the lock by which one process at a time fills it.
+fn locked_cache() -> Result<(PathBuf, File)> {
+    let cache = cache_directory()?;
+    fs::create_dir_all(&cache).with_context(|| format!("create `{}`", cache.display()))?;
+    let lock_path = cache.join("lock");
+    let lock =
+        File::create(&lock_path).with_context(|| format!("create `{}`", lock_path.display()))?;
+    lock.lock()
+        .with_context(|| format!("lock `{}`", lock_path.display()))?;
+    Ok((cache, lock))
 }
 
 /// Where the parts are kept from one run to the next.

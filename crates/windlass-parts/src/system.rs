@@ -14,7 +14,14 @@ pub(crate) enum Program {
     Go,
     /// Python 3 with `venv` and `ensurepip`.
     Python,
+    /// What a node has besides its kubelet: a container runtime, network plugins, and the tools
+    /// that kubeadm's checks name.
+    Node,
 }
+
+/// Debian's plugins are where Debian puts them.
+const NODE_CHECK: &str = "PATH=$PATH:/usr/sbin:/sbin; for program in containerd runc conntrack \
+    ethtool socat iptables; do command -v $program || exit 1; done; test -x /usr/lib/cni/bridge";
 
 impl Program {
     fn is_there(self) -> bool {
@@ -30,6 +37,11 @@ impl Program {
                 command.args(["-c", "import ensurepip, venv"]);
                 command
             }
+            Self::Node => {
+                let mut command = Command::new("sh");
+                command.args(["-c", NODE_CHECK]);
+                command
+            }
         };
         command
             .stdin(Stdio::null())
@@ -43,6 +55,15 @@ impl Program {
         match self {
             Self::Go => &["golang-go"],
             Self::Python => &["python3", "python3-venv"],
+            Self::Node => &[
+                "containerd",
+                "runc",
+                "containernetworking-plugins",
+                "conntrack",
+                "ethtool",
+                "socat",
+                "iptables",
+            ],
         }
     }
 
@@ -55,6 +76,10 @@ impl Program {
             Self::Python => {
                 "Python 3 with venv is missing: `apt-get install python3 python3-venv`, \
                  or your distribution's packages of that kind"
+            }
+            Self::Node => {
+                "what a node is made of is missing: `apt-get install containerd runc \
+                 containernetworking-plugins conntrack ethtool socat iptables`"
             }
         }
     }

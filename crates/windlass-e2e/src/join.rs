@@ -1,0 +1,269 @@
+//! A machine to join: a mount and process namespace of its own with a real container runtime, the
+//! real kubeadm and the real kubelet. Linux, and root.
+
+use std::fs::{self, Permissions};
+use std::net::UdpSocket;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::json;
+use windlass_parts::{NodeParts, Parts};
+use windlass_testbed::{Process, Spec, Testbed, User, wait_for};
+
+use crate::imds::{Imds, Instance};
+
+/// Has kubeadm make what a join needs in the cluster: its `ConfigMap`s, `cluster-info` and roles.
+pub fn prepare_for_joins(testbed: &Testbed) -> Result<()> {
+    let parts = Parts::ensure(&mut |_| {})?;
+    let endpoint = testbed.api_url().replace("https://", "");
+    let configuration = [
+        json!({
+            "apiVersion": "kubeadm.k8s.io/v1beta4",
+            "kind": "InitConfiguration",
+            "bootstrapTokens": [],
+            // Only written down; a loopback address is refused.
+            "localAPIEndpoint": {"advertiseAddress": "192.0.2.1", "bindPort": 6443},
+            "nodeRegistration": {"criSocket": "unix:///run/containerd/containerd.sock"},
+        }),
+        json!({
+            "apiVersion": "kubeadm.k8s.io/v1beta4",
+            "kind": "ClusterConfiguration",
+            "kubernetesVersion": "v1.36.3",
+            "controlPlaneEndpoint": endpoint,
+            "certificatesDir": testbed.directory().join("pki"),
+        }),
+        json!({
+            "apiVersion": "kubelet.config.k8s.io/v1beta1",
+            "kind": "KubeletConfiguration",
+            // Where a node has it, which is not where kubeadm finds it here.
+            "authentication": {"x509": {"clientCAFile": "/etc/kubernetes/pki/ca.crt"}},
+            "failCgroupV1": false,
+            "failSwapOn": false,
+            "cgroupDriver": "cgroupfs",
+            "cgroupsPerQOS": false,
+            "enforceNodeAllocatable": ["none"],
+            "localStorageCapacityIsolation": false,
+            "nodeStatusUpdateFrequency": "2s",
+        }),
+    ];
+    let path = testbed.directory().join("kubeadm-init.yaml");
+    let documents: Vec<String> = configuration.iter().map(ToString::to_string).collect();
+    fs::write(&path, documents.join("\n---\n"))?;
+    let kubeconfig = testbed.kubeconfig(User::Admin);
+    for phase in [&["upload-config", "all"][..], &["bootstrap-token"][..]] {
+        let output = Command::new(&parts.kubeadm)
+            .args(["init", "phase"])
+            .args(phase)
+            .arg("--config")
+            .arg(&path)
+            .arg("--kubeconfig")
+            .arg(&kubeconfig)
+            .output()
+            .context("run kubeadm")?;
+        ensure!(
+            output.status.success(),
+            "kubeadm init phase {phase:?}: {}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    Ok(())
+}
+
+/// What the network of a machine is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Network {
+    /// A CNI configuration is there, so that the node turns ready.
+    Configured,
+    /// None: the node stays not ready.
+    Missing,
+}
+
+/// A running machine. Dropping it ends all that runs in it.
+#[derive(Debug)]
+pub struct Machine {
+    directory: PathBuf,
+    process: Process,
+    imds: Imds,
+    environment: Vec<(String, String)>,
+}
+
+const NETWORK: &str = r#"{"cniVersion": "0.4.0", "name": "test", "plugins": [
+  {"type": "bridge", "bridge": "wltest0", "isGateway": false,
+   "ipam": {"type": "host-local", "subnet": "10.244.7.0/24"}}]}"#;
+
+const CONTAINERD: &str = r#"version = 2
+root = "/var/lib/containerd"
+state = "/run/containerd"
+[grpc]
+address = "/run/containerd/containerd.sock"
+[plugins."io.containerd.grpc.v1.cri"]
+sandbox_image = "registry.k8s.io/pause:3.10"
+[plugins."io.containerd.grpc.v1.cri".containerd]
+snapshotter = "native"
+[plugins."io.containerd.grpc.v1.cri".cni]
+bin_dir = "CNI_PLUGINS"
+conf_dir = "/etc/cni/net.d"
+"#;
+
+impl Machine {
+    /// Boots one as `instance`, which talks to AWS at `aws`: its runtime runs, nothing has joined.
+    pub fn boot(
+        testbed: &Testbed,
+        name: &str,
+        instance: &Instance,
+        network: Network,
+        aws: &str,
+    ) -> Result<Self> {
+        let parts = Parts::ensure(&mut |_| {})?;
+        let node = NodeParts::ensure(&mut |_| {})?;
+        let directory = testbed.directory().join(format!("machine-{name}"));
+        fs::create_dir_all(directory.join("bin"))?;
+        let write = |file: &str, text: &str| {
+            let path = directory.join(file);
+            fs::write(&path, text).with_context(|| format!("write `{}`", path.display()))?;
+            fs::set_permissions(&path, Permissions::from_mode(0o755))?;
+            Ok::<PathBuf, anyhow::Error>(path)
+        };
+        let init = write("machine", include_str!("join/machine.sh"))?;
+        write("bin/systemctl", include_str!("join/systemctl.sh"))?;
+        write(
+            "bin/kubelet-service",
+            include_str!("join/kubelet-service.sh"),
+        )?;
+        let plugins = node.cni_plugins.display().to_string();
+        write(
+            "containerd.toml",
+            &CONTAINERD.replace("CNI_PLUGINS", &plugins),
+        )?;
+        if network == Network::Configured {
+            write("network.conflist", NETWORK)?;
+        }
+        for (program, path) in [
+            ("kubelet", &node.kubelet),
+            ("kubeadm", &parts.kubeadm),
+            ("windlass", &crate::binary()?),
+        ] {
+            symlink(path, directory.join("bin").join(program))?;
+        }
+        let imds = Imds::start(instance)?;
+        let mut environment = Testbed::aws_environment(aws);
+        // The instance's role is what it has, not the test's keys.
+        environment.retain(|(name, _)| {
+            ![
+                "AWS_ACCESS_KEY_ID",
+                "AWS_SECRET_ACCESS_KEY",
+                "AWS_EC2_METADATA_DISABLED",
+            ]
+            .contains(&name.as_str())
+        });
+        environment.extend([
+            ("AWS_EC2_METADATA_SERVICE_ENDPOINT".to_owned(), imds.url()),
+            ("PATH".to_owned(), path_with(&directory.join("bin"))),
+            ("WINDLASS_LOG".to_owned(), "debug".to_owned()),
+        ]);
+        let mut spec = Spec::new(
+            &format!("machine-{name}"),
+            "/usr/bin/unshare".as_ref(),
+            [
+                "--mount".to_owned(),
+                "--pid".to_owned(),
+                "--fork".to_owned(),
+                "--kill-child".to_owned(),
+                "--mount-proc".to_owned(),
+                init.display().to_string(),
+                directory.display().to_string(),
+            ],
+        );
+        spec.environment.clone_from(&environment);
+        let process = testbed.spawn(spec)?;
+        let machine = Self {
+            directory,
+            process,
+            imds,
+            environment,
+        };
+        let is_up = machine.directory.join("ready");
+        wait_for("the machine to boot", Duration::from_mins(1), || {
+            Ok(is_up.exists())
+        })?;
+        Ok(machine)
+    }
+
+    /// Its metadata service.
+    pub fn imds(&self) -> &Imds {
+        &self.imds
+    }
+
+    /// A variable for all that is run from now on.
+    pub fn set_env(&mut self, name: &str, value: &str) {
+        self.environment.retain(|(known, _)| known != name);
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Starts a program in it.
+    pub fn command(&self, program: &str) -> Result<Command> {
+        let children = format!("/proc/{0}/task/{0}/children", self.process.id());
+        let children = fs::read_to_string(&children).context("find the machine's first process")?;
+        let first = children
+            .split_whitespace()
+            .next()
+            .context("the machine has ended")?;
+        let mut command = Command::new("/usr/bin/nsenter");
+        command
+            .args(["--target", first, "--mount", "--pid", "--", program])
+            .env_clear()
+            .envs(self.environment.iter().cloned())
+            .stdin(Stdio::null());
+        Ok(command)
+    }
+
+    /// Runs a script in it, as cloud-init runs user data: from a file, as root.
+    pub fn run_script(&self, script: &str) -> Result<Output> {
+        let path = self.directory.join("user-data");
+        fs::write(&path, script)?;
+        fs::set_permissions(&path, Permissions::from_mode(0o700))?;
+        let path = path.display().to_string();
+        Ok(self.command("/bin/bash")?.arg(path).output()?)
+    }
+
+    /// The text of a file in it; empty if there is none.
+    pub fn read(&self, path: &str) -> String {
+        self.command("/bin/cat")
+            .and_then(|mut command| Ok(command.arg(path).output()?))
+            .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+            .unwrap_or_default()
+    }
+
+    /// A log of the machine's own: `kubelet.log`, `containerd.log`, `systemctl.log`, `console`.
+    pub fn log(&self, name: &str) -> String {
+        fs::read(self.directory.join(name))
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_default()
+    }
+
+    /// Ends the machine and all that runs in it.
+    pub fn end(mut self) {
+        self.process.kill();
+    }
+}
+
+fn path_with(directory: &Path) -> String {
+    format!(
+        "{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        directory.display()
+    )
+}
+
+/// The address of this host that a kubelet can take as its node's: not a loopback one.
+pub fn host_address() -> Result<String> {
+    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    // Nothing is sent: the route alone is looked up.
+    socket
+        .connect("198.51.100.1:9")
+        .context("find the host's own address")?;
+    Ok(socket.local_addr()?.ip().to_string())
+}

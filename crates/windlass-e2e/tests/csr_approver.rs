@@ -1,0 +1,386 @@
+//! `windlass csr-approver` with the real signer: who gets a node's certificate, and who does not.
+//! It has the rights of its own service account and no others.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use k8s_openapi::api::authentication::v1::TokenRequest;
+use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+use k8s_openapi::api::core::v1::ServiceAccount;
+use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
+use kube::Api;
+use kube::api::{DeleteParams, ListParams, PostParams};
+use rcgen::SanType;
+use serde_json::{Value, json};
+use windlass_e2e::{Tool, prepare_for_joins};
+use windlass_testbed::{Boot, Group, Process, Spec, Testbed, User, wait_for};
+
+const SOON: Duration = Duration::from_secs(30);
+const CLIENT: &str = "kubernetes.io/kube-apiserver-client-kubelet";
+const SERVING: &str = "kubernetes.io/kubelet-serving";
+
+/// An instance of moto's, as its node would call itself.
+struct Member {
+    id: String,
+    name: String,
+    address: String,
+}
+
+fn begin() -> Result<(&'static Testbed, Tool)> {
+    let testbed = windlass_e2e::testbed()?;
+    prepare_for_joins(testbed)?;
+    testbed.cluster().apply(RIGHTS)?;
+    let requests = testbed.cluster().client();
+    let requests = Api::<CertificateSigningRequest>::all(requests);
+    for request in testbed.run(requests.list(&ListParams::default()))? {
+        let name = request.metadata.name.unwrap_or_default();
+        testbed.run(requests.delete(&name, &DeleteParams::default()))?;
+    }
+    Ok((testbed, Tool::of(testbed)))
+}
+
+const RIGHTS: &str = include_str!("csr_approver/rights.yaml");
+
+/// A group with one instance that never becomes a Node by itself, and that instance.
+fn member(testbed: &Testbed, group: &Group) -> Result<Member> {
+    testbed.joiner().set_boot(&group.name, Boot::never());
+    testbed.aws().create_group(group)?;
+    let id = testbed.aws().group(&group.name)?.instance_ids().remove(0);
+    let described = testbed
+        .aws()
+        .query("ec2", "DescribeInstances", &[("InstanceId.1", &id)])?;
+    let element = |name: &str| -> Result<String> {
+        let rest = described.split(&format!("<{name}>")).nth(1);
+        let text = rest.and_then(|rest| rest.split('<').next());
+        Ok(text
+            .with_context(|| format!("{name} in {described}"))?
+            .to_owned())
+    };
+    Ok(Member {
+        name: element("privateDnsName")?,
+        address: element("privateIpAddress")?,
+        id,
+    })
+}
+
+/// A kubeconfig of the approver's service account.
+fn kubeconfig(testbed: &Testbed) -> Result<String> {
+    let accounts = testbed.cluster().api::<ServiceAccount>("kube-system");
+    let request = TokenRequest::default();
+    let token = testbed.run(accounts.create_token_request(
+        "windlass-csr-approver",
+        &PostParams::default(),
+        &request,
+    ))?;
+    let token = token.status.context("a token")?.token;
+    let text = fs::read_to_string(testbed.kubeconfig(User::Admin))?;
+    let mut kubeconfig: Value = serde_json::from_str(&text)?;
+    kubeconfig["users"][0]["user"] = json!({ "token": token });
+    let path = testbed.directory().join("csr-approver.kubeconfig");
+    fs::write(&path, kubeconfig.to_string())?;
+    Ok(path.display().to_string())
+}
+
+fn approver(testbed: &Testbed, tool: &Tool, name: &str, flags: &[&str]) -> Result<Process> {
+    let tool = tool.clone().env("KUBECONFIG", &kubeconfig(testbed)?);
+    let mut arguments = vec!["csr-approver", "--cluster", "demo", "--patience", "3s"];
+    arguments.extend(["--interval", "500ms"]);
+    arguments.extend(flags);
+    let mut spec = Spec::new(name, &windlass_e2e::binary()?, arguments);
+    spec.environment = tool.environment().to_vec();
+    let process = testbed.spawn(spec)?;
+    wait_for("the approver to be at work", SOON, || {
+        Ok(process.log().contains("judging certificate requests"))
+    })?;
+    Ok(process)
+}
+
+/// A client that logs in with a bootstrap token of these groups.
+fn bearer(testbed: &Testbed, tool: &Tool, groups: &str) -> Result<kube::Client> {
+    let created = tool
+        .run(&["token", "create", "--ttl", "10m", "--groups", groups])?
+        .expect(0)?;
+    let token = created.stdout.trim().to_owned();
+    client(testbed, &json!({ "token": token }))
+}
+
+fn client(testbed: &Testbed, user: &Value) -> Result<kube::Client> {
+    let text = fs::read_to_string(testbed.kubeconfig(User::Admin))?;
+    let mut kubeconfig: Value = serde_json::from_str(&text)?;
+    kubeconfig["users"][0]["user"] = user.clone();
+    let kubeconfig = serde_json::from_value(kubeconfig)?;
+    testbed.run(async {
+        let options = kube::config::KubeConfigOptions::default();
+        let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await?;
+        Ok(kube::Client::try_from(config)?)
+    })
+}
+
+const OUR_GROUPS: &str =
+    "system:bootstrappers:kubeadm:default-node-token,system:bootstrappers:windlass:demo";
+
+struct Asked<'a> {
+    name: &'a str,
+    node: &'a str,
+    signer: &'a str,
+    names: &'a [SanType],
+}
+
+fn ask(testbed: &Testbed, client: &kube::Client, asked: &Asked<'_>) -> Result<()> {
+    let mut params = rcgen::CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    let subject = &mut params.distinguished_name;
+    subject.push(rcgen::DnType::OrganizationName, "system:nodes");
+    subject.push(
+        rcgen::DnType::CommonName,
+        format!("system:node:{}", asked.node),
+    );
+    params.subject_alt_names = asked.names.to_vec();
+    let pem = params
+        .serialize_request(&rcgen::KeyPair::generate()?)?
+        .pem()?;
+    let usage = if asked.signer == CLIENT {
+        "client auth"
+    } else {
+        "server auth"
+    };
+    let request: CertificateSigningRequest = serde_json::from_value(json!({
+        "metadata": {"name": asked.name},
+        "spec": {
+            "request": BASE64_STANDARD.encode(pem),
+            "signerName": asked.signer,
+            "usages": ["digital signature", usage],
+        },
+    }))?;
+    let requests = Api::<CertificateSigningRequest>::all(client.clone());
+    // The authenticator may take a moment to know a new token.
+    wait_for("the request to be taken", SOON, || {
+        match testbed.run(requests.create(&PostParams::default(), &request)) {
+            Ok(_) => Ok(true),
+            Err(kube::Error::Api(status)) if status.code == 401 => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    })
+}
+
+fn client_request<'a>(name: &'a str, node: &'a str) -> Asked<'a> {
+    Asked {
+        name,
+        node,
+        signer: CLIENT,
+        names: &[],
+    }
+}
+
+/// The decision, once there is one: `Approved` or `Denied`, and why.
+fn decision(testbed: &Testbed, name: &str) -> Result<(String, String)> {
+    let requests = Api::<CertificateSigningRequest>::all(testbed.cluster().client());
+    wait_for(&format!("a decision about {name}"), SOON, || {
+        let status = testbed.run(requests.get(name))?.status;
+        let conditions = status
+            .and_then(|status| status.conditions)
+            .unwrap_or_default();
+        Ok(conditions
+            .into_iter()
+            .find(|condition| ["Approved", "Denied"].contains(&condition.type_.as_str()))
+            .map(|condition| (condition.type_, condition.message.unwrap_or_default())))
+    })
+}
+
+fn is_issued(testbed: &Testbed, name: &str) -> Result<bool> {
+    let requests = Api::<CertificateSigningRequest>::all(testbed.cluster().client());
+    let status = testbed.run(requests.get(name))?.status;
+    Ok(status.and_then(|status| status.certificate).is_some())
+}
+
+fn approved(testbed: &Testbed, name: &str, word: &str) -> Result<()> {
+    let (kind, why) = decision(testbed, name)?;
+    ensure!(
+        kind == "Approved" && why.contains(word),
+        "{name}: {kind}: {why}"
+    );
+    wait_for(&format!("the certificate of {name}"), SOON, || {
+        is_issued(testbed, name)
+    })
+}
+
+fn denied(testbed: &Testbed, name: &str, word: &str) -> Result<()> {
+    let (kind, why) = decision(testbed, name)?;
+    ensure!(
+        kind == "Denied" && why.contains(word),
+        "{name}: {kind}: {why}"
+    );
+    ensure!(!is_issued(testbed, name)?, "{name} was denied and issued");
+    wait_for("the event of the denial", SOON, || {
+        let events = testbed.cluster().events("default")?;
+        Ok(events.iter().any(|event| {
+            event.involved_object.name.as_deref() == Some(name)
+                && event.reason.as_deref() == Some("CertificateRequestDenied")
+                && event
+                    .message
+                    .as_deref()
+                    .is_some_and(|message| message.contains(word))
+        }))
+    })
+}
+
+#[test]
+fn only_the_clusters_own_instances_get_a_nodes_certificate() -> Result<()> {
+    let (testbed, tool) = begin()?;
+    let ours = member(
+        testbed,
+        &Group::new("ours").sizes(0, 3, 1).discovered_by("demo"),
+    )?;
+    let theirs = member(testbed, &Group::new("theirs").sizes(0, 3, 1))?;
+    let bindings = Api::<ClusterRoleBinding>::all(testbed.cluster().client());
+    let binding = "kubeadm:node-autoapprove-bootstrap";
+    ensure!(testbed.run(bindings.get_opt(binding))?.is_some());
+    let approver = approver(testbed, &tool, "approver", &[])?;
+    ensure!(
+        testbed.run(bindings.get_opt(binding))?.is_none(),
+        "approval goes on by itself"
+    );
+    let renewal = "kubeadm:node-autoapprove-certificate-rotation";
+    ensure!(
+        testbed.run(bindings.get_opt(renewal))?.is_some(),
+        "nodes cannot renew"
+    );
+
+    let bearer_of_ours = bearer(testbed, &tool, OUR_GROUPS)?;
+    ask(
+        testbed,
+        &bearer_of_ours,
+        &client_request("ours", &ours.name),
+    )?;
+    approved(testbed, "ours", &ours.id)?;
+    ask(
+        testbed,
+        &bearer_of_ours,
+        &client_request("nobody", "ip-10-9-9-9.ec2.internal"),
+    )?;
+    denied(testbed, "nobody", "there is no instance")?;
+    ask(
+        testbed,
+        &bearer_of_ours,
+        &client_request("theirs", &theirs.name),
+    )?;
+    denied(testbed, "theirs", "in no group of this cluster")?;
+    let names = [SanType::DnsName("kubernetes.default".try_into()?)];
+    let with_names = Asked {
+        names: &names,
+        ..client_request("names", &ours.name)
+    };
+    ask(testbed, &bearer_of_ours, &with_names)?;
+    denied(testbed, "names", "alternative names")?;
+
+    // A token that somebody made by hand is not Windlass's to judge.
+    let default_group = "system:bootstrappers:kubeadm:default-node-token";
+    let by_hand = bearer(testbed, &tool, default_group)?;
+    ask(testbed, &by_hand, &client_request("by-hand", &ours.name))?;
+    wait_for("it to be looked at", SOON, || {
+        Ok(approver.log().lines().any(|line| line.contains("by-hand")))
+    })?;
+    let requests = Api::<CertificateSigningRequest>::all(testbed.cluster().client());
+    let status = testbed
+        .run(requests.get("by-hand"))?
+        .status
+        .unwrap_or_default();
+    ensure!(status.conditions.is_none(), "{:?}", status.conditions);
+    Ok(())
+}
+
+#[test]
+fn a_second_join_and_a_late_one_are_denied_and_an_operator_can_let_back() -> Result<()> {
+    let (testbed, tool) = begin()?;
+    let ours = member(
+        testbed,
+        &Group::new("ours").sizes(0, 3, 1).discovered_by("demo"),
+    )?;
+    let bearer = bearer(testbed, &tool, OUR_GROUPS)?;
+    let mut first = approver(testbed, &tool, "approver-1", &[])?;
+    ask(testbed, &bearer, &client_request("first", &ours.name))?;
+    approved(testbed, "first", &ours.id)?;
+    // A node that does not work yet may try again; one that is ready has what it needs.
+    set_node(testbed, &ours.name, "False")?;
+    ask(testbed, &bearer, &client_request("again", &ours.name))?;
+    approved(testbed, "again", &ours.id)?;
+    set_node(testbed, &ours.name, "True")?;
+    ask(testbed, &bearer, &client_request("second", &ours.name))?;
+    denied(testbed, "second", "is ready")?;
+    first.stop();
+
+    set_node(testbed, &ours.name, "Unknown")?;
+    let second = approver(testbed, &tool, "approver-2", &["--boot-budget", "1s"])?;
+    ask(testbed, &bearer, &client_request("late", &ours.name))?;
+    denied(testbed, "late", &format!("csr-approver allow {}", ours.id))?;
+    tool.run(&["csr-approver", "allow", "no-id"])?.expect(1)?;
+    tool.run(&["csr-approver", "allow", &ours.id])?.expect(0)?;
+    ask(testbed, &bearer, &client_request("back", &ours.name))?;
+    approved(testbed, "back", "let back by an operator")?;
+    ask(testbed, &bearer, &client_request("twice", &ours.name))?;
+    denied(testbed, "twice", "csr-approver allow")?;
+    ensure!(!second.log().contains("panicked"), "{}", second.log());
+    Ok(())
+}
+
+/// A Node with this status of its condition Ready.
+fn set_node(testbed: &Testbed, name: &str, ready: &str) -> Result<()> {
+    let cluster = testbed.cluster();
+    cluster.apply_object(&json!({
+        "apiVersion": "v1", "kind": "Node", "metadata": {"name": name},
+    }))?;
+    let nodes = Api::<k8s_openapi::api::core::v1::Node>::all(cluster.client());
+    let condition = json!({
+        "type": "Ready", "status": ready, "reason": "Test", "message": "",
+        "lastHeartbeatTime": null, "lastTransitionTime": null,
+    });
+    let patch = json!({"status": {"conditions": [condition]}});
+    testbed.run(nodes.patch_status(
+        name,
+        &kube::api::PatchParams::default(),
+        &kube::api::Patch::Strategic(&patch),
+    ))?;
+    Ok(())
+}
+
+#[test]
+fn a_serving_certificate_has_the_names_that_ec2_reports() -> Result<()> {
+    let (testbed, tool) = begin()?;
+    let ours = member(
+        testbed,
+        &Group::new("ours").sizes(0, 3, 1).discovered_by("demo"),
+    )?;
+    let _approver = approver(testbed, &tool, "approver-serving", &[])?;
+    let as_node = client(
+        testbed,
+        &json!({
+            "token": "admin-token",
+            "as": format!("system:node:{}", ours.name),
+            "as-groups": ["system:nodes", "system:authenticated"],
+        }),
+    )?;
+    let dns = |name: &str| Ok::<_, anyhow::Error>(SanType::DnsName(name.try_into()?));
+    let right = [dns(&ours.name)?, SanType::IpAddress(ours.address.parse()?)];
+    let ask_with = |name, names: &[SanType]| {
+        let asked = Asked {
+            name,
+            node: &ours.name,
+            signer: SERVING,
+            names,
+        };
+        ask(testbed, &as_node, &asked)
+    };
+    ask_with("serving", &right)?;
+    approved(testbed, "serving", &ours.id)?;
+    ask_with("foreign-name", &[dns("kubernetes.default.svc")?])?;
+    denied(testbed, "foreign-name", "kubernetes.default.svc")?;
+    ask_with(
+        "foreign-address",
+        &[SanType::IpAddress("10.96.0.1".parse()?)],
+    )?;
+    denied(testbed, "foreign-address", "10.96.0.1")?;
+    Ok(())
+}
