@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use crate::{
-    AffinityTerm, Labels, NodeSelector, ObjectName, Resources, SmolStr, SpreadConstraint,
-    Timestamp, Toleration, Volume,
+    AffinityTerm, Effect, Labels, NodeSelector, ObjectName, Resources, SmolStr, SpreadConstraint,
+    Taint, Timestamp, Toleration, Volume,
 };
 
 /// A pod: what it shares with its like, and what is its own.
@@ -139,6 +139,21 @@ pub struct Constraints {
     pub required_features: Vec<SmolStr>,
     /// Scheduling gates, in order.
     pub scheduling_gates: Vec<SmolStr>,
+}
+
+impl Constraints {
+    /// Whether every taint that keeps pods off a node is tolerated; `PreferNoSchedule` keeps none
+    /// off.
+    pub fn tolerates_all(&self, taints: &[Taint]) -> bool {
+        taints
+            .iter()
+            .filter(|taint| matches!(taint.effect, Effect::NoSchedule | Effect::NoExecute))
+            .all(|taint| {
+                self.tolerations
+                    .iter()
+                    .any(|toleration| toleration.tolerates(taint))
+            })
+    }
 }
 
 /// A port of the host that a pod wants.

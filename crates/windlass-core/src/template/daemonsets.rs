@@ -1,8 +1,7 @@
 use std::sync::Arc;
 
 use windlass_model::{
-    Cluster, Effect, Node, OwnerReference, Pod, PodShape, PreemptionPolicy, SmolStr, Workload,
-    WorkloadKind,
+    Cluster, Node, OwnerReference, Pod, PodShape, PreemptionPolicy, SmolStr, Workload, WorkloadKind,
 };
 
 const CRITICAL: &str = "system-node-critical";
@@ -63,16 +62,7 @@ fn should_run(shape: &PodShape, node: &Node) -> bool {
         .node_affinity
         .as_ref()
         .is_none_or(|affinity| affinity.matches(&node.labels, &node.name));
-    let tolerates_all = node
-        .taints
-        .iter()
-        .filter(|taint| matches!(taint.effect, Effect::NoSchedule | Effect::NoExecute))
-        .all(|taint| {
-            constraints
-                .tolerations
-                .iter()
-                .any(|toleration| toleration.tolerates(taint))
-        });
+    let tolerates_all = constraints.tolerates_all(&node.taints);
     let is_named = constraints
         .node_name
         .as_ref()

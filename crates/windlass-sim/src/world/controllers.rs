@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use rustc_hash::FxHasher;
 use windlass_model::{
-    Constraints, Duration, Effect, Labels, Node, NodeSelector, NodeSelectorTerm, ObjectName, Phase,
-    Pod, PodScheduled, PodShape, Requirement, RequirementOperator, SmolStr, Taint, Workload,
-    WorkloadKind, parse_go_duration,
+    Constraints, Duration, Labels, Node, NodeSelector, NodeSelectorTerm, ObjectName, Phase, Pod,
+    PodScheduled, PodShape, Requirement, RequirementOperator, SmolStr, Workload, WorkloadKind,
+    parse_go_duration,
 };
 use windlass_objects::api;
 
@@ -555,25 +555,13 @@ fn wants_daemon(shape: &PodShape, node: &Node) -> bool {
         .node_affinity
         .as_ref()
         .is_none_or(|affinity| affinity.matches(&node.labels, &node.name));
-    selected && liked && tolerates_all(constraints, &node.taints) && !node.is_being_deleted
+    selected && liked && constraints.tolerates_all(&node.taints) && !node.is_being_deleted
 }
 
 fn has_all(labels: &Labels, wanted: &Labels) -> bool {
     wanted
         .iter()
         .all(|(key, value)| labels.get(key) == Some(value))
-}
-
-fn tolerates_all(constraints: &Constraints, taints: &[Taint]) -> bool {
-    taints
-        .iter()
-        .filter(|taint| matches!(taint.effect, Effect::NoSchedule | Effect::NoExecute))
-        .all(|taint| {
-            constraints
-                .tolerations
-                .iter()
-                .any(|toleration| toleration.tolerates(taint))
-        })
 }
 
 /// A `DaemonSet`'s pod is for one node, which its affinity names.
