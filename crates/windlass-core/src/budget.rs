@@ -8,6 +8,39 @@ pub trait Budget: Sync {
     fn start(&self, limit: TimeLimit, allowed: Duration);
     /// Whether `limit` has struck since it was started last.
     fn is_spent(&self, limit: TimeLimit) -> bool;
+    /// The decision begins a part of its work. Whoever has a clock may time it; nothing of it
+    /// comes back.
+    fn begin(&self, _: Part) {}
+    /// It has ended the part that it began last.
+    fn end(&self, _: Part) {}
+}
+
+/// A part of a decision that is timed, as `function_duration_seconds` names it. Parts nest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Part {
+    /// Which pending pods fit on nodes that are there.
+    FilterOutSchedulable,
+    /// One attempt to scale up.
+    ScaleUp,
+    /// Finding pods that are alike.
+    BuildPodEquivalenceGroups,
+    /// Counting the nodes of one group.
+    Estimate,
+    /// Looking at skipped groups for pods that stay pending.
+    SkippedNodeGroupsSimulation,
+}
+
+impl Part {
+    /// As the label `function` names it. Source: `pkg/metrics/metrics.go`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::FilterOutSchedulable => "filterOutSchedulable",
+            Self::ScaleUp => "scaleUp",
+            Self::BuildPodEquivalenceGroups => "scaleUp:buildPodEquivalenceGroups",
+            Self::Estimate => "scaleUp:estimate",
+            Self::SkippedNodeGroupsSimulation => "scaleUp:skippedNodeGroupsSimulation",
+        }
+    }
 }
 
 /// A limit by duration, named for its flag.

@@ -11,7 +11,10 @@ use crate::{
     drain,
     pending::{Standing, is_expendable, standing},
     provisioning_request, report, scale_down,
-    scale_up::{raise_to_minimum, scale_up},
+    scale_up::{
+        expander::grpc::{Consultation, ExpanderAnswer, ExpanderQuestion},
+        raise_to_minimum, scale_up,
+    },
     status, template,
 };
 
@@ -37,6 +40,14 @@ pub struct Decision {
     pub plan: Plan,
     /// For the next loop.
     pub memory: Memory,
+}
+
+/// What [`decide_asking`] came to.
+pub enum Progress {
+    /// A decision.
+    Decided(Box<Decision>),
+    /// The expander `grpc` has to be asked first; nothing has been decided.
+    Asks(ExpanderQuestion),
 }
 
 /// One loop under way: what it sees, what it has found out, and what it has decided so far.
@@ -68,6 +79,8 @@ pub(crate) struct Loop<'a> {
     pub(crate) upcoming: BTreeMap<SmolStr, usize>,
     /// The requests for room.
     pub(crate) requests: provisioning_request::Requests,
+    /// What the expander `grpc` was asked, and said.
+    pub(crate) consultation: Consultation<'a>,
     pub(crate) memory: Memory,
     pub(crate) plan: Plan,
 }
@@ -107,39 +120,68 @@ pub fn prepare(cluster: &Cluster, config: &Config) -> Snapshot {
 }
 
 /// Decides what one loop does. The same arguments give the same bytes. The snapshot is used up.
+///
+/// Nobody is asked: the expander `grpc` keeps all options.
 pub fn decide(input: &Input<'_>, snapshot: Snapshot) -> Decision {
     let mut context = observe(input, snapshot);
-    if let Some(message) = empty_cluster_message(&context) {
-        abort_empty(&mut context, message);
-        return context.into_decision();
+    run(&mut context);
+    context.into_decision()
+}
+
+/// As [`decide`], with somebody to ask: where the expander `grpc` has a question to which
+/// `answers` holds no answer yet, that question is all that comes of it. The caller asks, adds
+/// the answer and calls again.
+pub fn decide_asking(
+    input: &Input<'_>,
+    snapshot: Snapshot,
+    answers: &[ExpanderAnswer],
+) -> Progress {
+    let mut context = Loop {
+        consultation: Consultation::with(answers),
+        ..observe(input, snapshot)
+    };
+    run(&mut context);
+    match context.consultation.take_question() {
+        Some(question) => Progress::Asks(question),
+        None => Progress::Decided(Box::new(context.into_decision())),
     }
-    cluster_state::apply_outcomes(&mut context);
-    provisioning_request::observe(&mut context);
-    scale_down::take_stock(&mut context);
-    template::recompute(&mut context);
-    cluster_state::update(&mut context);
+}
+
+/// The steps of a loop, in their order.
+fn run(context: &mut Loop<'_>) {
+    if let Some(message) = empty_cluster_message(context) {
+        abort_empty(context, message);
+        return;
+    }
+    cluster_state::apply_outcomes(context);
+    provisioning_request::observe(context);
+    scale_down::take_stock(context);
+    template::recompute(context);
+    cluster_state::update(context);
     let total = context.total_counts();
     let is_healthy = cluster_state::is_cluster_healthy(
         total.unready,
         context.nodes.len(),
         &context.config.cluster_health,
     );
-    report::measure_cluster(&mut context, &total, is_healthy);
-    let may_scale = clean_up(&mut context, is_healthy);
+    report::measure_cluster(context, &total, is_healthy);
+    let may_scale = clean_up(context, is_healthy);
     if may_scale {
-        scale_up(&mut context);
-        if !is_scale_down_skipped(&context) {
-            scale_down::plan(&mut context);
+        scale_up(context);
+        if context.consultation.is_waiting() {
+            return;
+        }
+        if !is_scale_down_skipped(context) {
+            scale_down::plan(context);
             context.has_planned_scale_down = context.config.scale_down.enabled;
         }
     }
-    drain::advance(&mut context);
+    drain::advance(context);
     if may_scale && context.config.node_groups.enforce_min_size {
-        raise_to_minimum(&mut context);
+        raise_to_minimum(context);
     }
-    provisioning_request::finish(&mut context);
-    context.plan.status = Some(status::running(&mut context, &total, is_healthy));
-    context.into_decision()
+    provisioning_request::finish(context);
+    context.plan.status = Some(status::running(context, &total, is_healthy));
 }
 
 impl Loop<'_> {
@@ -251,6 +293,7 @@ pub(crate) fn observe<'a>(input: &Input<'a>, snapshot: Snapshot) -> Loop<'a> {
         has_planned_scale_down: false,
         upcoming: BTreeMap::new(),
         requests: provisioning_request::Requests::default(),
+        consultation: Consultation::default(),
         memory: memory.clone(),
         plan: Plan::default(),
     }

@@ -32,9 +32,11 @@ pub mod taints;
 pub mod template;
 mod unseen;
 
-pub use budget::{Budget, NoTimeLimits, TimeLimit};
+pub use budget::{Budget, NoTimeLimits, Part, TimeLimit};
 pub use check::{Violation, check};
-pub use decide::{Decision, Input, LoopView, decide, prepare, templates, view};
+pub use decide::{
+    Decision, Input, LoopView, Progress, decide, decide_asking, prepare, templates, view,
+};
 pub use memory::{GroupTimes, Memory, OpenScaleUp, SeenNodes, Waiting};
 pub use metrics::{Metrics, Series};
 pub use plan::{
@@ -43,4 +45,5 @@ pub use plan::{
     Unremovable, UnremovableReason,
 };
 pub use scale_down::{HeldBack, Room, Verdict};
+pub use scale_up::expander::grpc::{ExpanderAnswer, ExpanderQuestion, OfferedOption};
 pub use unseen::Unseen;

@@ -13,7 +13,7 @@ use windlass_model::{Duration, Pod, PodShape};
 pub(crate) use classify::{Standing, is_expendable, standing};
 pub use hints::Hints;
 
-use crate::{Event, EventObject, decide::Loop, instant::after, provisioning_request};
+use crate::{Event, EventObject, Part, decide::Loop, instant::after, provisioning_request};
 
 /// A pod of [`PendingPods`], by its place there.
 pub(crate) type PodIndex = u32;
@@ -84,7 +84,9 @@ pub(crate) fn process(context: &mut Loop<'_>) -> (PendingPods, Vec<PodIndex>) {
     let mut pending = gather(context);
     drained::append(context, &mut pending);
     let waiting = pending.indices(Fate::Waiting);
+    context.budget.begin(Part::FilterOutSchedulable);
     let waiting = filter_schedulable::run(context, &mut pending, waiting);
+    context.budget.end(Part::FilterOutSchedulable);
     let mut in_need = Vec::with_capacity(waiting.len());
     let mut consumers = Consumers::default();
     for index in waiting {

@@ -31,7 +31,7 @@ use self::{
     quota::QuotaTracker,
 };
 use crate::{
-    Event, EventObject, TimeLimit, cluster_state,
+    Event, EventObject, Part, TimeLimit, cluster_state,
     decide::Loop,
     pending::{self, PendingPods, PodIndex, age},
     provisioning_request,
@@ -99,15 +99,14 @@ pub(crate) fn scale_up(context: &mut Loop<'_>) {
         }
         None => salvo::run(context, &mut pending, wanting.clone()),
     };
-    match result {
-        ScaleUpResult::LimitedByMaxNodesTotal => {
-            report::note_limit(context, &mut pending, &wanting);
-        }
-        ScaleUpResult::Successful => {
-            context.memory.scale_up_before = context.memory.last_scale_up;
-            context.memory.last_scale_up = Some(context.now);
-        }
-        _ => {}
+    if result == ScaleUpResult::LimitedByMaxNodesTotal {
+        report::note_limit(context, &mut pending, &wanting);
+    }
+    // A salvo has succeeded where any of its attempts has, however the last one ended.
+    let has_grown = !context.plan.scale_up.resizes.is_empty();
+    if result == ScaleUpResult::Successful || has_grown {
+        context.memory.scale_up_before = context.memory.last_scale_up;
+        context.memory.last_scale_up = Some(context.now);
     }
     report::note_pods(context, &pending);
 }
@@ -147,9 +146,12 @@ pub(crate) fn attempt(
     wanting: &[PodIndex],
     extent: Extent,
 ) -> Attempt {
+    context.budget.begin(Part::BuildPodEquivalenceGroups);
+    let classes = classes::group(pending, wanting);
+    context.budget.end(Part::BuildPodEquivalenceGroups);
     let mut attempt = Attempt {
         result: ScaleUpResult::NoOptionsAvailable,
-        classes: classes::group(pending, wanting),
+        classes,
         skipped: BTreeMap::new(),
         triggered: Vec::new(),
         resizes: Vec::new(),
@@ -177,7 +179,10 @@ pub(crate) fn attempt(
         finish_without_option(context, &mut attempt);
         return attempt;
     }
-    let Some(best) = expander::choose(context, &options) else {
+    let Some(best) = expander::choose(context, pending, &options) else {
+        if context.consultation.is_waiting() {
+            return attempt;
+        }
         mark_filtered_out(&mut attempt.classes);
         finish_without_option(context, &mut attempt);
         return attempt;
@@ -232,7 +237,9 @@ fn estimate_all(
         if classes.iter().any(|class| class.fits(group)) {
             let similar = similar::of(context, group, classes);
             let limit = NodeLimit::of(context, group, &similar, node_count);
+            context.budget.begin(Part::Estimate);
             let option = estimate::run(context, pending, classes, group, limit);
+            context.budget.end(Part::Estimate);
             options.extend(option);
         }
         if context.budget.is_spent(TimeLimit::Binpacking) {
@@ -244,7 +251,9 @@ fn estimate_all(
 
 fn finish_without_option(context: &mut Loop<'_>, attempt: &mut Attempt) {
     if context.config.scale_up.simulate_skipped_node_groups {
+        context.budget.begin(Part::SkippedNodeGroupsSimulation);
         fitting::simulate_skipped(context, attempt);
+        context.budget.end(Part::SkippedNodeGroupsSimulation);
     }
 }
 

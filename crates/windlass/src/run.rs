@@ -6,6 +6,7 @@
 
 mod actions;
 mod budget;
+mod consult;
 mod events;
 mod groups;
 mod health;
@@ -180,6 +181,7 @@ struct Prepared {
 
 async fn prepare(config: &Arc<Config>) -> Result<Prepared> {
     let process = &config.process;
+    let expander = consult::server(config)?;
     let registry = Registry::new(process.emit_per_nodegroup_metrics);
     let health = health::Health::new(config);
     let listener = http::listen(&process.address)
@@ -228,6 +230,7 @@ async fn prepare(config: &Arc<Config>) -> Result<Prepared> {
         store,
         aws,
         groups_changed,
+        expander,
         status,
         registry,
         health,

@@ -21,10 +21,10 @@ flag_group! {
 
     /// Path of the CA certificate of the server that the expander `grpc` asks; that expander
     /// needs it.
-    "grpc-expander-cert" => grpc_expander_cert: Option<String> = None, NotYet;
+    "grpc-expander-cert" => grpc_expander_cert: Option<String> = None, Acted;
 
-    /// Address of that server.
-    "grpc-expander-url" => grpc_expander_url: Option<String> = None, NotYet;
+    /// Address of that server, HOST:PORT.
+    "grpc-expander-url" => grpc_expander_url: Option<String> = None, Acted;
 
     /// Most nodes that one group gets in one scale-up.
     "max-nodes-per-scaleup" => max_nodes_per_scaleup: i64 = 1000, Acted;
@@ -35,11 +35,12 @@ flag_group! {
     /// Longest time for counting the nodes of all groups in one scale-up.
     "max-binpacking-time" => max_binpacking_time: Duration = minutes(5), Acted;
 
-    /// Count the nodes of a single kind of pod by arithmetic.
-    "fastpath-binpacking-enabled" => fastpath_binpacking: bool = false, NotYet;
+    /// Count the nodes of the kind of pod that needs most of them by filling one and dividing.
+    "fastpath-binpacking-enabled" => fastpath_binpacking: bool = false, Acted;
 
-    /// Resize the groups of one scale-up at the same time.
-    "parallel-scale-up" => parallel_scale_up: bool = false, NotYet;
+    /// Resize the groups of one scale-up at the same time. Without it they are resized one after
+    /// the other, and those behind one that fails are left for the next loop.
+    "parallel-scale-up" => parallel_scale_up: bool = false, Acted;
 
     /// Several scale-ups in one loop.
     "salvo-scale-up" => salvo_scale_up: bool = false, Acted;

@@ -5,11 +5,12 @@
 //! snapshot ([`packing`]).
 
 mod bins;
+mod fast_path;
 mod packing;
 #[cfg(test)]
 mod tests;
 
-use windlass_model::{NodeTemplate, Resources};
+use windlass_model::{Duration, NodeTemplate, Resources};
 
 use super::PodClass;
 use crate::{
@@ -95,16 +96,25 @@ pub(super) fn run(
     let template = context.templates[group].clone()?;
     let fitting: Vec<&PodClass> = classes.iter().filter(|class| class.fits(group)).collect();
     report::observe_heterogeneity(context, &template, &fitting);
-    let fitting = sorted_by_size(fitting, &template);
+    let mut fitting = sorted_by_size(fitting, &template);
+    let has_fast_path = context.config.scale_up.fastpath_binpacking
+        && fast_path::put_best_last(&mut fitting, &template);
 
-    context.budget.start(
-        TimeLimit::NodeGroupBinpacking,
-        context.config.scale_up.max_nodegroup_binpacking_duration,
-    );
+    // 0 is no limit. Source: `pkg/estimator/threshold_based_limiter.go`.
+    let flag = context.config.scale_up.max_nodegroup_binpacking_duration;
+    let allowed = if flag.is_zero() { Duration::MAX } else { flag };
+    context
+        .budget
+        .start(TimeLimit::NodeGroupBinpacking, allowed);
     let packed = if bins::can_pack(context, &fitting) {
         bins::pack(context, &template, limit, &fitting)
     } else {
-        packing::pack(context, pending, &template, limit, &fitting)
+        let last = if has_fast_path {
+            packing::LastClass::Divided
+        } else {
+            packing::LastClass::Tried
+        };
+        packing::pack(context, pending, &template, limit, &fitting, last)
     };
     if packed.nodes == 0 || packed.pods.is_empty() {
         return None;

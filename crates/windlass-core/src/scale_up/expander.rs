@@ -1,9 +1,11 @@
 //! Which of the groups that could grow does. Source: `pkg/expander`.
 //!
-//! Each expander of the chain leaves some of the options; as soon as one is left it wins. Of
-//! several that are left in the end one is drawn where the chain holds `random` or a seed is
-//! given; else the group with the fewest nodes wins, and of those the first by name.
+//! Each expander of the chain leaves some of the options; as soon as one is left it wins. The
+//! first is asked even about a single option: it may leave none. Of several that are left in the
+//! end one is drawn where the chain holds `random` or a seed is given; else the group with the
+//! fewest nodes wins, and of those the first by name.
 
+pub(crate) mod grpc;
 mod least_nodes;
 mod least_waste;
 mod most_pods;
@@ -14,16 +16,18 @@ mod random;
 use windlass_config::Expander;
 
 use super::ExpansionOption;
-use crate::decide::Loop;
+use crate::{decide::Loop, pending::PendingPods};
 
-/// The place in `options` of the one that wins; `None` when an expander leaves none.
-pub(super) fn choose(context: &mut Loop<'_>, options: &[ExpansionOption]) -> Option<usize> {
+/// The place in `options` of the one that wins; `None` when an expander leaves none, or an answer
+/// has to be waited for.
+pub(super) fn choose(
+    context: &mut Loop<'_>,
+    pending: &PendingPods,
+    options: &[ExpansionOption],
+) -> Option<usize> {
     let mut left: Vec<usize> = (0..options.len()).collect();
     let chain: Vec<Expander> = context.config.scale_up.expander.as_slice().to_vec();
     for expander in &chain {
-        if left.len() <= 1 {
-            break;
-        }
         left = match expander {
             Expander::Random => random::draw(context, &left).into_iter().collect(),
             Expander::MostPods => most_pods::best(options, &left),
@@ -31,9 +35,11 @@ pub(super) fn choose(context: &mut Loop<'_>, options: &[ExpansionOption]) -> Opt
             Expander::LeastWaste => least_waste::best(context, options, &left),
             Expander::Price => price::best(context, options, &left),
             Expander::Priority => priority::best(context, options, &left),
-            // The shell asks the server; the core has what the chain left before it.
-            Expander::Grpc => left,
+            Expander::Grpc => grpc::best(context, pending, options, &left),
         };
+        if left.len() == 1 || context.consultation.is_waiting() {
+            break;
+        }
     }
     if left.len() <= 1 {
         return left.first().copied();

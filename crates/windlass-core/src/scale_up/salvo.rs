@@ -4,7 +4,7 @@ use rustc_hash::FxHashSet;
 
 use super::{Attempt, Extent, ScaleUpResult, attempt, report};
 use crate::{
-    TimeLimit,
+    Part, TimeLimit,
     cluster_state::UPCOMING_ANNOTATION,
     decide::Loop,
     pending::{PendingPods, PodIndex},
@@ -27,21 +27,24 @@ pub(super) fn run(
     }
     let mut round = 0_usize;
     loop {
+        context.budget.begin(Part::ScaleUp);
         let attempt = attempt(context, pending, &wanting, Extent::AsMuchAsPossible);
+        context.budget.end(Part::ScaleUp);
         report::note(context, pending, &attempt);
         let may_go_on = is_salvo
             && attempt.result == ScaleUpResult::Successful
             && !attempt.triggered.is_empty()
             && !attempt.resizes.is_empty();
-        if !may_go_on || !show_in_snapshot(context, pending, &attempt, round) {
+        if !may_go_on {
             return attempt.result;
         }
         let helped: FxHashSet<PodIndex> = attempt.triggered.iter().copied().collect();
         wanting.retain(|index| !helped.contains(index));
-        round += 1;
-        if wanting.is_empty() || context.budget.is_spent(TimeLimit::SalvoScaleUp) {
+        let is_over = wanting.is_empty() || context.budget.is_spent(TimeLimit::SalvoScaleUp);
+        if is_over || !show_in_snapshot(context, pending, &attempt, round) {
             return attempt.result;
         }
+        round += 1;
     }
 }
 

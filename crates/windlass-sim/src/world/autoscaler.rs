@@ -142,8 +142,18 @@ impl World {
     }
 
     fn carry_out(&mut self, actions: Vec<Action>) {
+        let grows_in_turn = !self.config.scale_up.parallel_scale_up;
+        let mut has_failed = false;
         for action in actions {
-            if let Some(result) = self.attempt(&action) {
+            let is_growth = matches!(action, Action::IncreaseSize(_));
+            let result = if is_growth && grows_in_turn && has_failed {
+                let message = "another group of the same scale-up failed before".to_owned();
+                Some(OutcomeResult::Refused { message })
+            } else {
+                self.attempt(&action)
+            };
+            has_failed |= is_growth && result != Some(OutcomeResult::Done);
+            if let Some(result) = result {
                 self.outcomes.push(Outcome { action, result });
             }
         }

@@ -12,19 +12,21 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 use windlass_aws::Aws;
 use windlass_config::Config;
-use windlass_core::{Decision, EventTiming, Input, Memory, Outcome, OutcomeResult, Plan};
+use windlass_core::{Decision, EventTiming, Input, Memory, Outcome, OutcomeResult, Part, Plan};
+use windlass_grpc_expander::GrpcExpander;
 use windlass_kube::lease::Leadership;
 use windlass_kube::{Api, ApiError, ClusterStore, StatusConfigMap, StatusWriter};
 use windlass_model::Cluster;
 
 use super::actions::Actor;
 use super::budget::WallClock;
+use super::consult;
 use super::events::Announcer;
 use super::health::Health;
 use super::memory;
 use super::metrics::Registry;
 use super::snapshotz::{Collection, SnapshotRequests};
-use in_flight::InFlight;
+use in_flight::{Growing, InFlight};
 use pace::Pace;
 
 /// How long one write of the status `ConfigMap` may take.
@@ -41,6 +43,8 @@ pub(crate) struct Parts {
     pub(crate) store: ClusterStore,
     pub(crate) aws: Aws,
     pub(crate) groups_changed: Arc<Notify>,
+    /// Asked which groups grow, with `--expander=grpc`.
+    pub(crate) expander: Option<GrpcExpander>,
     pub(crate) announcer: Announcer,
     /// `None` with `--write-status-configmap=false`.
     pub(crate) status: Option<StatusWriter>,
@@ -86,12 +90,17 @@ impl Shell {
     pub(crate) fn new(parts: Parts, leadership: watch::Receiver<Leadership>) -> Self {
         let actor = Actor::new(&parts.config, &parts.api, &parts.aws, leadership.clone());
         let pace = Pace::new(&parts.config.process);
+        let growing = if parts.config.scale_up.parallel_scale_up {
+            Growing::AtOnce
+        } else {
+            Growing::InTurn
+        };
         Self {
             parts,
             leadership,
             memory: Arc::default(),
             outcomes: Vec::new(),
-            in_flight: InFlight::new(actor),
+            in_flight: InFlight::new(actor, growing),
             pace,
         }
     }
@@ -291,6 +300,7 @@ impl Shell {
         let Judged {
             decision,
             violations,
+            timings,
         } = match judged {
             Ok(judged) => judged,
             Err(problem) => {
@@ -298,6 +308,12 @@ impl Shell {
                 return Err(problem);
             }
         };
+        for (part, duration) in timings {
+            self.parts.registry.took(part.as_str(), duration);
+            if part == Part::ScaleUp {
+                self.activity("scaleUp", now);
+            }
+        }
         let Decision { plan, memory } = decision;
         if !violations.is_empty() {
             self.outcomes = outcomes;
@@ -364,10 +380,11 @@ impl Shell {
     ) -> Result<Judged, LoopError> {
         let config = Arc::clone(&self.parts.config);
         let memory = Arc::clone(&self.memory);
+        let expander = self.parts.expander.clone();
+        let runtime = tokio::runtime::Handle::current();
         let task = tokio::task::spawn_blocking(move || {
             let began = Instant::now();
             let budget = WallClock::default();
-            let snapshot = windlass_core::prepare(&cluster, &config);
             let input = Input {
                 cluster: &cluster,
                 memory: &memory,
@@ -376,10 +393,10 @@ impl Shell {
                 now,
                 budget: &budget,
             };
-            let view = collection
-                .as_ref()
-                .and_then(|_| windlass_core::view(&input, snapshot.clone()));
-            let decision = windlass_core::decide(&input, snapshot);
+            let view = collection.as_ref().and_then(|_| {
+                windlass_core::view(&input, windlass_core::prepare(&cluster, &config))
+            });
+            let decision = consult::decide(&input, expander.as_ref(), &runtime);
             if let Some(collection) = collection {
                 collection.answer(&cluster, view.as_ref(), &decision.plan);
             }
@@ -397,6 +414,7 @@ impl Shell {
             Judged {
                 decision,
                 violations,
+                timings: budget.into_timings(),
             }
         });
         // A mistake in one decision must not end the process.
@@ -459,6 +477,7 @@ impl Shell {
 struct Judged {
     decision: Decision,
     violations: Vec<String>,
+    timings: Vec<(Part, Duration)>,
 }
 
 /// Go's way to print a time: `2023-11-24 04:28:19.546750398 +0000 UTC`.

@@ -48,7 +48,11 @@ pub(super) fn pack(
 ) -> Packed {
     let dimensions = Dimensions::of(classes);
     let fresh = free_on_new_node(context, template, &dimensions);
-    let mut bins = Bins::new(fresh);
+    let mut bins = Bins {
+        before: context.snapshot.node_count(),
+        found: context.snapshot.last_found(),
+        ..Bins::new(fresh)
+    };
     let mut packed = Packed::default();
     let mut may_add_nodes = true;
     for class in classes {
@@ -74,6 +78,7 @@ pub(super) fn pack(
         packed.add(class, &class.pods[..placed]);
     }
     packed.nodes = bins.used();
+    context.snapshot.set_last_found(bins.found);
     packed
 }
 
@@ -141,17 +146,21 @@ struct Bins {
     /// One bin after the other, each as long as `fresh`.
     left: Vec<i64>,
     is_used: Vec<bool>,
-    /// Where the next search begins: behind the node that took a pod last.
-    cursor: usize,
+    /// How many nodes of the snapshot come before them in order.
+    before: usize,
+    /// The place in order of the node that a search found last: the next one begins behind it.
+    found: usize,
 }
 
 impl Bins {
+    /// None yet, behind a single other node that was found last.
     fn new(fresh: Vec<i64>) -> Self {
         Self {
             fresh,
             left: Vec::new(),
             is_used: Vec::new(),
-            cursor: 0,
+            before: 1,
+            found: 0,
         }
     }
 
@@ -176,7 +185,8 @@ impl Bins {
     /// Places pods one by one, each on the next node with room; how many found one.
     fn share_out(&mut self, request: &[i64], pods: usize) -> usize {
         let count = self.len();
-        let start = if self.cursor < count { self.cursor } else { 0 };
+        let next = (self.found + 1) % (self.before + count).max(1);
+        let start = next.saturating_sub(self.before);
         let mut open: Vec<usize> = (start..count)
             .chain(0..start)
             .filter(|bin| self.room(*bin, request) > 0)
@@ -188,7 +198,7 @@ impl Bins {
                     return true;
                 }
                 self.take(*bin, request, 1);
-                self.cursor = bin + 1;
+                self.found = self.before + bin;
                 placed += 1;
                 self.room(*bin, request) > 0
             });

@@ -12,6 +12,15 @@ use crate::{TimeLimit, decide::Loop, pending::PendingPods, scale_up::classes::Po
 const HOSTNAME: &str = "kubernetes.io/hostname";
 const SPREAD_REASON: &str = "node(s) didn't match pod topology spread constraints";
 
+/// How the nodes of the last class are counted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum LastClass {
+    /// As those of the others.
+    Tried,
+    /// By filling one node and dividing: `--fastpath-binpacking-enabled`.
+    Divided,
+}
+
 /// Packs the classes, in order, onto new nodes; the snapshot is left as it was.
 pub(super) fn pack(
     context: &mut Loop<'_>,
@@ -19,6 +28,7 @@ pub(super) fn pack(
     template: &NodeTemplate,
     limit: NodeLimit,
     classes: &[&PodClass],
+    last: LastClass,
 ) -> Packed {
     context.snapshot.fork();
     let mut packing = Packing {
@@ -28,15 +38,17 @@ pub(super) fn pack(
         created: Vec::new(),
         is_used: Vec::new(),
         real_nodes: FxHashSet::default(),
+        divided_nodes: 0,
         packed: Packed::default(),
         may_add_nodes: true,
     };
-    for class in classes {
-        packing.place_class(pending, class);
+    for (place, class) in classes.iter().enumerate() {
+        let is_divided = last == LastClass::Divided && place + 1 == classes.len();
+        packing.place_class(pending, class, is_divided);
     }
     let used = packing.is_used.iter().filter(|is_used| **is_used).count();
     let mut packed = packing.packed;
-    packed.nodes = used + packing.real_nodes.len();
+    packed.nodes = used + packing.real_nodes.len() + packing.divided_nodes;
     context.snapshot.revert();
     packed
 }
@@ -51,18 +63,26 @@ struct Packing<'p, 'a> {
     is_used: Vec<bool>,
     /// Nodes that were there before and took a pod.
     real_nodes: FxHashSet<NodeId>,
+    /// Nodes that a division asks for.
+    divided_nodes: usize,
     packed: Packed,
     may_add_nodes: bool,
 }
 
 impl Packing<'_, '_> {
-    fn place_class(&mut self, pending: &PendingPods, class: &PodClass) {
+    fn place_class(&mut self, pending: &PendingPods, class: &PodClass, is_divided: bool) {
         let mut placed = class
             .pods
             .iter()
             .take_while(|index| self.place_on_created(pending.pod(**index)))
             .count();
-        if self.may_add_nodes {
+        if self.may_add_nodes && is_divided {
+            let left: Vec<&Arc<Pod>> = class.pods[placed..]
+                .iter()
+                .map(|index| pending.pod(*index))
+                .collect();
+            placed += self.place_by_division(&left);
+        } else if self.may_add_nodes {
             placed += class.pods[placed..]
                 .iter()
                 .take_while(|index| self.place_on_last_or_new(pending.pod(**index)))
@@ -90,8 +110,7 @@ impl Packing<'_, '_> {
     /// Whether it found a place, so that the rest of its class may go on.
     fn place_on_last_or_new(&mut self, pod: &Arc<Pod>) -> bool {
         if let Some(last) = self.created.len().checked_sub(1) {
-            if self.context.snapshot.fits(pod, self.created[last]) {
-                self.put(pod, last);
+            if self.put_on_last(pod) {
                 return true;
             }
             if self.place_for_spread(pod, last) {
@@ -101,19 +120,57 @@ impl Packing<'_, '_> {
                 return false;
             }
         }
-        let is_spent = self.context.budget.is_spent(TimeLimit::NodeGroupBinpacking);
-        if is_spent || !self.limit.allows(self.created.len()) {
-            self.may_add_nodes = false;
+        if !self.may_add_one_more() {
             return false;
         }
+        self.add_node();
+        self.put_on_last(pod)
+    }
+
+    /// Fills one new node and divides; how many pods found a place.
+    fn place_by_division(&mut self, pods: &[&Arc<Pod>]) -> usize {
+        if pods.is_empty() || !self.may_add_one_more() {
+            return 0;
+        }
+        self.add_node();
+        let per_node = pods.iter().take_while(|pod| self.put_on_last(pod)).count();
+        if per_node == 0 {
+            return 0;
+        }
+        let wanted = pods.len().div_ceil(per_node) - 1;
+        let further = (0..wanted)
+            .take_while(|_| {
+                let is_allowed = self.may_add_one_more();
+                self.divided_nodes += usize::from(is_allowed);
+                is_allowed
+            })
+            .count();
+        pods.len().min(per_node * (1 + further))
+    }
+
+    fn may_add_one_more(&mut self) -> bool {
+        let is_spent = self.context.budget.is_spent(TimeLimit::NodeGroupBinpacking);
+        let nodes = self.created.len() + self.divided_nodes;
+        self.may_add_nodes = !is_spent && self.limit.allows(nodes);
+        self.may_add_nodes
+    }
+
+    fn add_node(&mut self) {
         let suffix = format!("e-{}", self.created.len());
         let node = template::copy_of(self.template, &suffix, None);
         let node = template::add_new_node(&mut self.context.snapshot, node);
         self.created.push(node);
         self.is_used.push(false);
-        let fits = self.context.snapshot.fits(pod, node);
+    }
+
+    /// Puts the pod on the node created last, if it fits there.
+    fn put_on_last(&mut self, pod: &Arc<Pod>) -> bool {
+        let Some(last) = self.created.len().checked_sub(1) else {
+            return false;
+        };
+        let fits = self.context.snapshot.fits(pod, self.created[last]);
         if fits {
-            self.put(pod, self.created.len() - 1);
+            self.put(pod, last);
         }
         fits
     }

@@ -50,7 +50,7 @@ fn pods_of(shape: &Arc<PodShape>, count: u64, prefix: u64) -> impl Iterator<Item
     })
 }
 
-/// A full node, an empty group, and pods of a few random sizes.
+/// A full node or none, an empty group, and pods of a few random sizes.
 fn cluster(seed: u64) -> Cluster {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut draw = |below: u64| random.next_u64() % below;
@@ -70,7 +70,7 @@ fn cluster(seed: u64) -> Cluster {
         pods.extend(pods_of(&shape, 1 + draw(40), kind));
     }
     Cluster {
-        nodes: vec![Arc::new(node("full", 0))],
+        nodes: (0..seed % 2).map(|_| Arc::new(node("full", 0))).collect(),
         pods,
         groups: vec![NodeGroup {
             name: "workers".into(),
@@ -116,10 +116,22 @@ fn arithmetic_packs_as_the_snapshot_does() {
         let limit = NodeLimit::of(&context, 0, &[], 1);
 
         assert!(bins::can_pack(&context, &fitting));
+        let start = usize::try_from(seed % 7).unwrap();
+        context.snapshot.set_last_found(start);
         let quick = bins::pack(&mut context, &new, limit, &fitting);
-        let slow = packing::pack(&mut context, &pending, &new, limit, &fitting);
+        let quick_found = context.snapshot.last_found();
+        context.snapshot.set_last_found(start);
+        let slow = packing::pack(
+            &mut context,
+            &pending,
+            &new,
+            limit,
+            &fitting,
+            packing::LastClass::Tried,
+        );
         assert_eq!(quick.nodes, slow.nodes, "seed {seed}");
         assert_eq!(quick.pods, slow.pods, "seed {seed}");
         assert_eq!(quick.milli_cpu, slow.milli_cpu, "seed {seed}");
+        assert_eq!(quick_found, context.snapshot.last_found(), "seed {seed}");
     }
 }
