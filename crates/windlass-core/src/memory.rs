@@ -78,6 +78,9 @@ pub struct Memory {
     /// Conditions of `ProvisioningRequest`s, written and not seen yet. Not written down.
     #[serde(skip)]
     pub unseen_requests: Unseen<Vec<StatusCondition>>,
+    /// The codes of failed scale-ups that this process has seen, by group; not written down.
+    #[serde(skip)]
+    pub backoff_codes: BTreeMap<SmolStr, BTreeSet<SmolStr>>,
     /// Whether this process has been through a loop. Not written down: a successor's first loop
     /// cleans up.
     #[serde(skip)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use windlass_model::{NodeTemplate, Quantity};
+use windlass_model::{NodeTemplate, Quantity, SmolStr};
 
 use crate::{Series, cluster_state::Counts, decide::Loop, scale_up::classes::PodClass, taints};
 
@@ -146,16 +146,28 @@ fn measure_groups(context: &mut Loop<'_>) {
             f64::from(u8::from(state.is_healthy)),
         );
         let backoff = context.memory.backoffs.get(&group.name);
-        let reason = backoff.map_or("", |backoff| match backoff.error.code.as_str() {
-            "" => "unknown",
-            code => code,
+        let current = backoff.filter(|_| state.is_backed_off).map(|backoff| {
+            match backoff.error.code.as_str() {
+                "" => SmolStr::new_static("unknown"),
+                _ => backoff.error.code.clone(),
+            }
         });
-        let series = Series::plain("node_group_backoff_status")
-            .with("node_group", group.name.clone())
-            .with("reason", reason);
-        context
-            .plan
-            .metrics
-            .set(series, f64::from(u8::from(state.is_backed_off)));
+        let known = context.memory.backoff_codes.entry(group.name.clone());
+        let known = known.or_default();
+        known.extend(current.clone());
+        let never = [SmolStr::default()];
+        let codes = if known.is_empty() {
+            never.iter().collect()
+        } else {
+            known.iter().collect::<Vec<_>>()
+        };
+        for code in codes {
+            let series = Series::plain("node_group_backoff_status")
+                .with("node_group", group.name.clone())
+                .with("reason", code.clone());
+            let is_current = current.as_ref() == Some(code);
+            let value = f64::from(u8::from(is_current));
+            context.plan.metrics.set(series, value);
+        }
     }
 }

@@ -134,6 +134,14 @@ pub(super) fn record_failure(
         |series, (label, value)| series.with(label, value.clone()),
     );
     context.plan.metrics.add(series, 1);
+    if !labels[0].1.is_empty() {
+        let gpu = &labels[..2];
+        let series = gpu.iter().fold(
+            Series::plain("failed_gpu_scale_ups_total").with("reason", error.code.clone()),
+            |series, (label, value)| series.with(label, value.clone()),
+        );
+        context.plan.metrics.add(series, 1);
+    }
     context.plan.metrics.add(
         Series::plain("failed_node_creations_total").with("reason", error.code.clone()),
         u64::try_from(nodes).unwrap_or(0),

@@ -16,8 +16,13 @@ pub(crate) fn raise_to_minimum(context: &mut Loop<'_>) {
         .iter()
         .map(|resize| resize.to - resize.from)
         .sum();
+    let in_snapshot: i64 = context
+        .groups
+        .iter()
+        .map(|group| group.added_in_snapshot)
+        .sum();
     let present = i64::try_from(context.snapshot.node_count()).unwrap_or(i64::MAX);
-    let mut room = limit - present.saturating_add(planned);
+    let mut room = limit - present.saturating_add(planned - in_snapshot);
     let mut resizes = Vec::new();
     for (index, group) in context.cluster.groups.iter().enumerate() {
         let state = &context.groups[index];

@@ -46,14 +46,15 @@ impl QuotaTracker {
                 }
             }
         };
+        let described = |group: usize| {
+            let template = context.cluster.groups[group].template.as_ref()?;
+            Some(template.node.as_ref())
+        };
         for node in context.nodes.iter().filter(|node| !node.is_replaced) {
-            let template = node
-                .group
-                .and_then(|group| context.templates[group].as_ref())
-                .map(|template| template.node.as_ref());
+            let described = node.group.and_then(described);
             let amounts = match node.group.and_then(|group| per_node[group].clone()) {
                 Some(amounts) => amounts,
-                None => amounts_of(&node.node, template, node.group.is_some())?,
+                None => amounts_of(&node.node, described, node.group.is_some())?,
             };
             if node
                 .node
@@ -72,7 +73,7 @@ impl QuotaTracker {
                 continue;
             };
             if per_node[index].is_none() {
-                per_node[index] = Some(amounts_of(&template.node, None, true)?);
+                per_node[index] = Some(amounts_of(&template.node, described(index), true)?);
             }
             if let Some(amounts) = &per_node[index] {
                 take(amounts, state.counted_on + state.added_in_snapshot);
@@ -139,10 +140,11 @@ impl QuotaTracker {
     }
 }
 
-/// What a node counts for: whole cores, bytes, and its GPUs by type.
+/// What a node counts for: whole cores, bytes, and its GPUs by type; those that cannot be seen
+/// yet as the cloud describes them. Source: `pkg/processors/customresources/gpu_processor.go`.
 fn amounts_of(
     node: &Node,
-    template: Option<&Node>,
+    described: Option<&Node>,
     is_in_group: bool,
 ) -> Result<BTreeMap<SmolStr, i64>, UnknownGpus> {
     let mut amounts = BTreeMap::new();
@@ -151,7 +153,7 @@ fn amounts_of(
     amounts.insert("memory".into(), units("memory"));
     if let Some(gpu_type) = node.labels.get(gpu::GPU_LABEL) {
         let visible = gpu::allocatable_gpus(node)
-            .or_else(|| template.and_then(gpu::gpu_capacity))
+            .or_else(|| described.and_then(gpu::gpu_capacity))
             .map(|(_, count)| count);
         match visible {
             Some(count) => {

@@ -76,6 +76,17 @@ impl Snapshot {
         None
     }
 
+    /// The place in order of the node that [`Snapshot::first_fit`] found last; the next search
+    /// begins behind it.
+    pub fn last_found(&self) -> usize {
+        self.cursor
+    }
+
+    /// Goes on as if the node at this place in order had been found.
+    pub fn set_last_found(&mut self, place: usize) {
+        self.cursor = place;
+    }
+
     fn attempt(
         &mut self,
         prepared: &Prepared,
