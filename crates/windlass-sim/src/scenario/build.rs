@@ -39,6 +39,7 @@ impl Scenario {
             );
         }
         cluster.groups = self.build_groups(converter, &mut cluster.nodes);
+        sort_by_name(&mut cluster);
         cluster
     }
 
@@ -90,6 +91,29 @@ impl Scenario {
         }
         Ok(())
     }
+}
+
+/// Puts objects in the order in which the store of a live cluster keeps them, so that a snapshot of
+/// it decides as it does, and the order of a scenario's documents says nothing.
+fn sort_by_name(cluster: &mut Cluster) {
+    cluster.nodes.sort_by(|a, b| a.name.cmp(&b.name));
+    cluster
+        .pods
+        .sort_by(|a, b| (a.namespace(), &a.name).cmp(&(b.namespace(), &b.name)));
+    cluster
+        .workloads
+        .sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
+    cluster
+        .disruption_budgets
+        .sort_by(|a, b| a.name.cmp(&b.name));
+    cluster
+        .csi_storage_capacities
+        .sort_by(|a, b| a.name.cmp(&b.name));
+    cluster
+        .volume_attachments
+        .sort_by(|a, b| a.name.cmp(&b.name));
+    cluster.resource_slices.sort_by(|a, b| a.name.cmp(&b.name));
+    cluster.groups.sort_by(|a, b| a.name.cmp(&b.name));
 }
 
 /// The instance behind a member of a group; a node that does not name its own gets a name for it.
