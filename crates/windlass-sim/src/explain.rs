@@ -1,6 +1,6 @@
 //! Why a pod is pending, why a node stays, why a group does not grow: the decision's own reasons
 //! with their numbers, and the smallest change that would help. Every change that is named has
-//! been tried.
+//! been tried: the loop was decided once more with it, and it did help.
 
 mod checks;
 mod group;
@@ -12,7 +12,7 @@ use std::fmt::Write;
 use serde::Serialize;
 use windlass_config::Config;
 use windlass_core::{Input, Memory, NoTimeLimits, Plan, decide, prepare, templates};
-use windlass_model::{Cluster, NodeTemplate, ObjectName, SmolStr, Timestamp};
+use windlass_model::{Cluster, NodeGroup, NodeTemplate, ObjectName, SmolStr, Timestamp};
 use windlass_scheduler::Snapshot;
 
 /// What an explanation is about.
@@ -108,6 +108,8 @@ pub fn explain(
     let view = View {
         cluster,
         config,
+        memory,
+        now,
         templates: templates(&input, snapshot.clone()),
         plan: decide(&input, snapshot.clone()).plan,
     };
@@ -122,8 +124,35 @@ pub fn explain(
 struct View<'a> {
     cluster: &'a Cluster,
     config: &'a Config,
+    memory: &'a Memory,
+    now: Timestamp,
     templates: Vec<Option<NodeTemplate>>,
     plan: Plan,
+}
+
+impl View<'_> {
+    /// What the same loop would have decided of another cluster, or under other flags.
+    fn plan_of(&self, cluster: &Cluster, config: &Config) -> Plan {
+        let input = Input {
+            cluster,
+            memory: self.memory,
+            outcomes: &[],
+            config,
+            now: self.now,
+            budget: &NoTimeLimits,
+        };
+        decide(&input, prepare(cluster, config)).plan
+    }
+
+    /// The cluster with a group changed.
+    fn with_group(&self, name: &str, change: impl FnOnce(&mut NodeGroup)) -> Cluster {
+        let mut cluster = self.cluster.clone();
+        let group = cluster.groups.iter_mut().find(|group| group.name == name);
+        if let Some(group) = group {
+            change(group);
+        }
+        cluster
+    }
 }
 
 impl Explanation {

@@ -59,9 +59,15 @@ pub(super) fn explain(
         } else {
             ("Skipped", own_obstacles[0].have.clone())
         };
+        let does_help = is_full && {
+            let raised = view.with_group(name, |group| group.max_size = group.target_size + 1);
+            let plan = view.plan_of(&raised, view.config);
+            let mut skipped = plan.scale_up.skipped_groups.iter();
+            !skipped.any(|(skipped, _)| skipped == name)
+        };
         return Ok(Explanation {
             chain: own_obstacles,
-            change: if is_full { vec![change] } else { Vec::new() },
+            change: if does_help { vec![change] } else { Vec::new() },
             ..answer(verdict, summary)
         });
     }

@@ -1,8 +1,10 @@
+use std::fmt::Write as _;
 use std::sync::Arc;
 
+use windlass_config::Config;
 use windlass_model::{
-    Constraints, Effect, NodeGroup, NodeTemplate, ObjectName, Pod, PodScheduled, PodShape,
-    Resources, SmolStr, Toleration, TolerationOperator,
+    Constraints, Effect, Node, NodeGroup, NodeTemplate, ObjectName, Pod, PodScheduled, PodShape,
+    Quantity, Resources, SmolStr, Toleration, TolerationOperator,
 };
 use windlass_scheduler::{NodeId, Snapshot};
 
@@ -11,6 +13,9 @@ use super::{Change, ExplainError, Explanation, Link, View, with_new_node};
 
 /// More changes than this to one pod are no advice.
 const MOST_CHANGES: usize = 4;
+/// Groups whose changes are tried: each costs a decision.
+const MOST_TRIES: usize = 8;
+const GIB: i64 = 1 << 30;
 
 pub(super) fn explain(
     view: &View<'_>,
@@ -51,10 +56,10 @@ pub(super) fn explain(
         return Ok(answer("TriggersScaleUp", summary));
     }
     let chain = chain(view, &mut snapshot, pod);
-    let change = smallest_change(view, &mut snapshot, pod);
     let is_unschedulable = report.unschedulable.iter().any(|(other, _)| other == name);
+    let change = smallest_change(view, &mut snapshot, pod, is_unschedulable);
     let (verdict, summary) = if is_unschedulable {
-        let reasons = group_reasons(&chain);
+        let reasons = group_reasons(view, &chain);
         ("Unschedulable", format!("no group helps: {reasons}"))
     } else if report.waiting.contains(name) {
         let summary = "some group could help, but this loop chose another one, or the pod is too young, or a limit is reached";
@@ -192,12 +197,12 @@ fn free(snapshot: &Snapshot, node: NodeId) -> Resources {
 }
 
 /// A few words for each group.
-fn group_reasons(chain: &[Link]) -> String {
+fn group_reasons(view: &View<'_>, chain: &[Link]) -> String {
     let mut groups: Vec<(&SmolStr, Vec<String>)> = Vec::new();
     for link in chain {
         let words = match link.check.as_str() {
             "MaxSize" => format!("is at its maximum of {}", link.have),
-            "NodeResourcesFit" => format!("has too little {}", link.unit),
+            "NodeResourcesFit" => shortage(view, link),
             "TaintToleration" => format!("is tainted {}", link.need),
             "NodeAffinity" => format!("is not {}", link.need),
             "Skipped" | "Backoff" | "NotReady" | "Limits" => link.have.clone(),
@@ -218,45 +223,173 @@ fn group_reasons(chain: &[Link]) -> String {
     groups.join(", ")
 }
 
-/// The fewest changes that make a new node of some group hold the pod; a group's size is changed
-/// rather than the pod. `with_new_node` has tried each of them.
-fn smallest_change(view: &View<'_>, snapshot: &mut Snapshot, pod: &Arc<Pod>) -> Vec<Change> {
-    let mut best: Option<(usize, usize, &SmolStr, Vec<Change>)> = None;
-    for (group, template) in view.cluster.groups.iter().zip(&view.templates) {
-        let Some(template) = template else {
-            continue;
-        };
-        let Some(pod_changes) = changes_to_pod(snapshot, pod, template) else {
-            continue;
-        };
-        let touched_pod = pod_changes.len();
-        let mut changes = pod_changes;
-        if group.target_size >= group.max_size {
-            changes.push(Change {
-                what: format!("NodeGroup/{}.spec.maxSize", group.name),
-                from: group.max_size.to_string(),
-                to: (group.target_size + 1).to_string(),
-            });
-        } else if !obstacles(view, group).is_empty() {
-            continue;
-        }
-        let key = (changes.len(), touched_pod, &group.name);
-        if best
-            .as_ref()
-            .is_none_or(|(count, touched, name, _)| key < (*count, *touched, *name))
-        {
-            best = Some((key.0, key.1, key.2, changes));
-        }
+/// What a new node has too little of, with the numbers.
+fn shortage(view: &View<'_>, link: &Link) -> String {
+    let name = link.unit.as_str();
+    let place = view
+        .cluster
+        .groups
+        .iter()
+        .position(|group| group.name == link.group);
+    let template = place.and_then(|place| view.templates[place].as_ref());
+    let Some(template) = template else {
+        return format!("has too little {name}");
+    };
+    let allocatable = template.node.allocatable.get(name).unwrap_or_default();
+    let mut taken = Resources::default();
+    for pod in &template.pods {
+        taken.add(&pod.shape.requests);
+        taken.pods += 1;
     }
-    best.map_or_else(Vec::new, |(_, _, _, changes)| changes)
+    let taken = if name == "pods" {
+        Quantity::from_units(taken.pods)
+    } else {
+        amount(&taken, name)
+    };
+    let need = &link.need;
+    let mut words =
+        format!("has too little {name} (needs {need}, a new node has {allocatable} allocatable");
+    if !taken.is_zero() {
+        let _ = write!(words, ", {taken} taken by DaemonSets");
+    }
+    words.push(')');
+    words
 }
 
-/// What of the pod would have to be different for it to fit a new node.
+/// Changes that may make some group help.
+struct Proposal<'a> {
+    group: &'a NodeGroup,
+    changes: Vec<Change>,
+    /// The pod as it would be; `None` where it may stay as it is.
+    pod: Option<Arc<Pod>>,
+    /// The group's maximum as it would be.
+    max_size: Option<i64>,
+    /// The flags as they would be.
+    config: Option<Config>,
+}
+
+/// The fewest changes with which the pod is helped: what a new node of each group would take is
+/// found by asking, and the loop is decided again with it. A group's size or a flag is changed
+/// rather than the pod.
+fn smallest_change(
+    view: &View<'_>,
+    snapshot: &mut Snapshot,
+    pod: &Arc<Pod>,
+    is_unschedulable: bool,
+) -> Vec<Change> {
+    let groups = view.cluster.groups.iter().zip(&view.templates);
+    let mut proposals: Vec<Proposal<'_>> = groups
+        .filter_map(|(group, template)| propose(view, snapshot, pod, group, template.as_ref()?))
+        .filter(|proposal| !proposal.changes.is_empty())
+        .collect();
+    proposals.sort_by_key(|proposal| {
+        let touches_pod = proposal.pod.is_some();
+        (proposal.changes.len(), touches_pod, &proposal.group.name)
+    });
+    proposals
+        .into_iter()
+        .take(MOST_TRIES)
+        .find(|proposal| does_help(view, pod, proposal, is_unschedulable))
+        .map_or_else(Vec::new, |proposal| proposal.changes)
+}
+
+fn propose<'a>(
+    view: &View<'a>,
+    snapshot: &mut Snapshot,
+    pod: &Arc<Pod>,
+    group: &'a NodeGroup,
+    template: &NodeTemplate,
+) -> Option<Proposal<'a>> {
+    let (tried, mut changes) = changes_to_pod(snapshot, pod, template)?;
+    let pod = (!changes.is_empty()).then_some(tried);
+    let mut max_size = None;
+    let mut config = None;
+    if group.target_size >= group.max_size {
+        max_size = Some(group.target_size + 1);
+        changes.push(Change {
+            what: format!("NodeGroup/{}.spec.maxSize", group.name),
+            from: group.max_size.to_string(),
+            to: (group.target_size + 1).to_string(),
+        });
+    }
+    if let Some((raised, mut flags)) = raise_limits(view, &template.node) {
+        config = Some(raised);
+        changes.append(&mut flags);
+    }
+    Some(Proposal {
+        group,
+        changes,
+        pod,
+        max_size,
+        config,
+    })
+}
+
+/// The cluster's limits raised so far that one such node more is within them; `None` where it is.
+fn raise_limits(view: &View<'_>, node: &Node) -> Option<(Config, Vec<Change>)> {
+    let present = |name: &str| -> i64 {
+        let nodes = view.cluster.nodes.iter();
+        let amounts = nodes.map(|node| node.capacity.get(name).map_or(0, Quantity::units_ceil));
+        amounts.sum()
+    };
+    let more = |name: &str| node.capacity.get(name).map_or(0, Quantity::units_ceil);
+    let mut config = view.config.clone();
+    let mut changes = Vec::new();
+    let mut change = |flag: &str, from: String, to: String| {
+        changes.push(Change {
+            what: format!("--{flag}"),
+            from,
+            to,
+        });
+    };
+    let limits = &mut config.limits;
+    let nodes = i64::try_from(view.cluster.nodes.len()).unwrap_or(i64::MAX);
+    if limits.max_nodes_total > 0 && nodes >= limits.max_nodes_total {
+        let from = limits.max_nodes_total.to_string();
+        limits.max_nodes_total = nodes + 1;
+        change("max-nodes-total", from, limits.max_nodes_total.to_string());
+    }
+    let cores = present("cpu") + more("cpu");
+    if cores > limits.cores_total.max {
+        let from = limits.cores_total.to_string();
+        limits.cores_total.max = cores;
+        change("cores-total", from, limits.cores_total.to_string());
+    }
+    let bytes = present("memory") + more("memory");
+    if bytes > limits.memory_total_bytes().max {
+        let from = limits.memory_total.to_string();
+        limits.memory_total.max = (bytes + GIB - 1) / GIB;
+        change("memory-total", from, limits.memory_total.to_string());
+    }
+    (!changes.is_empty()).then_some((config, changes))
+}
+
+/// Whether the pod is better off in a loop decided with the changes: helped, or, where no group
+/// could help before, some group can.
+fn does_help(view: &View<'_>, pod: &Pod, proposal: &Proposal<'_>, is_unschedulable: bool) -> bool {
+    let name = pod.full_name();
+    let mut cluster = view.with_group(&proposal.group.name, |group| {
+        group.max_size = proposal.max_size.unwrap_or(group.max_size);
+    });
+    if let Some(changed) = &proposal.pod {
+        let own = cluster.pods.iter_mut().find(|pod| pod.full_name() == name);
+        if let Some(own) = own {
+            *own = Arc::clone(changed);
+        }
+    }
+    let config = proposal.config.as_ref().unwrap_or(view.config);
+    let pods = view.plan_of(&cluster, config).pods;
+    pods.schedulable.contains(&name)
+        || pods.triggered_scale_up.contains(&name)
+        || (is_unschedulable && pods.waiting.contains(&name))
+}
+
+/// What of the pod would have to be different for it to fit a new node, and the pod then.
 fn changes_to_pod(
     snapshot: &mut Snapshot,
     pod: &Arc<Pod>,
     template: &NodeTemplate,
-) -> Option<Vec<Change>> {
+) -> Option<Try<Vec<Change>>> {
     with_new_node(snapshot, template, |snapshot, node| {
         let free = free(snapshot, node);
         let mut tried = Arc::clone(pod);
@@ -264,7 +397,7 @@ fn changes_to_pod(
         while changes.len() <= MOST_CHANGES {
             let rejections = snapshot.explain(&tried, node);
             let Some(rejection) = rejections.first() else {
-                return Some(changes);
+                return Some((tried, changes));
             };
             let (next, change) = match rejection.plugin.as_str() {
                 "NodeResourcesFit" => {
@@ -282,7 +415,8 @@ fn changes_to_pod(
     })
 }
 
-type Try = (Arc<Pod>, Change);
+/// A pod as it would be, with what was changed.
+type Try<C = Change> = (Arc<Pod>, C);
 
 fn request_less(pod: &Arc<Pod>, free: &Resources, name: &str) -> Option<Try> {
     let (have, need) = (amount(free, name), amount(&pod.shape.requests, name));
