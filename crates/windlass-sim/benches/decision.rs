@@ -12,41 +12,110 @@ use std::{env, fs};
 use serde_json::json;
 use windlass_sim::{Once, Scenario, ScenarioReader, decide_once};
 
-/// A generated cluster, and what the Go autoscaler's core took for it in milliseconds, where that
-/// was measured.
+/// A generated cluster, with what the Go autoscaler's core took and asked for, where that was
+/// measured.
 struct Case {
     kind: &'static str,
     nodes: u32,
     pods: u32,
     go_ms: Option<u32>,
+    /// Nodes that it added: more than that is a failure here.
+    go_nodes: Option<i64>,
+    /// The most that a decision may take, in milliseconds.
+    most_ms: Option<f64>,
 }
 
-const fn case(kind: &'static str, nodes: u32, pods: u32, go_ms: Option<u32>) -> Case {
+const fn case(kind: &'static str, nodes: u32, pods: u32) -> Case {
     Case {
         kind,
         nodes,
         pods,
-        go_ms,
+        go_ms: None,
+        go_nodes: None,
+        most_ms: None,
     }
 }
 
-const CASES: [Case; 16] = [
-    case("same", 100, 1_000, None),
-    case("same", 1_000, 10_000, Some(2_600)),
-    case("same", 5_000, 50_000, Some(61_000)),
-    case("mixed", 100, 1_000, Some(900)),
-    case("mixed", 1_000, 10_000, Some(157_000)),
-    case("mixed", 5_000, 50_000, None),
-    case("burst", 0, 1_000, None),
-    case("burst", 0, 10_000, Some(1_900)),
-    case("burst", 0, 50_000, Some(23_000)),
-    case("burst", 0, 150_000, None),
-    case("groups", 1_000, 1_000, Some(50_000)),
-    case("groups", 5_000, 5_000, None),
-    case("shrink", 400, 16_000, Some(1_600)),
-    case("shrink", 2_000, 80_000, None),
-    case("idle", 5_000, 150_000, None),
-    case("idle", 15_000, 150_000, None),
+impl Case {
+    const fn go(self, milliseconds: u32) -> Self {
+        Self {
+            go_ms: Some(milliseconds),
+            ..self
+        }
+    }
+
+    const fn go_nodes(self, nodes: i64) -> Self {
+        Self {
+            go_nodes: Some(nodes),
+            ..self
+        }
+    }
+
+    const fn within(self, milliseconds: f64) -> Self {
+        Self {
+            most_ms: Some(milliseconds),
+            ..self
+        }
+    }
+}
+
+const CASES: [Case; 17] = [
+    case("same", 100, 1_000),
+    case("same", 1_000, 10_000).go(2_600).within(20.0),
+    case("same", 5_000, 50_000).go(61_000).within(100.0),
+    case("mixed", 100, 1_000).go(900).within(10.0),
+    case("mixed", 1_000, 10_000).go(157_000).within(200.0),
+    case("mixed", 5_000, 50_000).within(2_000.0),
+    case("burst", 0, 1_000),
+    case("burst", 0, 10_000).go(1_900).go_nodes(200).within(5.0),
+    case("burst", 0, 50_000)
+        .go(23_000)
+        .go_nodes(1_000)
+        .within(20.0),
+    case("burst", 0, 150_000),
+    case("differ", 0, 10_000).within(300.0),
+    case("groups", 1_000, 1_000).go(50_000).within(100.0),
+    case("groups", 5_000, 5_000).within(1_000.0),
+    case("shrink", 400, 16_000).go(1_600),
+    case("shrink", 2_000, 80_000),
+    case("idle", 5_000, 150_000),
+    case("idle", 15_000, 150_000),
+];
+
+/// Rows of scenarios of which one number grows: the cost of a decision may grow no faster.
+struct Growth {
+    of: &'static str,
+    kind: &'static str,
+    sizes: &'static [(u32, u32)],
+}
+
+const GROWTHS: [Growth; 3] = [
+    Growth {
+        of: "nodes",
+        kind: "same",
+        sizes: &[
+            (1_000, 10_000),
+            (2_000, 10_000),
+            (5_000, 10_000),
+            (10_000, 10_000),
+            (15_000, 10_000),
+        ],
+    },
+    Growth {
+        of: "pods",
+        kind: "same",
+        sizes: &[
+            (1_000, 1_000),
+            (1_000, 10_000),
+            (1_000, 50_000),
+            (1_000, 150_000),
+        ],
+    },
+    Growth {
+        of: "pods",
+        kind: "differ",
+        sizes: &[(0, 1_000), (0, 10_000), (0, 50_000), (0, 150_000)],
+    },
 ];
 const RUNS: usize = 5;
 const MEASURE: &str = "--measure";
@@ -55,11 +124,15 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).filter(|a| a != "--bench").collect();
     let result = match &arguments[..] {
         [flag, file] if flag == MEASURE => measure(Path::new(file)),
-        [kind, nodes, pods] => run(kind, nodes, pods, None),
-        _ => CASES.iter().try_for_each(|case| {
-            let (nodes, pods) = (case.nodes.to_string(), case.pods.to_string());
-            run(case.kind, &nodes, &pods, case.go_ms)
+        [only] if only == "growth" => GROWTHS.iter().try_for_each(grow),
+        [kind, nodes, pods] => figures(kind, nodes, pods).map(|figures| {
+            let scenario = format!("{kind} {nodes} {pods}");
+            println!("{}", json!({"scenario": scenario, "figures": figures}));
         }),
+        _ => CASES
+            .iter()
+            .try_for_each(run)
+            .and_then(|()| GROWTHS.iter().try_for_each(grow)),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -70,21 +143,71 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(kind: &str, nodes: &str, pods: &str, go_ms: Option<u32>) -> Result<(), String> {
+/// Prints a case's line; an error where it asks for more nodes than the Go autoscaler.
+fn run(case: &Case) -> Result<(), String> {
+    let Case {
+        kind, nodes, pods, ..
+    } = case;
+    let scenario = format!("{kind} {nodes} {pods}");
+    let figures = figures(kind, &nodes.to_string(), &pods.to_string())?;
+    let added = figures["nodesAdded"].as_i64().unwrap_or(0);
+    println!(
+        "{}",
+        json!({
+            "scenario": scenario,
+            "goMs": case.go_ms,
+            "goNodes": case.go_nodes,
+            "mostMs": case.most_ms,
+            "isWithin": case.most_ms.map(|most| figures["decisionMs"].as_f64() <= Some(most)),
+            "figures": figures,
+        })
+    );
+    match case.go_nodes {
+        Some(needed) if added > needed => Err(format!(
+            "{scenario}: {added} nodes are asked for, and {needed} are enough"
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Prints how the cost grows from row to row, each beside how the number grows.
+fn grow(growth: &Growth) -> Result<(), String> {
+    let Growth { of, kind, sizes } = growth;
+    let mut first: Option<(f64, f64)> = None;
+    for (nodes, pods) in *sizes {
+        let figures = figures(kind, &nodes.to_string(), &pods.to_string())?;
+        let size = f64::from(if *of == "nodes" { *nodes } else { *pods });
+        let time = figures["decisionMs"].as_f64().unwrap_or(f64::NAN);
+        let (first_size, first_time) = *first.get_or_insert((size, time));
+        let (times_larger, times_slower) = (size / first_size, time / first_time);
+        println!(
+            "{}",
+            json!({
+                "growthOf": of,
+                "scenario": format!("{kind} {nodes} {pods}"),
+                "decisionMs": time,
+                "timesLarger": times_larger,
+                "timesSlower": times_slower,
+                "isLinear": times_slower <= times_larger,
+                "nodesAdded": figures["nodesAdded"],
+                "peakResidentMib": figures["peakResidentMib"],
+            })
+        );
+    }
+    Ok(())
+}
+
+/// Measures one scenario in a process of its own.
+fn figures(kind: &str, nodes: &str, pods: &str) -> Result<serde_json::Value, String> {
     let file = generate(kind, nodes, pods)?;
     let this = env::current_exe().map_err(|error| format!("find this program: {error}"))?;
     let output = Command::new(this).arg(MEASURE).arg(&file).output();
     let output = output.map_err(|error| format!("start the measurement: {error}"))?;
+    let _ = fs::remove_file(file);
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).into_owned());
     }
-    let figures: serde_json::Value =
-        serde_json::from_slice(&output.stdout).map_err(|error| error.to_string())?;
-    let line =
-        json!({"scenario": format!("{kind} {nodes} {pods}"), "goMs": go_ms, "figures": figures});
-    println!("{line}");
-    let _ = fs::remove_file(file);
-    Ok(())
+    serde_json::from_slice(&output.stdout).map_err(|error| error.to_string())
 }
 
 /// Writes the scenario to a temporary file, by the script beside the workspace's benchmarks.
@@ -120,6 +243,15 @@ fn measure(file: &Path) -> Result<(), String> {
         .flatten()
         .map(|resize| resize["to"].as_i64().unwrap_or(0) - resize["from"].as_i64().unwrap_or(0))
         .sum();
+    let groups: serde_json::Map<String, serde_json::Value> = decision["scaleUp"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|resize| {
+            let added = resize["to"].as_i64()? - resize["from"].as_i64()?;
+            Some((resize["group"].as_str()?.to_owned(), added.into()))
+        })
+        .collect();
     let removed = decision["scaleDown"]["removed"]
         .as_array()
         .map_or(0, Vec::len);
@@ -129,6 +261,7 @@ fn measure(file: &Path) -> Result<(), String> {
         "decideMs": least(|once| once.timings.decide_ms),
         "decisionMs": least(|once| once.timings.snapshot_ms + once.timings.decide_ms),
         "nodesAdded": asked,
+        "nodesAddedByGroup": groups,
         "nodesRemoved": removed,
         "violations": runs[0].violations.len(),
         "peakResidentMib": peak_resident_mib(),
