@@ -51,7 +51,7 @@ fn a_request_that_is_too_big_is_told_with_what_there_is() {
     assert_eq!(explanation.verdict, "Unschedulable");
     assert_eq!(
         explanation.summary,
-        "no group helps: workers has too little cpu"
+        "no group helps: workers has too little cpu (needs 5, a new node has 4 allocatable)"
     );
     let link = &explanation.chain[0];
     assert_eq!(

@@ -426,3 +426,36 @@ impl Watched for StatusConfigMap {
         inner.paused_by.iter().cloned().collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use windlass_model::SchedulerVersion;
+
+    use super::*;
+    use crate::ClusterStore;
+
+    #[test]
+    fn the_priorities_are_those_of_the_configmap_as_it_stands() {
+        let store = ClusterStore::empty(SchedulerVersion::V1_37);
+        let config_map = |data: serde_json::Value| {
+            json!({
+                "metadata": {"namespace": "kube-system", "name": "cluster-autoscaler-priority-expander"},
+                "data": data,
+            })
+            .to_string()
+        };
+        let known = || store.cluster().priority_expander;
+        assert_eq!(known(), None);
+        for (data, expected) in [
+            (json!({"priorities": "10: [a]"}), Some("10: [a]".into())),
+            (json!({"priorities": "20: [a]"}), Some("20: [a]".into())),
+            (json!({"other": ""}), None),
+        ] {
+            store.apply::<PriorityConfigMap>(config_map(data).as_bytes(), None);
+            assert_eq!(known(), Some(expected));
+        }
+        store.delete::<PriorityConfigMap>(config_map(json!({})).as_bytes());
+        assert_eq!(known(), None);
+    }
+}

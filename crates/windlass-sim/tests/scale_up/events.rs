@@ -84,19 +84,6 @@ fn at_the_limit_of_nodes_every_pod_is_told_so() {
 }
 
 #[test]
-fn a_scale_up_that_is_cut_by_the_limit_of_nodes_says_so() {
-    let decision = flags(&["--max-nodes-total=2"])
-        .node("n1", "a", "", "")
-        .group("a", 4, "")
-        .pods("web", 8, "2", "")
-        .decide();
-    assert_eq!(
-        events(&decision)[0],
-        "Warning MaxNodesTotalReached status: Max total nodes in cluster reached: 2"
-    );
-}
-
-#[test]
 fn a_refused_growth_is_told_by_the_next_loop() {
     let mut loops = Loops::new(&four_pods());
     let decision = loops.decide();

@@ -82,15 +82,8 @@ fn gpu_total_limits_the_type_that_it_names() {
 
 #[test]
 fn enforce_node_group_min_size_raises_what_is_below() {
-    let documents = |given: &[&str]| flags(given).group("a", 4, "minSize: 2, targetSize: 0");
-    // The group's own line comes later and wins.
-    let documents = |given: &[&str]| {
-        let mut documents = documents(given);
-        documents = documents.node("n1", "", "", "");
-        documents
-    };
     let low = |given: &[&str]| {
-        let mut loops = Loops::new(&documents(given));
+        let mut loops = Loops::new(&flags(given).group("a", 4, ""));
         loops.group("a").min_size = 2;
         loops.decide()
     };
@@ -349,7 +342,7 @@ fn taint_of(given: &[&str], key: &str) -> (bool, bool) {
     // Only the node says what a new one looks like.
     loops.group("a").template = None;
     let decision = loops.decide();
-    let ready = decision.plan.status.unwrap().contains("ready: 1");
+    let ready = decision.plan.status.unwrap().contains(" ready: 1");
     (ready, !decision.plan.scale_up.resizes.is_empty())
 }
 
@@ -801,7 +794,7 @@ fn csi_node_aware_scheduling_waits_for_the_drivers_of_a_node() {
             drivers: vec![("ebs.csi.aws.com".into(), Some(25))],
             annotations: windlass_model::Labels::default(),
         }));
-        loops.decide().plan.status.unwrap().contains("ready: 1")
+        loops.decide().plan.status.unwrap().contains(" ready: 1")
     };
     assert!(ready(&[]));
     assert!(!ready(&["--enable-csi-node-aware-scheduling"]));

@@ -4,6 +4,5 @@
 mod events;
 mod flags;
 mod metrics;
-mod random;
 mod restart;
 mod world;

@@ -185,9 +185,7 @@ fn controllers_with_many_kinds_of_pods_overflow() {
 #[test]
 fn groups_are_measured_where_asked_for() {
     let given = ["--emit-per-nodegroup-metrics"];
-    let documents = flags(&given)
-        .group("a", 4, "minSize: 0")
-        .pods("web", 12, "1", "");
+    let documents = flags(&given).group("a", 4, "").pods("web", 12, "1", "");
     assert!(!gauges(&cluster(&[]).decide()).contains_key("node_group_max_count{node_group=\"a\"}"));
     let mut loops = Loops::new(&documents);
     let decision = loops.decide();

@@ -262,6 +262,7 @@ mod tests {
             }
         })
         .await;
+        drop(joined);
         (asked.into_inner(), results)
     }
 
