@@ -1,4 +1,8 @@
 //! The expander `grpc` against a server of the protocol, with TLS.
+#![expect(
+    clippy::unwrap_used,
+    reason = "the helpers of tests are tests to clippy only inside a test function"
+)]
 
 mod expander;
 
@@ -24,16 +28,15 @@ fn scenario(expander: &str) -> Scenario {
              capacity: {{cpu: '{cpu}', memory: 16Gi, pods: '20'}}\n---\n"
         )
     };
-    let pods: String = (0..6)
-        .map(|number| {
-            format!(
-                "apiVersion: v1\nkind: Pod\nmetadata:\n  name: web-{number}\n  labels: {{app: web}}\n  \
-                 creationTimestamp: '2025-12-31T00:00:00Z'\nspec:\n  containers:\n  - name: web\n    \
-                 resources: {{requests: {{cpu: '1', memory: 1Gi}}}}\nstatus:\n  conditions:\n  - \
-                 {{type: PodScheduled, status: 'False', reason: Unschedulable}}\n---\n"
-            )
-        })
-        .collect();
+    let pod = |number: u32| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata:\n  name: web-{number}\n  labels: {{app: web}}\n  \
+             creationTimestamp: '2025-12-31T00:00:00Z'\nspec:\n  containers:\n  - name: web\n    \
+             resources: {{requests: {{cpu: '1', memory: 1Gi}}}}\nstatus:\n  conditions:\n  - \
+             {{type: PodScheduled, status: 'False', reason: Unschedulable}}\n---\n"
+        )
+    };
+    let pods = (0..6).map(pod).collect::<Vec<_>>().concat();
     let text = format!(
         "{}{}{pods}apiVersion: windlass.dev/v1alpha1\nkind: Simulation\nmetadata: {{name: any}}\nspec:\n  \
          flags: ['--expander={expander}', '--grpc-expander-cert=ca.pem']\n",
@@ -174,7 +177,7 @@ async fn a_server_that_fails_keeps_all_options() {
 
 #[tokio::test]
 async fn a_server_that_is_late_keeps_all_options() {
-    let server = expander::start(Duration::from_secs(600), |_| Ok(vec!["small".to_owned()]));
+    let server = expander::start(Duration::from_mins(10), |_| Ok(vec!["small".to_owned()]));
     let client = client(&server).with_timeout(Duration::from_millis(200));
     let decision = decide(&scenario("grpc,least-nodes"), &client).await;
     assert_eq!(growth(&decision), [("large", 1)]);
