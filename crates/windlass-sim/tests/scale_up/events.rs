@@ -1,4 +1,4 @@
-//! The events of loop.md §16 that this half records: reason, object and words.
+//! The events that this half records: reason, object and words.
 
 use windlass_core::{Action, EventTiming, Outcome, OutcomeResult};
 use windlass_model::{CreationError, CreationErrorClass, Instance, InstanceState};
