@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use windlass_core::{
-    Action, Decision, Input, NoTimeLimits, NodeRemoval, Outcome, Plan, ResizeCause, check, decide,
-    prepare,
+    Action, Decision, Input, NoTimeLimits, NodeRemoval, Outcome, OutcomeResult, Plan, ResizeCause,
+    check, decide, prepare,
 };
 use windlass_model::{Duration, Node, ObjectName, SmolStr, Taint, Timestamp};
 
