@@ -113,6 +113,9 @@ impl ClusterConfig {
                 schema::OnFailure::Unhealthy => OnFailure::Unhealthy,
                 schema::OnFailure::Keep => OnFailure::Keep,
             },
+            // The configuration file knows the forms that fetch nothing.
+            binary: None,
+            ignore_preflight_errors: Vec::new(),
         }
     }
 
