@@ -29,6 +29,28 @@ pub struct NodeGroup {
     pub provision_time: Option<Duration>,
     /// Settings of this group alone.
     pub options: GroupOptions,
+    /// What the cloud has let on about the group besides.
+    pub notices: GroupNotices,
+}
+
+/// What is known of a group from the cloud that its sizes and instances do not say. The default is
+/// a group of which nothing is known against it.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct GroupNotices {
+    /// The cloud has lately had none of the machines that the group would be given.
+    pub shortage: Option<Shortage>,
+    /// No node of the group was ever seen in this cluster, though it may have instances: it may be
+    /// another cluster's, so nothing of it is deleted for not having become a node.
+    pub is_unproven: bool,
+}
+
+/// Machines that the cloud has lately been out of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shortage {
+    /// Until when the group is not tried.
+    pub until: Timestamp,
+    /// What is short, with the cloud's own words.
+    pub message: SmolStr,
 }
 
 /// A machine of a group, registered as a node or not.

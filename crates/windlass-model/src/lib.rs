@@ -45,8 +45,8 @@ pub use devices::{
 };
 pub use duration::{DurationError, format_go_duration, parse_go_duration};
 pub use group::{
-    CreationError, CreationErrorClass, GroupOptions, Instance, InstanceState, NodeGroup,
-    NodeTemplate,
+    CreationError, CreationErrorClass, GroupNotices, GroupOptions, Instance, InstanceState,
+    NodeGroup, NodeTemplate, Shortage,
 };
 pub use labels::{Labels, valid_label_value, valid_qualified_name};
 pub use money::MicroDollars;

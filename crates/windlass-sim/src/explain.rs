@@ -7,10 +7,12 @@ mod group;
 mod node;
 mod pod;
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use serde::Serialize;
 use windlass_config::Config;
+use windlass_core::cluster_state::Backoff;
 use windlass_core::{Input, Memory, NoTimeLimits, Plan, decide, prepare, templates};
 use windlass_model::{Cluster, NodeGroup, NodeTemplate, ObjectName, SmolStr, Timestamp};
 use windlass_scheduler::Snapshot;
@@ -105,13 +107,15 @@ pub fn explain(
         budget: &NoTimeLimits,
     };
     let snapshot = prepare(cluster, config);
+    let decision = decide(&input, snapshot.clone());
     let view = View {
         cluster,
         config,
         memory,
         now,
         templates: templates(&input, snapshot.clone()),
-        plan: decide(&input, snapshot.clone()).plan,
+        plan: decision.plan,
+        backoffs: decision.memory.backoffs,
     };
     match subject {
         Subject::Pod(name) => pod::explain(&view, snapshot, name),
@@ -128,6 +132,8 @@ struct View<'a> {
     now: Timestamp,
     templates: Vec<Option<NodeTemplate>>,
     plan: Plan,
+    /// Why groups are left alone after a scale-up that failed.
+    backoffs: BTreeMap<SmolStr, Backoff>,
 }
 
 impl View<'_> {

@@ -104,6 +104,11 @@ fn deletions(input: &Input<'_>, plan: &Plan, violations: &mut Violations) {
             let has_failed = matches!(instance.state, InstanceState::Creating { error: Some(_) });
             that_could_have_run += i64::from(!has_failed);
         }
+        violations.unless(
+            !state.notices.is_unproven || that_could_have_run == 0,
+            "nothing is deleted of a group that may be another cluster's",
+            group,
+        );
         let left = state.target_size - that_could_have_run;
         violations.unless(
             *force || that_could_have_run == 0 || state.min_size <= left,

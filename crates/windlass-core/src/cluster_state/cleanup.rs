@@ -14,6 +14,10 @@ pub(crate) fn remove_long_unregistered(context: &mut Loop<'_>) {
         .force_delete_unregistered_nodes;
     for index in 0..context.groups.len() {
         let group = &context.cluster.groups[index];
+        if group.notices.is_unproven {
+            // Nobody knows whether its instances are nodes elsewhere.
+            continue;
+        }
         let settings = context.config.node_group_settings(&group.options);
         let overdue: Vec<SmolStr> = group
             .instances
@@ -103,6 +107,9 @@ pub(crate) fn fix_target_sizes(context: &mut Loop<'_>) -> bool {
     let mut has_any = false;
     for index in 0..context.groups.len() {
         let group = &context.cluster.groups[index];
+        if group.notices.is_unproven {
+            continue;
+        }
         let Some(size) = context.memory.incorrect_sizes.get(&group.name) else {
             continue;
         };

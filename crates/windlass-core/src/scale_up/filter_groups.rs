@@ -8,6 +8,8 @@ use crate::{Series, decide::Loop};
 const NOT_READY: &str = "not ready for scale-up";
 const BACKED_OFF: &str = "in backoff after failed scale-up";
 const AT_MAXIMUM: &str = "max node group size reached";
+/// The group draws on machines that another one has lately not been given.
+const OUT_OF_STOCK: &str = "the cloud is out of its machines";
 const ATOMIC_TOO_LARGE: &str = "atomic scale-up exceeds cluster node count limit";
 
 /// The groups that can grow, in the provider's order; why not goes to `skipped`.
@@ -58,6 +60,11 @@ fn obstacle(
     };
     if let Some(reason) = simple {
         return Some(vec![reason.to_owned()]);
+    }
+    let shortage = group.notices.shortage.as_ref();
+    if let Some(shortage) = shortage.filter(|shortage| context.now < shortage.until) {
+        context.plan.wake_by(shortage.until);
+        return Some(vec![format!("{OUT_OF_STOCK}: {}", shortage.message)]);
     }
     let exceeded = quotas.exceeded(index, if is_atomic { missing } else { 1 });
     if exceeded.is_empty() {

@@ -26,6 +26,11 @@ const IGNORED_LABELS: [&str; 15] = [
     "windlass.dev/node-group",
 ];
 
+fn is_out_of_stock(context: &Loop<'_>, group: usize) -> bool {
+    let shortage = context.cluster.groups[group].notices.shortage.as_ref();
+    shortage.is_some_and(|shortage| context.now < shortage.until)
+}
+
 /// The other groups that a scale-up of `group` may be shared with: alike, in good state, and of
 /// use to every class of pods that `group` is of use to.
 pub(super) fn of(context: &Loop<'_>, group: usize, classes: &[PodClass]) -> Vec<usize> {
@@ -43,7 +48,10 @@ pub(super) fn of(context: &Loop<'_>, group: usize, classes: &[PodClass]) -> Vec<
     (0..context.groups.len())
         .filter(|other| {
             let state = &context.groups[*other];
-            *other != group && state.is_healthy && !state.is_backed_off
+            *other != group
+                && state.is_healthy
+                && !state.is_backed_off
+                && !is_out_of_stock(context, *other)
         })
         .filter(|other| {
             classes

@@ -131,6 +131,7 @@ impl World {
             zones: Vec::new(),
             provision_time: None,
             options: windlass_model::GroupOptions::default(),
+            notices: windlass_model::GroupNotices::default(),
         });
     }
 

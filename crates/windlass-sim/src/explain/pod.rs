@@ -182,7 +182,14 @@ pub(super) fn obstacles(view: &View<'_>, group: &NodeGroup) -> Vec<Link> {
                 reason if reason.starts_with("exceeded quota") => "Limits",
                 _ => "Skipped",
             };
-            found.push(link(check, reason.clone(), String::new(), ""));
+            let have = match view.backoffs.get(name) {
+                Some(backoff) if check == "Backoff" => format!(
+                    "{reason}: {}: {}",
+                    backoff.error.code, backoff.error.message
+                ),
+                _ => reason.clone(),
+            };
+            found.push(link(check, have, String::new(), ""));
         }
     }
     found

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
-use windlass_model::{Cluster, Instance, InstanceState, Node, NodeGroup, NodeTemplate, SmolStr};
+use windlass_model::{
+    Cluster, GroupNotices, Instance, InstanceState, Node, NodeGroup, NodeTemplate, SmolStr,
+};
 use windlass_objects::{Converter, Origin, api};
 
 use super::{NodeGroupDocument, Object, Scenario, ScenarioError};
@@ -166,6 +168,7 @@ pub(crate) fn node_group(
         zones,
         provision_time: Some(group.provision_time()),
         options: group.options(),
+        notices: GroupNotices::default(),
     }
 }
 

@@ -84,6 +84,7 @@ fn cluster(seed: u64) -> Cluster {
             zones: Vec::new(),
             provision_time: None,
             options: windlass_model::GroupOptions::default(),
+            notices: windlass_model::GroupNotices::default(),
         }],
         ..Cluster::default()
     }
