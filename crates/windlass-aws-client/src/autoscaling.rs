@@ -26,6 +26,8 @@ const NAMES_PER_DESCRIBE: usize = 100;
 const GROUPS_PER_PAGE: u32 = 100;
 /// Most names in one `DescribeLaunchConfigurations` call.
 const LAUNCH_CONFIGURATIONS_PER_DESCRIBE: usize = 50;
+/// Most instances in one `SetInstanceProtection` call.
+const INSTANCES_PER_PROTECTION: usize = 50;
 /// Pages of activities read at most: a group that fails every few seconds has thousands.
 const ACTIVITY_PAGES: usize = 3;
 
@@ -135,6 +137,43 @@ pub struct WarmPool {
     pub instances: Vec<GroupInstance>,
 }
 
+/// What a synchronous launch has brought.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct LaunchOutcome {
+    /// The instances that came, by where they came from.
+    #[serde(deserialize_with = "members")]
+    pub instances: Vec<LaunchedInstances>,
+    /// Why others did not.
+    #[serde(deserialize_with = "members")]
+    pub errors: Vec<LaunchError>,
+}
+
+/// Instances that came from one pool.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct LaunchedInstances {
+    /// Their type.
+    #[serde(deserialize_with = "filled")]
+    pub instance_type: Option<String>,
+    /// Their zone.
+    #[serde(deserialize_with = "filled")]
+    pub availability_zone: Option<String>,
+    /// Their ids.
+    #[serde(deserialize_with = "members")]
+    pub instance_ids: Vec<String>,
+}
+
+/// Why a pool gave none, or no more.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct LaunchError {
+    /// EC2's code, such as `InsufficientInstanceCapacity`.
+    pub error_code: String,
+    /// EC2's text.
+    pub error_message: String,
+}
+
 /// One instance refresh of a group.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -154,7 +193,8 @@ struct Envelope<T> {
         alias = "DescribeLaunchConfigurationsResult",
         alias = "DescribeWarmPoolResult",
         alias = "DescribeInstanceRefreshesResult",
-        alias = "DescribeLifecycleHooksResult"
+        alias = "DescribeLifecycleHooksResult",
+        alias = "LaunchInstancesResult"
     )]
     result: T,
 }
@@ -358,6 +398,69 @@ impl AutoScaling<'_> {
                 .with("HonorCooldown", false)
                 .send(self.client)
                 .await?;
+                Ok(())
+            })
+            .await
+    }
+
+    /// Launches instances and waits for them: the answer has their ids, and what could not be had
+    /// is not wanted any more. One zone, for a group of several; at most 100 instances.
+    ///
+    /// `token` makes a repetition harmless.
+    ///
+    /// IAM: `autoscaling:LaunchInstances`, `ec2:CreateFleet`, `ec2:DescribeLaunchTemplateVersions`.
+    pub async fn launch_instances(
+        &self,
+        group: &str,
+        count: u32,
+        zone: &str,
+        token: &str,
+    ) -> Result<LaunchOutcome, CallError> {
+        self.client
+            .observed("LaunchInstances", async {
+                let answer: Envelope<LaunchOutcome> = Query::write(
+                    Service::AutoScaling,
+                    VERSION,
+                    "LaunchInstances",
+                    Repeat::Safe,
+                )
+                .about(group)
+                .with("AutoScalingGroupName", group)
+                .with("RequestedCapacity", count)
+                .with("AvailabilityZones.member.1", zone)
+                .with("RetryStrategy", "none")
+                .with("ClientToken", token)
+                .send(self.client)
+                .await?;
+                Ok(answer.result)
+            })
+            .await
+    }
+
+    /// Protects instances of a group, so that AWS does not choose them when it is to have fewer.
+    ///
+    /// IAM: `autoscaling:SetInstanceProtection`.
+    pub async fn protect_instances(
+        &self,
+        group: &str,
+        instances: &[String],
+    ) -> Result<(), CallError> {
+        self.client
+            .observed("SetInstanceProtection", async {
+                for batch in instances.chunks(INSTANCES_PER_PROTECTION) {
+                    let _: Done = Query::write(
+                        Service::AutoScaling,
+                        VERSION,
+                        "SetInstanceProtection",
+                        Repeat::Safe,
+                    )
+                    .about(group)
+                    .with("AutoScalingGroupName", group)
+                    .with_list("InstanceIds.member", batch)
+                    .with("ProtectedFromScaleIn", true)
+                    .send(self.client)
+                    .await?;
+                }
                 Ok(())
             })
             .await

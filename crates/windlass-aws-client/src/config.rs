@@ -30,8 +30,8 @@ const MAX_ATTEMPTS: u32 = 3;
 pub struct Options {
     /// Region, if the operator names one; comes before the chain.
     pub region: Option<String>,
-    /// Region to use where the chain's environment and profile have none, before instance
-    /// metadata is asked.
+    /// Region to use where the environment has none, before the profile and instance metadata are
+    /// asked: the cloud configuration's.
     pub fallback_region: Option<String>,
     /// Endpoints for single services. They come before `AWS_ENDPOINT_URL` and its kind.
     pub endpoint_overrides: Vec<EndpointOverride>,
@@ -157,8 +157,8 @@ pub(crate) async fn load(options: Options) -> Result<Settings, ConnectError> {
 async fn load_sdk(options: &Options) -> SdkConfig {
     let region = RegionProviderChain::first_try(options.region.clone().map(Region::new))
         .or_else(aws_config::environment::EnvironmentVariableRegionProvider::new())
-        .or_else(aws_config::profile::ProfileFileRegionProvider::new())
         .or_else(options.fallback_region.clone().map(Region::new))
+        .or_else(aws_config::profile::ProfileFileRegionProvider::new())
         .or_else(aws_config::imds::region::ImdsRegionProvider::builder().build());
     let mut loader = aws_config::defaults(BehaviorVersion::latest());
     if let Some(given) = &options.credentials {
@@ -228,10 +228,10 @@ fn endpoints(
         .into_iter()
         .map(|service| {
             let own = service.endpoint(region, variant);
-            let given = options
-                .endpoint_overrides
-                .iter()
-                .find(|given| given.service == service);
+            let given = options.endpoint_overrides.iter().find(|given| {
+                given.service == service
+                    && given.region.as_deref().is_none_or(|given| given == region)
+            });
             let (endpoint, signing_name) = if let Some(given) = given {
                 let endpoint = Endpoint {
                     url: given.url.clone(),

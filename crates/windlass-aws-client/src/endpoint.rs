@@ -11,6 +11,8 @@ pub enum Service {
     Eks,
     /// IAM: one endpoint for a whole partition.
     Iam,
+    /// The price list: a few endpoints for all regions.
+    Pricing,
     /// Systems Manager.
     Ssm,
     /// Security Token Service.
@@ -32,6 +34,8 @@ pub(crate) struct Endpoint {
 pub struct EndpointOverride {
     /// The service.
     pub service: Service,
+    /// The region that it is for; any where none is named.
+    pub region: Option<String>,
     /// Scheme, host and port.
     pub url: String,
     /// Region that requests are signed for.
@@ -49,14 +53,20 @@ pub(crate) struct Variant {
 
 impl Service {
     /// All of them.
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::AutoScaling,
         Self::Ec2,
         Self::Eks,
         Self::Iam,
+        Self::Pricing,
         Self::Ssm,
         Self::Sts,
     ];
+
+    /// The service of a name, as the cloud configuration has it.
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|service| service.name() == name)
+    }
 
     /// The name in signatures, in host names and in the cloud configuration.
     pub fn name(self) -> &'static str {
@@ -65,6 +75,7 @@ impl Service {
             Self::Ec2 => "ec2",
             Self::Eks => "eks",
             Self::Iam => "iam",
+            Self::Pricing => "pricing",
             Self::Ssm => "ssm",
             Self::Sts => "sts",
         }
@@ -77,6 +88,7 @@ impl Service {
             Self::Ec2 => "EC2",
             Self::Eks => "EKS",
             Self::Iam => "IAM",
+            Self::Pricing => "Pricing",
             Self::Ssm => "SSM",
             Self::Sts => "STS",
         }
@@ -88,6 +100,9 @@ impl Service {
         if self == Self::Iam {
             return partition.iam();
         }
+        if self == Self::Pricing {
+            return pricing(region, partition.suffix);
+        }
         let fips = if variant.fips { "-fips" } else { "" };
         let suffix = if variant.dual_stack {
             partition.dual_stack_suffix
@@ -98,6 +113,23 @@ impl Service {
             url: format!("https://{}{fips}.{region}.{suffix}", self.name()),
             signing_region: region.to_owned(),
         }
+    }
+}
+
+/// The price list of all regions is served from a few of them.
+fn pricing(region: &str, suffix: &str) -> Endpoint {
+    let home = if region.starts_with("cn-") {
+        "cn-northwest-1"
+    } else if region.starts_with("eu-") || region.starts_with("af-") || region.starts_with("me-") {
+        "eu-central-1"
+    } else if region.starts_with("ap-") {
+        "ap-south-1"
+    } else {
+        "us-east-1"
+    };
+    Endpoint {
+        url: format!("https://api.pricing.{home}.{suffix}"),
+        signing_region: home.to_owned(),
     }
 }
 
@@ -188,6 +220,13 @@ mod tests {
         let endpoint = Service::Iam.endpoint("eu-west-1", Variant::default());
         assert_eq!(endpoint.url, "https://iam.amazonaws.com");
         assert_eq!(endpoint.signing_region, "us-east-1");
+    }
+
+    #[test]
+    fn the_price_list_is_served_from_a_few_regions() {
+        let endpoint = Service::Pricing.endpoint("ap-northeast-1", Variant::default());
+        assert_eq!(endpoint.url, "https://api.pricing.ap-south-1.amazonaws.com");
+        assert_eq!(endpoint.signing_region, "ap-south-1");
     }
 
     #[test]

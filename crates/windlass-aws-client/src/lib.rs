@@ -36,6 +36,7 @@ mod error;
 pub mod iam;
 mod json;
 pub mod metadata;
+pub mod pricing;
 mod query;
 pub mod retry;
 mod secret;

@@ -1,19 +1,26 @@
 //! The provider: the groups' state, kept fresh, and the acts on it.
 
 mod actions;
+mod extras;
+mod launching;
+mod prices;
 mod refresh;
 mod templates;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use windlass_aws_client::{Client, ConnectError, Options};
-use windlass_model::{Duration, NodeGroup};
+use windlass_config::AwsLaunchApi;
+use windlass_model::{Duration, Node, NodeGroup};
 
 use crate::discovery::Membership;
 use crate::groups::{Groups, Presence};
 use crate::schedule::ListingSchedule;
+use crate::shortage::Shortages;
 
+use self::extras::Extras;
 use self::templates::Answers;
 
 pub use actions::{
@@ -31,6 +38,26 @@ pub struct Settings {
     pub membership: Membership,
     /// How the shape of new nodes is told.
     pub templates: TemplateSettings,
+    /// How groups are acted on.
+    pub actions: ActionSettings,
+}
+
+/// How groups are acted on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ActionSettings {
+    /// The call that grows a group (`--aws-launch-api`).
+    pub launch_api: AwsLaunchApi,
+    /// Protect instances from scale-in (`--aws-protect-from-scale-in`).
+    pub protect_from_scale_in: bool,
+}
+
+impl Default for ActionSettings {
+    fn default() -> Self {
+        Self {
+            launch_api: AwsLaunchApi::SetDesiredCapacity,
+            protect_from_scale_in: false,
+        }
+    }
 }
 
 /// Auto Scaling groups as the cluster's node groups. Cheap to clone; clones share their state.
@@ -46,6 +73,9 @@ struct Inner {
     state: Mutex<State>,
     /// One refresh at a time.
     refreshing: tokio::sync::Mutex<()>,
+    /// One cancellation at a time in each group.
+    cancelling: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    actions: ActionSettings,
 }
 
 #[derive(Debug)]
@@ -53,6 +83,8 @@ struct State {
     groups: Groups,
     listing: ListingSchedule,
     answers: Answers,
+    shortages: Shortages,
+    extras: Extras,
     /// When AWS was last asked for all groups with success.
     listed_at: Option<Timestamp>,
     /// AWS's clock when we began: older activities are none of ours.
@@ -71,6 +103,7 @@ impl Aws {
             client,
             settings.membership,
             settings.templates,
+            settings.actions,
         ))
     }
 
@@ -79,6 +112,7 @@ impl Aws {
         client: Client,
         membership: Membership,
         templates: TemplateSettings,
+        actions: ActionSettings,
     ) -> Self {
         let now = client.now();
         let started_at = client.server_time();
@@ -89,10 +123,14 @@ impl Aws {
                     groups: Groups::new(membership, now),
                     listing: ListingSchedule::default(),
                     answers: Answers::new(templates),
+                    shortages: Shortages::default(),
+                    extras: Extras::default(),
                     listed_at: None,
                     started_at,
                 }),
                 refreshing: tokio::sync::Mutex::new(()),
+                cancelling: Mutex::default(),
+                actions,
             }),
         }
     }
@@ -109,19 +147,47 @@ impl Aws {
 
     /// The groups as the core sees them, sorted by name.
     pub fn node_groups(&self) -> Vec<NodeGroup> {
-        self.state().groups.node_groups()
+        let now = self.inner.client.now();
+        let state = self.state();
+        state
+            .groups
+            .iter()
+            .map(|group| {
+                let mut seen = group.node_group();
+                seen.notices.shortage = state.shortages.of(group.sources(), now);
+                seen
+            })
+            .collect()
+    }
+
+    /// Takes in the cluster's nodes: which instances have become nodes of this cluster, and what
+    /// the next node of their instance type will offer, which they tell better than any data sheet.
+    pub fn learn<'a>(&self, nodes: impl IntoIterator<Item = &'a Node>) {
+        let nodes: Vec<&Node> = nodes.into_iter().collect();
+        let mut state = self.state();
+        for node in &nodes {
+            state.answers.learn(node);
+        }
+        state.groups.register(nodes);
     }
 
     /// What people should know of the groups: name and condition, sorted by name.
     pub fn conditions(&self) -> Vec<(String, String)> {
-        self.state()
+        let state = self.state();
+        state
             .groups
             .iter()
             .flat_map(|group| {
-                group
-                    .conditions()
+                let name = group.name();
+                let mut conditions = group.conditions();
+                let warm = state.groups.warm(name);
+                if 0 < warm {
+                    conditions.push(format!("{warm} instances wait in its warm pool"));
+                }
+                conditions.extend(state.extras.troubles(name));
+                conditions
                     .into_iter()
-                    .map(|condition| (group.name().to_owned(), condition))
+                    .map(|condition| (name.to_owned(), condition))
             })
             .collect()
     }

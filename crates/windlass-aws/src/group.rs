@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use windlass_aws_client::autoscaling::{AutoScalingGroup, GroupInstance, ScalingActivity};
 use windlass_model::{
-    CreationError, Duration, Instance, InstanceState, MicroDollars, NodeGroup, NodeTemplate,
+    CreationError, Duration, GroupNotices, Instance, InstanceState, MicroDollars, NodeGroup,
+    NodeTemplate,
 };
 
 use crate::activity::{LaunchFailure, is_launching};
@@ -13,13 +14,19 @@ use crate::discovery::Limits;
 use crate::lifecycle::Lifecycle;
 use crate::provider_id::{PLACEHOLDER_PREFIX, ProviderId};
 use crate::schedule::{later, poll_pause};
+use crate::shortage::Sources;
 use crate::tags::GroupTags;
 
 /// How long an answer of AWS may lag behind what AWS itself has confirmed to us.
 const LAG: Duration = Duration::from_secs(10);
-/// How long a shrunk group is watched for an instance that slipped in: AWS has been seen to take
-/// 20 seconds from the lowering to picking a victim.
-const SHRINK_WATCH: Duration = Duration::from_secs(30);
+/// How long a group whose desired capacity was set is watched for an instance too many, because
+/// what it was set by had changed meanwhile: AWS has been seen to take 20 seconds from a lowering
+/// to picking a victim.
+const WATCH: Duration = Duration::from_secs(30);
+
+/// How long instances may be there without any of the group's ever having been a node here before
+/// the group is taken for another cluster's: `--max-node-provision-time`'s default.
+const STRANGE_AFTER: Duration = Duration::from_mins(15);
 
 /// A group: AWS's last description of it, and what we have done since.
 #[derive(Clone, Debug)]
@@ -42,7 +49,7 @@ pub struct Group {
     polled_at: Timestamp,
     /// When AWS was asked for the description.
     described_at: Timestamp,
-    shrink_watch: Option<Timestamp>,
+    watch: Option<Watch>,
     failure: Option<LaunchFailure>,
     /// Whether the activities showed a launch under way after the last failure.
     launching: bool,
@@ -50,17 +57,38 @@ pub struct Group {
     template: Option<NodeTemplate>,
     price_per_hour: Option<MicroDollars>,
     template_trouble: Option<String>,
+    /// What its next instance may come out of.
+    sources: Sources,
+    /// Whether a node of it was ever seen in this cluster.
+    is_proven: bool,
+    /// Its instances that are nodes of this cluster.
+    registered: BTreeSet<String>,
+    /// Since when it has had instances.
+    populated_since: Option<Timestamp>,
+    /// The activities that were known of when more was last asked for: they are of earlier requests.
+    settled_activities: BTreeSet<String>,
+    /// All activities that are known of.
+    known_activities: BTreeSet<String>,
 }
 
 /// A size that was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OpenRequest {
+    /// The size before.
+    pub from: u32,
     /// The size asked for.
     pub to: u32,
     /// When, by our clock.
     pub sent_at: Timestamp,
     /// When, by AWS's clock: its activities from here on belong to the request.
     pub server_time: Timestamp,
+}
+
+/// A desired capacity that we have set, as long as it is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Watch {
+    written: u32,
+    until: Timestamp,
 }
 
 /// Why a group is not to be touched in one direction.
@@ -87,13 +115,19 @@ impl Group {
             steady_since: now,
             polled_at: now,
             described_at: now,
-            shrink_watch: None,
+            watch: None,
             failure: None,
             launching: false,
             activities_read_at: None,
             template: None,
             price_per_hour: None,
             template_trouble: None,
+            sources: Sources::default(),
+            is_proven: false,
+            registered: BTreeSet::new(),
+            populated_since: None,
+            settled_activities: BTreeSet::new(),
+            known_activities: BTreeSet::new(),
         }
     }
 
@@ -151,6 +185,11 @@ impl Group {
             self.steady_since = asked_at;
         }
         self.tags = GroupTags::read(&description.tags);
+        self.populated_since = if description.instances.is_empty() {
+            None
+        } else {
+            self.populated_since.or(Some(asked_at))
+        };
         self.description = Some(description);
         self.described_at = asked_at;
         self.settle(asked_at);
@@ -175,8 +214,8 @@ impl Group {
                 self.request = None;
             }
         }
-        if self.shrink_watch.is_some_and(|until| until <= now) {
-            self.shrink_watch = None;
+        if self.watch.is_some_and(|watch| watch.until <= now) {
+            self.watch = None;
         }
         if self.outstanding() == 0 {
             self.outstanding_since = None;
@@ -190,9 +229,13 @@ impl Group {
     /// Notes that AWS took a request for more.
     pub fn note_increase(&mut self, request: OpenRequest) {
         self.acts += 1;
+        self.settled_activities = self.known_activities.clone();
         self.request = Some(request);
         self.failure = None;
-        self.shrink_watch = None;
+        self.watch = Some(Watch {
+            written: request.to,
+            until: later(request.sent_at, WATCH),
+        });
         self.outstanding_since = Some(request.sent_at);
         self.polled_at = request.sent_at;
     }
@@ -216,7 +259,10 @@ impl Group {
             description.desired_capacity = to;
         }
         self.request = None;
-        self.shrink_watch = Some(later(now, SHRINK_WATCH));
+        self.watch = Some(Watch {
+            written: to,
+            until: later(now, WATCH),
+        });
         self.polled_at = now;
         self.settle(now);
     }
@@ -233,7 +279,78 @@ impl Group {
             failure.as_ref().map_or(Timestamp::MIN, |f| f.at),
         );
         self.failure = failure;
+        self.known_activities.extend(
+            activities
+                .iter()
+                .map(|activity| activity.activity_id.clone()),
+        );
         self.activities_read_at = Some(now);
+    }
+
+    /// The activities that can say something of the outstanding instances: those that were not
+    /// known of before these were asked for.
+    pub fn relevant(&self, activities: Vec<ScalingActivity>) -> Vec<ScalingActivity> {
+        activities
+            .into_iter()
+            .filter(|activity| !self.settled_activities.contains(&activity.activity_id))
+            .collect()
+    }
+
+    /// Takes in which of its instances are nodes of this cluster.
+    pub fn note_registered(&mut self, instances: BTreeSet<String>) {
+        self.is_proven |= !instances.is_empty();
+        self.registered = instances;
+    }
+
+    /// Whether a node of it was ever seen in this cluster. Of a group of which none was, nothing is
+    /// ended, and no more is taken back than was asked for here.
+    pub fn is_proven(&self) -> bool {
+        self.is_proven
+    }
+
+    /// Whether it looks like another cluster's: it has had instances for long, and none of them
+    /// became a node here.
+    fn is_strange(&self) -> bool {
+        !self.is_proven
+            && self
+                .populated_since
+                .is_some_and(|since| later(since, STRANGE_AFTER) <= self.described_at)
+    }
+
+    /// Sets what its next instance may come out of.
+    pub fn set_sources(&mut self, sources: Sources) {
+        self.sources = sources;
+    }
+
+    /// What its next instance may come out of.
+    pub fn sources(&self) -> &Sources {
+        &self.sources
+    }
+
+    /// The size below which taking back requests could cost somebody an instance: those that count,
+    /// those that are nodes here though AWS's listing lacks them, and in a group that may be
+    /// another cluster's all that was not asked for here.
+    pub fn least(&self) -> u32 {
+        let mut ids = self.live_ids();
+        ids.extend(
+            self.registered
+                .iter()
+                .filter(|id| !self.is_on_its_way_out(id))
+                .cloned(),
+        );
+        let present = u32::try_from(ids.len()).unwrap_or(u32::MAX);
+        if self.is_proven {
+            return present;
+        }
+        let not_ours = self.request.map_or(self.desired(), |request| request.from);
+        present.max(not_ours)
+    }
+
+    fn is_on_its_way_out(&self, id: &str) -> bool {
+        self.terminated.contains_key(id)
+            || self
+                .instance(id)
+                .is_some_and(|instance| !Lifecycle::of(instance).counts())
     }
 
     /// When its activities were last read.
@@ -281,9 +398,9 @@ impl Group {
 
     /// When the group is to be looked at again on its own account, ahead of the next listing.
     pub fn poll_due(&self) -> Option<Timestamp> {
-        let since = match (self.outstanding_since, self.shrink_watch) {
+        let since = match (self.outstanding_since, self.watch) {
             (Some(since), _) => since,
-            (None, Some(until)) => until.checked_sub(SHRINK_WATCH).unwrap_or(until),
+            (None, Some(watch)) => watch.until.checked_sub(WATCH).unwrap_or(watch.until),
             (None, None) => return None,
         };
         let pause = poll_pause(self.polled_at.duration_since(since));
@@ -322,11 +439,15 @@ impl Group {
         self.desired().saturating_sub(self.live())
     }
 
-    /// Whether an instance that was not asked for any more slipped in after a shrink, so that AWS
-    /// is about to pick a victim: the size to go back to.
+    /// Whether what we have set the desired capacity to is less than there is, so that AWS is about
+    /// to pick a victim: the size to go back to. An instance slipped in between the look and the
+    /// write, or the look was at an old listing. What others have set is theirs to answer for.
     pub fn slipped_in(&self) -> Option<u32> {
         let live = self.live();
-        (self.shrink_watch.is_some() && self.desired() < live).then_some(live)
+        let shown = self.description.as_ref()?.desired_capacity;
+        self.watch
+            .is_some_and(|watch| watch.written == shown && self.desired() < live)
+            .then_some(live)
     }
 
     /// Since when the same instances have been live.
@@ -371,9 +492,14 @@ impl Group {
             is_suspended(group, process)
                 .then(|| format!("the Auto Scaling group's process {process} is suspended"))
         };
+        let strange = self.is_strange().then(|| {
+            "none of its instances ever became a node of this cluster: it is probably another \
+             cluster's group"
+                .to_owned()
+        });
         Holds {
-            scale_up: suspended("Launch"),
-            scale_down: suspended("Terminate"),
+            scale_up: suspended("Launch").or_else(|| strange.clone()),
+            scale_down: suspended("Terminate").or(strange),
         }
     }
 
@@ -452,6 +578,10 @@ impl Group {
                 .collect(),
             provision_time: None,
             options: self.tags.options.clone(),
+            notices: GroupNotices {
+                shortage: None,
+                is_unproven: !self.is_proven,
+            },
         }
     }
 

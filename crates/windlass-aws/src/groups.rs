@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use windlass_aws_client::autoscaling::AutoScalingGroup;
-use windlass_model::{Duration, NodeGroup};
+use windlass_model::{Duration, Node, NodeGroup};
 
 use crate::discovery::Membership;
 use crate::group::Group;
@@ -22,8 +22,24 @@ pub struct Groups {
     by_name: BTreeMap<String, Group>,
     /// Every instance that was seen in one of the groups, and when last.
     seen: BTreeMap<String, Seen>,
-    /// Whether the last listing found no group of those that discovery had found before.
-    emptied: bool,
+    /// Whether the last listing lacked so many of the groups that discovery had found before that
+    /// it was not believed.
+    doubted: bool,
+    /// Instances of warm pools, by id, with their groups.
+    warm: BTreeMap<String, String>,
+    /// Instances that were listed for the first time and not been taken note of.
+    arrivals: Vec<Arrival>,
+}
+
+/// An instance that has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// Its group.
+    pub group: String,
+    /// Its type, if AWS tells.
+    pub instance_type: Option<String>,
+    /// Its zone.
+    pub zone: String,
 }
 
 #[derive(Clone, Debug)]
@@ -37,6 +53,11 @@ struct Seen {
 pub enum Presence {
     /// It is in this group.
     Present {
+        /// The group.
+        group: String,
+    },
+    /// It waits in this group's warm pool: managed, not in service, and nobody's to delete.
+    Warm {
         /// The group.
         group: String,
     },
@@ -64,7 +85,9 @@ impl Groups {
             membership,
             by_name,
             seen: BTreeMap::new(),
-            emptied: false,
+            doubted: false,
+            warm: BTreeMap::new(),
+            arrivals: Vec::new(),
         }
     }
 
@@ -82,8 +105,8 @@ impl Groups {
     }
 
     /// Takes in all that discovery found. Groups that it had found before and did not now are
-    /// dropped; when that is all of them, only at the second time: an empty list is more often a
-    /// fault than the truth. Says whether it was taken.
+    /// dropped; when that is half of them or more, only at the second time: such a list is more
+    /// often a fault than the truth. Says whether it was believed.
     pub fn discovered(
         &mut self,
         found: Vec<AutoScalingGroup>,
@@ -91,19 +114,21 @@ impl Groups {
         asked_at: Timestamp,
     ) -> bool {
         let names: BTreeSet<String> = found.iter().map(|group| group.name.clone()).collect();
-        let had_any = self
+        let is_named = |name: &String| self.membership.limits(name).is_some();
+        let had = self.by_name.keys().filter(|name| !is_named(name)).count();
+        let lost = self
             .by_name
             .keys()
-            .any(|name| self.membership.limits(name).is_none());
-        if names.is_empty() && had_any && !self.emptied {
-            self.emptied = true;
-            return false;
+            .filter(|name| !is_named(name) && !names.contains(*name))
+            .count();
+        let is_doubtful = names.is_empty() && had > 0 || 2 <= lost && had <= 2 * lost;
+        self.doubted = is_doubtful && !self.doubted;
+        if !self.doubted {
+            self.by_name
+                .retain(|name, _| names.contains(name) || self.membership.limits(name).is_some());
         }
-        self.emptied = false;
-        self.by_name
-            .retain(|name, _| names.contains(name) || self.membership.limits(name).is_some());
         self.describe(found, acts, asked_at);
-        true
+        !self.doubted
     }
 
     /// Takes in the answer about groups that were asked for by name; those that are missing in it
@@ -133,7 +158,17 @@ impl Groups {
                     group: name.clone(),
                     at: asked_at,
                 };
-                self.seen.insert(instance.instance_id.clone(), seen);
+                if self
+                    .seen
+                    .insert(instance.instance_id.clone(), seen)
+                    .is_none()
+                {
+                    self.arrivals.push(Arrival {
+                        group: name.clone(),
+                        instance_type: instance.instance_type.clone(),
+                        zone: instance.availability_zone.clone(),
+                    });
+                }
             }
             let known = acts.get(&name).copied().unwrap_or_default();
             let limits = self.membership.limits(&name);
@@ -144,6 +179,43 @@ impl Groups {
         }
         self.seen
             .retain(|_, seen| asked_at < later(seen.at, REMEMBER_GONE));
+    }
+
+    /// Takes in the cluster's nodes: which instances became nodes of this cluster.
+    pub fn register<'a>(&mut self, nodes: impl IntoIterator<Item = &'a Node>) {
+        let mut registered: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+        for node in nodes {
+            let Some(id) = ProviderId::parse(&node.provider_id) else {
+                continue;
+            };
+            if let Some(seen) = self.seen.get(&id.instance) {
+                registered
+                    .entry(&seen.group)
+                    .or_default()
+                    .insert(id.instance);
+            }
+        }
+        for group in self.by_name.values_mut() {
+            let own = registered.remove(group.name()).unwrap_or_default();
+            group.note_registered(own);
+        }
+    }
+
+    /// Takes in the instances of a group's warm pool.
+    pub fn note_warm_pool(&mut self, group: &str, instances: impl IntoIterator<Item = String>) {
+        self.warm.retain(|_, owner| owner != group);
+        self.warm
+            .extend(instances.into_iter().map(|id| (id, group.to_owned())));
+    }
+
+    /// How many instances wait in a group's warm pool.
+    pub fn warm(&self, group: &str) -> usize {
+        self.warm.values().filter(|owner| *owner == group).count()
+    }
+
+    /// The instances that were listed for the first time since this was last asked.
+    pub fn take_arrivals(&mut self) -> Vec<Arrival> {
+        std::mem::take(&mut self.arrivals)
     }
 
     /// A group by its name.
@@ -177,7 +249,12 @@ impl Groups {
             return Presence::NotOurs;
         };
         match self.seen.get(&id.instance) {
-            None => Presence::NotOurs,
+            None => match self.warm.get(&id.instance) {
+                Some(group) => Presence::Warm {
+                    group: group.clone(),
+                },
+                None => Presence::NotOurs,
+            },
             Some(seen) => {
                 let listed = self
                     .by_name
@@ -275,14 +352,99 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_list_is_believed_at_the_second_time() {
+    fn a_list_without_half_the_groups_is_believed_at_the_second_time() {
+        let all = ["a", "b", "c", "d"];
+        for left in [&[][..], &["a"], &["a", "b"]] {
+            let mut groups = Groups::new(membership(&[]), at(0));
+            let acts = groups.acts();
+            let list = |names: &[&str]| -> Vec<AutoScalingGroup> {
+                names.iter().map(|name| description(name, &[])).collect()
+            };
+            assert!(groups.discovered(list(&all), &acts, at(0)));
+            assert!(!groups.discovered(list(left), &acts, at(60)));
+            assert_eq!(names(&groups), all);
+            assert!(groups.discovered(list(left), &acts, at(120)));
+            assert_eq!(names(&groups), left);
+        }
+        // One of four is an ordinary day.
         let mut groups = Groups::new(membership(&[]), at(0));
         let acts = groups.acts();
-        assert!(groups.discovered(vec![description("a", &["i-1"])], &acts, at(0)));
-        assert!(!groups.discovered(vec![], &acts, at(60)));
-        assert_eq!(names(&groups), ["a"]);
-        assert!(groups.discovered(vec![], &acts, at(120)));
-        assert!(names(&groups).is_empty());
+        groups.discovered(all.map(|name| description(name, &[])).into(), &acts, at(0));
+        assert!(groups.discovered(
+            all[..3].iter().map(|name| description(name, &[])).collect(),
+            &acts,
+            at(60)
+        ));
+        assert_eq!(names(&groups), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn a_group_whose_instances_are_no_nodes_here_is_not_shrunk() {
+        let mut groups = Groups::new(membership(&[]), at(0));
+        let acts = groups.acts();
+        let seen = |at| {
+            let mut seen = description("a", &["i-1"]);
+            seen.desired_capacity = 3;
+            (seen, at)
+        };
+        let (first, time) = seen(at(0));
+        groups.discovered(vec![first], &acts, time);
+        groups.register([]);
+        let group = groups.get("a").unwrap();
+        assert!(group.node_group().notices.is_unproven);
+        assert_eq!(group.least(), 3);
+        assert_eq!(group.holds().scale_up, None);
+        let (later, time) = seen(at(15 * 60));
+        groups.discovered(vec![later], &acts, time);
+        let group = groups.get("a").unwrap();
+        assert!(
+            group
+                .holds()
+                .scale_up
+                .unwrap()
+                .contains("another cluster's")
+        );
+        assert!(group.conditions()[0].contains("another cluster's"));
+        groups.register([&Node {
+            provider_id: "aws:///us-east-1a/i-1".into(),
+            ..Node::default()
+        }]);
+        let group = groups.get("a").unwrap();
+        assert_eq!((group.least(), group.holds().scale_up), (1, None));
+        assert!(!group.node_group().notices.is_unproven);
+    }
+
+    #[test]
+    fn a_listing_that_lacks_a_node_s_instance_does_not_make_it_surplus() {
+        let mut groups = Groups::new(membership(&[]), at(0));
+        let acts = groups.acts();
+        let nodes = ["i-1", "i-2"].map(|id| Node {
+            provider_id: format!("aws:///us-east-1a/{id}").into(),
+            ..Node::default()
+        });
+        groups.discovered(vec![description("a", &["i-1", "i-2"])], &acts, at(0));
+        groups.register(&nodes);
+        let mut blind = description("a", &[]);
+        blind.desired_capacity = 2;
+        groups.discovered(vec![blind], &acts, at(60));
+        groups.register(&nodes);
+        let group = groups.get("a").unwrap();
+        assert_eq!((group.live(), group.least()), (0, 2));
+    }
+
+    #[test]
+    fn an_instance_of_a_warm_pool_is_known_for_one() {
+        let mut groups = Groups::new(membership(&[]), at(0));
+        let acts = groups.acts();
+        groups.discovered(vec![description("a", &[])], &acts, at(0));
+        groups.note_warm_pool("a", ["i-7".to_owned()]);
+        let warm = Presence::Warm {
+            group: "a".to_owned(),
+        };
+        assert_eq!(groups.presence("aws:///us-east-1a/i-7"), warm);
+        assert_eq!(groups.warm("a"), 1);
+        groups.note_warm_pool("a", []);
+        assert_eq!(groups.presence("aws:///us-east-1a/i-7"), Presence::NotOurs);
     }
 
     /// Point 16 of the acceptance checklist.

@@ -10,6 +10,7 @@
 
 pub mod activity;
 mod aws;
+pub mod cloud_config;
 pub mod discovery;
 pub mod group;
 pub mod groups;
@@ -20,13 +21,14 @@ mod memo;
 pub mod price;
 pub mod provider_id;
 pub mod schedule;
+pub mod shortage;
 pub mod tags;
 pub mod template;
 pub mod user_data;
 
 pub use aws::{
-    ActionError, Aws, Cancellation, Deletion, Floor, Increase, PostponedBecause, RefreshReport,
-    Settings, TemplateSettings, Termination,
+    ActionError, ActionSettings, Aws, Cancellation, Deletion, Floor, Increase, PostponedBecause,
+    RefreshReport, Settings, TemplateSettings, Termination,
 };
 pub use discovery::Membership;
 pub use groups::Presence;

@@ -15,11 +15,16 @@ static BUILT_IN: LazyLock<Prices> = LazyLock::new(|| Prices::read(TABLE).unwrap_
 pub struct Prices {
     types: BTreeMap<String, f64>,
     families: BTreeMap<String, f64>,
+    /// By type and zone.
+    spot: BTreeMap<(String, String), f64>,
 }
 
 /// A line of a price file that makes no sense.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}: `{text}` is neither `type NAME DOLLARS` nor `family NAME DOLLARS`")]
+#[error(
+    "line {line}: `{text}` is none of `type NAME DOLLARS`, `family NAME DOLLARS` and \
+     `spot NAME ZONE DOLLARS`"
+)]
 pub struct PriceFileError {
     /// Number of the line, from 1.
     pub line: usize,
@@ -28,8 +33,8 @@ pub struct PriceFileError {
 }
 
 impl Prices {
-    /// Reads a file in the form of the built-in one: `type m5.large 0.096` or
-    /// `family m5 0.192`, the price of the family's `xlarge`; `#` begins a comment.
+    /// Reads a file in the form of the built-in one: `type m5.large 0.096`, `family m5 0.192` (the
+    /// price of the family's `xlarge`) or `spot m5.large us-east-1a 0.035`; `#` begins a comment.
     pub fn read(text: &str) -> Result<Self, PriceFileError> {
         let mut prices = Self::default();
         for (index, line) in text.lines().enumerate() {
@@ -42,29 +47,47 @@ impl Prices {
                 text: line.to_owned(),
             };
             let words: Vec<&str> = content.split_whitespace().collect();
-            let [kind, name, price] = words[..] else {
+            let Some((last, words)) = words.split_last() else {
                 return Err(bad());
             };
-            let price = price
+            let price = last
                 .parse::<f64>()
                 .ok()
                 .filter(|price| price.is_finite() && 0.0 <= *price)
                 .ok_or_else(bad)?;
-            let target = match kind {
-                "type" => &mut prices.types,
-                "family" => &mut prices.families,
+            match words {
+                ["type", name] => prices.types.insert((*name).to_owned(), price),
+                ["family", name] => prices.families.insert((*name).to_owned(), price),
+                ["spot", name, zone] => prices
+                    .spot
+                    .insert(((*name).to_owned(), (*zone).to_owned()), price),
                 _ => return Err(bad()),
             };
-            target.insert(name.to_owned(), price);
         }
         Ok(prices)
     }
 
-    /// The price of an hour: by these prices, else by the built-in ones.
+    /// The price of an hour on demand: by these prices, else by the built-in ones.
     pub fn on_demand(&self, instance_type: &str) -> Option<MicroDollars> {
-        self.own(instance_type)
-            .or_else(|| BUILT_IN.own(instance_type))
-            .map(MicroDollars::from_dollars)
+        self.given(instance_type)
+            .or_else(|| Self::built_in(instance_type))
+    }
+
+    /// The price of an hour on demand by these prices alone.
+    pub fn given(&self, instance_type: &str) -> Option<MicroDollars> {
+        self.own(instance_type).map(MicroDollars::from_dollars)
+    }
+
+    /// The price of an hour on demand by the built-in prices.
+    pub fn built_in(instance_type: &str) -> Option<MicroDollars> {
+        BUILT_IN.own(instance_type).map(MicroDollars::from_dollars)
+    }
+
+    /// The spot price of an hour in a zone. None is built in: it changes by the hour, and what is
+    /// not known is taken for the price on demand, which it hardly ever exceeds.
+    pub fn spot(&self, instance_type: &str, zone: &str) -> Option<MicroDollars> {
+        let key = (instance_type.to_owned(), zone.to_owned());
+        self.spot.get(&key).copied().map(MicroDollars::from_dollars)
     }
 
     fn own(&self, instance_type: &str) -> Option<f64> {
@@ -119,7 +142,12 @@ mod tests {
 
     #[test]
     fn a_file_of_one_s_own_comes_first() {
-        let prices = Prices::read("# ours\ntype m5.large 0.05 # agreed\nfamily c5 0.1\n").unwrap();
+        let prices = Prices::read(
+            "# ours\ntype m5.large 0.05 # agreed\nfamily c5 0.1\nspot m5.large us-east-1a 0.02\n",
+        )
+        .unwrap();
+        let spot = |zone| prices.spot("m5.large", zone).map(MicroDollars::as_dollars);
+        assert_eq!((spot("us-east-1a"), spot("us-east-1b")), (Some(0.02), None));
         assert_eq!(dollars(&prices, "m5.large"), Some(0.05));
         assert_eq!(dollars(&prices, "m5.xlarge"), Some(0.192));
         assert_eq!(dollars(&prices, "c5.2xlarge"), Some(0.2));
@@ -127,11 +155,21 @@ mod tests {
 
     #[test]
     fn a_bad_line_is_named() {
-        assert_eq!(
-            Prices::read("\ntype m5.large free\n")
-                .unwrap_err()
-                .to_string(),
-            "line 2: `type m5.large free` is neither `type NAME DOLLARS` nor `family NAME DOLLARS`"
-        );
+        for text in [
+            "type m5.large free",
+            "spot m5.large 0.1",
+            "type m5.large -1",
+            "0.1",
+        ] {
+            assert_eq!(
+                Prices::read(&format!("\n{text}\n"))
+                    .unwrap_err()
+                    .to_string(),
+                format!(
+                    "line 2: `{text}` is none of `type NAME DOLLARS`, `family NAME DOLLARS` and \
+                     `spot NAME ZONE DOLLARS`"
+                )
+            );
+        }
     }
 }

@@ -216,7 +216,10 @@ mod tests {
             Some("a b&c")
         );
         let target = Call {
-            headers: vec![("X-Amz-Target".to_owned(), "AmazonSSM.GetParameter".to_owned())],
+            headers: vec![(
+                "X-Amz-Target".to_owned(),
+                "AmazonSSM.GetParameter".to_owned(),
+            )],
             ..Call::default()
         };
         assert_eq!(target.action(), "GetParameter");

@@ -479,7 +479,9 @@ impl Faults {
             );
         }
         Ok(Reply::xml(
-            Element::new("LaunchInstancesResponse").with(result).to_xml(),
+            Element::new("LaunchInstancesResponse")
+                .with(result)
+                .to_xml(),
         ))
     }
 

@@ -230,7 +230,12 @@ impl Group {
             let until = after(now, self.supply.terminating);
             self.leaving.insert(id.to_owned(), (until, leaving));
         }
-        self.note(format!("Terminating EC2 instance: {id}"), "Successful", "", now);
+        self.note(
+            format!("Terminating EC2 instance: {id}"),
+            "Successful",
+            "",
+            now,
+        );
     }
 
     pub(crate) fn is_leaving(&self, id: &str) -> bool {
@@ -304,7 +309,12 @@ impl Group {
         }
         if begun < missing {
             let message = self.supply.message.clone();
-            self.note("Launching a new EC2 instance".to_owned(), "Failed", &message, now);
+            self.note(
+                "Launching a new EC2 instance".to_owned(),
+                "Failed",
+                &message,
+                now,
+            );
             self.next_try = Some(after(now, self.supply.retry));
         }
     }
@@ -340,13 +350,23 @@ impl Group {
     }
 
     fn finish(&mut self, id: u64, status: &'static str, now: Timestamp) {
-        if let Some(activity) = self.activities.iter_mut().find(|activity| activity.id == id) {
+        if let Some(activity) = self
+            .activities
+            .iter_mut()
+            .find(|activity| activity.id == id)
+        {
             (activity.status, activity.end) = (status, Some(now));
         }
     }
 
     /// The group's description as a listing that lags by `lag` shows it.
-    pub(crate) fn shown(&self, fresh: &Element, now: Timestamp, lag: Duration, twice: bool) -> Element {
+    pub(crate) fn shown(
+        &self,
+        fresh: &Element,
+        now: Timestamp,
+        lag: Duration,
+        twice: bool,
+    ) -> Element {
         let as_of = now.checked_sub(signed(lag)).unwrap_or(now);
         let view = self
             .history
@@ -417,7 +437,10 @@ impl Group {
     pub(crate) fn activities_xml(&self, group: &str) -> String {
         let members = self.activities.iter().rev().take(100).map(|activity| {
             let mut member = Element::new("member")
-                .with(Element::leaf("ActivityId", format!("{group}-{}", activity.id)))
+                .with(Element::leaf(
+                    "ActivityId",
+                    format!("{group}-{}", activity.id),
+                ))
                 .with(Element::leaf("AutoScalingGroupName", group))
                 .with(Element::leaf("Description", &activity.description))
                 .with(Element::leaf("Cause", "by the test"))

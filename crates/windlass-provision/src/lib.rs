@@ -4,6 +4,7 @@ pub mod cluster_config;
 pub mod cluster_info;
 pub mod csr;
 pub mod document;
+pub mod iam;
 pub mod join;
 pub mod labels;
 pub mod manifests;

@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use windlass_aws::{Membership, Settings, TemplateSettings};
+use anyhow::{Context as _, Result};
+use tracing::warn;
+use windlass_aws::cloud_config::CloudConfig;
+use windlass_aws::price::Prices;
+use windlass_aws::{ActionSettings, Membership, Settings, TemplateSettings};
 use windlass_aws_client::{Observer, Options};
 use windlass_config::{Config, Expander};
 use windlass_kube::{ConnectOptions, OptionalFeatures, WatchOptions};
@@ -48,11 +52,14 @@ fn optional_features(config: &Config) -> OptionalFeatures {
 }
 
 /// Which groups there are, and how AWS is asked about them.
-pub(crate) fn cloud(config: &Config, observer: Option<Arc<dyn Observer>>) -> Settings {
+pub(crate) fn cloud(config: &Config, observer: Option<Arc<dyn Observer>>) -> Result<Settings> {
     let groups = &config.node_groups;
-    Settings {
+    let cloud_config = cloud_config(config.process.cloud_config.as_deref())?;
+    Ok(Settings {
         client: Options {
             observer,
+            fallback_region: cloud_config.region,
+            endpoint_overrides: cloud_config.endpoints,
             ..Options::default()
         },
         membership: Membership::new(
@@ -64,7 +71,39 @@ pub(crate) fn cloud(config: &Config, observer: Option<Arc<dyn Observer>>) -> Set
             static_instance_types: config.aws.use_static_instance_list,
             max_pods: config.aws.max_pods,
             mixed: config.aws.mixed_template,
-            ..TemplateSettings::default()
+            prices: prices(config.aws.price_file.as_deref())?,
+            ask_prices: config.aws.ask_prices,
         },
-    }
+        actions: ActionSettings {
+            launch_api: config.aws.launch_api,
+            protect_from_scale_in: config.aws.protect_from_scale_in,
+        },
+    })
 }
+
+/// Reads the file of `--cloud-config`.
+fn cloud_config(path: Option<&str>) -> Result<CloudConfig> {
+    let Some(path) = path else {
+        return Ok(CloudConfig::default());
+    };
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("read the file of --cloud-config, `{path}`"))?;
+    let read = CloudConfig::parse(&text)
+        .with_context(|| format!("understand the file of --cloud-config, `{path}`"))?;
+    for warning in &read.warnings {
+        warn!(file = path, "{warning}");
+    }
+    Ok(read)
+}
+
+/// Reads the file of `--aws-price-file`.
+fn prices(path: Option<&str>) -> Result<Prices> {
+    let Some(path) = path else {
+        return Ok(Prices::default());
+    };
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("read the file of --aws-price-file, `{path}`"))?;
+    Prices::read(&text)
+        .with_context(|| format!("understand the file of --aws-price-file, `{path}`"))
+}
+

@@ -291,7 +291,7 @@ async fn reach_server(api: &Api) -> SchedulerVersion {
 
 async fn connect_aws(config: &Config, registry: &Registry) -> Result<Aws> {
     let observer = Arc::new(Timed(registry.clone()));
-    let aws = Aws::connect(reach::cloud(config, Some(observer))).await;
+    let aws = Aws::connect(reach::cloud(config, Some(observer))?).await;
     let aws = aws.context("connect to AWS")?;
     info!(groups = aws.summary(), "node groups");
     Ok(aws)

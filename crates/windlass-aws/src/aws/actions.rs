@@ -1,6 +1,9 @@
 //! Acts on the groups. Each looks at the group afresh before it writes, never lets AWS choose a
 //! victim, and says what came of it.
 
+use std::fmt;
+use std::sync::{Arc, PoisonError};
+
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use tracing::{info, warn};
@@ -9,6 +12,7 @@ use windlass_aws_client::{CallError, ErrorClass};
 use windlass_model::Duration;
 
 use super::Aws;
+use crate::activity::LaunchFailure;
 use crate::group::OpenRequest;
 use crate::lifecycle::Lifecycle;
 use crate::provider_id::ProviderId;
@@ -21,6 +25,10 @@ const TERMINATIONS_AT_ONCE: usize = 8;
 const FRESH_ENOUGH: Duration = Duration::from_secs(5);
 /// How long the same instances must have been listed before a request is cancelled.
 const STEADY: Duration = Duration::from_secs(5);
+/// The pause before it is seen to whether a launch is still under way; the refreshes find out.
+const LAUNCH_PAUSE: Duration = Duration::from_secs(1);
+/// How long a cancellation waits for its moment.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What came of asking for more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +84,18 @@ pub enum PostponedBecause {
     Launching,
     /// The group's instances have changed a moment ago.
     Changing,
+    /// More was asked for meanwhile, so what was to be taken back is not known any more.
+    AskedAgain,
+}
+
+impl fmt::Display for PostponedBecause {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Launching => "a launch is under way",
+            Self::Changing => "the group's instances have changed a moment ago",
+            Self::AskedAgain => "more was asked for meanwhile",
+        })
+    }
 }
 
 /// What came of deleting one of several instances.
@@ -142,6 +162,18 @@ pub enum ActionError {
         /// The group that it is in.
         other: String,
     },
+    /// AWS launched fewer instances than were asked for, and said so at once.
+    #[error("`{group}` got {launched} of {requested} instances: {}", .failure.message)]
+    Launch {
+        /// The group.
+        group: String,
+        /// How many came.
+        launched: u32,
+        /// How many were asked for.
+        requested: u32,
+        /// Why no more.
+        failure: LaunchFailure,
+    },
     /// AWS failed or refused.
     #[error(transparent)]
     Call(#[from] CallError),
@@ -157,6 +189,7 @@ impl ActionError {
             Self::Held { .. } => "group-held",
             Self::NotAnInstance { .. } => "not-an-instance",
             Self::OtherGroup { .. } => "other-group",
+            Self::Launch { failure, .. } => failure.cause.code(),
             Self::Call(error) => error.code().unwrap_or("cloudProviderError"),
         }
     }
@@ -166,7 +199,7 @@ impl ActionError {
     pub fn is_group_trouble(&self) -> bool {
         match self {
             Self::Call(error) => !error.is_transient(),
-            Self::Held { .. } | Self::UnknownGroup { .. } => true,
+            Self::Held { .. } | Self::UnknownGroup { .. } | Self::Launch { .. } => true,
             Self::OverMax { .. }
             | Self::AtMin { .. }
             | Self::NotAnInstance { .. }
@@ -206,6 +239,9 @@ impl Aws {
         if wanted <= from {
             return Ok(Increase::AlreadyThere { desired: from });
         }
+        if let Some(launched) = self.launch(group, from, wanted).await {
+            return launched;
+        }
         let server_time = self.inner.client.server_time();
         let sent = self
             .inner
@@ -218,6 +254,7 @@ impl Aws {
             // Where the answer was lost, the next look tells; until then the larger number is the
             // one that buys nothing twice.
             seen.note_increase(OpenRequest {
+                from,
                 to: wanted,
                 sent_at: now,
                 server_time,
@@ -320,6 +357,15 @@ impl Aws {
                 reason,
             });
         }
+        if !seen.is_proven() {
+            return Err(ActionError::Held {
+                group: group.to_owned(),
+                reason:
+                    "no node of it was ever seen in this cluster: its instances may be another \
+                         cluster's"
+                        .to_owned(),
+            });
+        }
         if Lifecycle::of(listed) == Lifecycle::SetAside {
             return Err(ActionError::Held {
                 group: group.to_owned(),
@@ -367,12 +413,10 @@ impl Aws {
             Some(listed) if Lifecycle::of(listed) == Lifecycle::Deleting => {
                 Ok(Termination::Requested)
             }
-            Some(_) => {
-                if let Some(seen) = self.state().groups.get_mut(group) {
-                    seen.undo_termination(instance);
-                }
-                Err(error.into())
-            }
+            // It may be that AWS has not heard of it, or that its listing lags. The note of the
+            // termination stands as long as a listing may lag, for a second call on an instance
+            // that is going already would lower the desired capacity again.
+            Some(_) => Err(error.into()),
         }
     }
 
@@ -409,26 +453,39 @@ impl Aws {
     /// Takes back requests that never became instances. The desired capacity never goes below the
     /// number of live instances, for AWS would then choose which of them dies, and would not
     /// drain it.
+    ///
+    /// Waits for a while, without a call, until the group has been steady for some seconds and no
+    /// launch is under way: being late costs nothing, an instance that arrives meanwhile would.
     pub async fn cancel(&self, group: &str, requests: u32) -> Result<Cancellation, ActionError> {
-        self.look(group).await?;
+        let turn = self.cancelling(group);
+        let _one_at_a_time = turn.lock().await;
+        let begun = self.inner.client.now();
+        let open = known(&self.state().groups, group)?.request();
+        loop {
+            if let Some((because, pause)) = self.reason_to_wait(group)? {
+                if later(begun, PATIENCE) <= later(self.inner.client.now(), pause) {
+                    return Ok(Cancellation::Postponed(because));
+                }
+                tokio::time::sleep(pause.unsigned_abs()).await;
+            }
+            self.look(group).await?;
+            if known(&self.state().groups, group)?.request() != open {
+                return Ok(Cancellation::Postponed(PostponedBecause::AskedAgain));
+            }
+            if self.reason_to_wait(group)?.is_none() {
+                break;
+            }
+        }
         let now = self.inner.client.now();
         let (from, to) = {
             let state = self.state();
             let seen = known(&state.groups, group)?;
-            let (from, live) = (seen.desired(), seen.live());
+            let from = seen.desired();
             let own = seen.description().map_or(0, |group| group.min_size);
             let min = u32::try_from(seen.limits().min).unwrap_or(0).max(own);
-            let to = from.saturating_sub(requests).max(live).max(min);
+            let to = from.saturating_sub(requests).max(seen.least()).max(min);
             if from <= to {
                 return Ok(Cancellation::Nothing { desired: from });
-            }
-            if !seen.is_protected() {
-                if seen.is_launching() {
-                    return Ok(Cancellation::Postponed(PostponedBecause::Launching));
-                }
-                if now < later(seen.steady_since(), STEADY) {
-                    return Ok(Cancellation::Postponed(PostponedBecause::Changing));
-                }
             }
             (from, to)
         };
@@ -455,6 +512,35 @@ impl Aws {
         Ok(Cancellation::Lowered { from, to })
     }
 
+    fn cancelling(&self, group: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self
+            .inner
+            .cancelling
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(turns.entry(group.to_owned()).or_default())
+    }
+
+    /// Why a cancellation has to wait, and for how long at least.
+    fn reason_to_wait(
+        &self,
+        group: &str,
+    ) -> Result<Option<(PostponedBecause, Duration)>, ActionError> {
+        let now = self.inner.client.now();
+        let state = self.state();
+        let seen = known(&state.groups, group)?;
+        if seen.is_protected() {
+            return Ok(None);
+        }
+        if seen.is_launching() {
+            return Ok(Some((PostponedBecause::Launching, LAUNCH_PAUSE)));
+        }
+        let left = later(seen.steady_since(), STEADY).duration_since(now);
+        Ok(left
+            .is_positive()
+            .then_some((PostponedBecause::Changing, left)))
+    }
+
     /// Raises the desired capacity to the instances that are there.
     pub(super) async fn raise_again(
         &self,
@@ -471,6 +557,7 @@ impl Aws {
             .await?;
         if let Some(seen) = self.state().groups.get_mut(group) {
             seen.note_increase(OpenRequest {
+                from: live,
                 to: live,
                 sent_at: now,
                 server_time,

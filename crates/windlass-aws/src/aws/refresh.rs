@@ -5,14 +5,20 @@ use jiff::Timestamp;
 use tracing::{info, warn};
 use windlass_aws_client::autoscaling::AutoScalingGroup;
 use windlass_aws_client::{CallError, ErrorClass};
+use windlass_model::Duration;
 
-use super::Aws;
+use super::{Aws, State};
 use crate::activity::{LaunchFailure, launch_failure};
+use crate::shortage::Pool;
 
 /// Groups whose activities are read at the same time, and at most in one refresh: the first in
 /// need come first, the others in the next, a second later.
 const ACTIVITIES_AT_ONCE: usize = 4;
 const ACTIVITIES_PER_REFRESH: usize = 12;
+
+/// How much earlier than the request, by AWS's clock, an activity may have begun that belongs to
+/// it: that clock is known by the `Date` of its answers, to the second.
+const CLOCK_MARGIN: Duration = Duration::from_secs(2);
 
 /// What a refresh did and found.
 #[derive(Debug, Default)]
@@ -51,12 +57,14 @@ impl Aws {
                 self.poll(due, now, &mut report).await;
             }
         }
+        self.note_arrivals();
         if report.listed || !report.polled.is_empty() {
             self.read_activities(now, &mut report).await;
             self.undo_slips(now, &mut report).await;
         }
         if report.listed {
             self.refresh_templates(now, &mut report).await;
+            self.refresh_extras(now, &mut report).await;
         }
         report
     }
@@ -139,6 +147,30 @@ impl Aws {
         }
     }
 
+    /// A pool that gives instances is not short.
+    fn note_arrivals(&self) {
+        let mut state = self.state();
+        let State {
+            groups, shortages, ..
+        } = &mut *state;
+        for arrival in groups.take_arrivals() {
+            let Some(group) = groups.get(&arrival.group) else {
+                continue;
+            };
+            let pools: Vec<&Pool> = group
+                .sources()
+                .pools
+                .iter()
+                .filter(|pool| pool.zone == arrival.zone)
+                .filter(|pool| Some(&pool.instance_type) == arrival.instance_type.as_ref())
+                .collect();
+            // Where both markets come into question, nobody tells which it was.
+            if let [pool] = pools[..] {
+                shortages.relieve(pool);
+            }
+        }
+    }
+
     async fn poll(&self, due: Vec<String>, now: Timestamp, report: &mut RefreshReport) {
         let acts = self.state().groups.acts();
         let described = self.describe_named(&due).await;
@@ -166,9 +198,10 @@ impl Aws {
                 .iter()
                 .filter(|group| group.outstanding() > 0)
                 .map(|group| {
-                    let since = group
-                        .request()
-                        .map_or(state.started_at, |request| request.server_time);
+                    let since = group.request().map_or(state.started_at, |request| {
+                        let margin = request.server_time.checked_sub(CLOCK_MARGIN);
+                        margin.unwrap_or(request.server_time)
+                    });
                     let asked = group.activities_read_at().unwrap_or(Timestamp::MIN);
                     (asked, group.name().to_owned(), since.max(state.started_at))
                 })
@@ -186,17 +219,22 @@ impl Aws {
             .collect()
             .await;
         let mut state = self.state();
+        let State {
+            groups, shortages, ..
+        } = &mut *state;
         for (name, since, activities) in answers {
-            let Some(group) = state.groups.get_mut(&name) else {
+            let Some(group) = groups.get_mut(&name) else {
                 continue;
             };
             match activities {
                 Ok(activities) => {
+                    let activities = group.relevant(activities);
                     let failure = launch_failure(&activities, since);
                     if let Some(failure) = &failure
                         && group.failure() != Some(failure)
                     {
                         info!(group = %name, cause = failure.cause.code(), message = %failure.message, "launch failed");
+                        shortages.note(group.sources(), failure, now);
                         report.failures.push((name, failure.clone()));
                     }
                     group.note_activities(failure, &activities, now);
@@ -208,8 +246,7 @@ impl Aws {
         report.failures.sort_by(|one, other| one.0.cmp(&other.0));
     }
 
-    /// Raises the desired capacity of groups in which an instance arrived after its request had
-    /// been cancelled.
+    /// Raises the desired capacity of groups that have more instances than we have asked for.
     async fn undo_slips(&self, now: Timestamp, report: &mut RefreshReport) {
         let slips: Vec<(String, u32)> = self
             .state()

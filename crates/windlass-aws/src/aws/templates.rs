@@ -13,12 +13,14 @@ use windlass_aws_client::{CallError, Client, ErrorClass};
 use windlass_config::{AwsMaxPods, AwsMixedTemplate};
 use windlass_model::{Duration, MicroDollars, Node};
 
+use super::prices::HeardPrices;
 use super::{Aws, RefreshReport};
 use crate::group::Group;
 use crate::instance_type::{Architecture, Catalogue, InstanceType};
 use crate::launch::{Choice, Launch, LaunchData, Source, root_volume_gib, version};
 use crate::memo::Memo;
 use crate::price::Prices;
+use crate::shortage::{Market, Pool, Sources};
 use crate::tags::{EksNodegroupName, GroupTags};
 use crate::template::{self, Known, Learned, Origin, Template};
 
@@ -46,6 +48,8 @@ pub struct TemplateSettings {
     pub mixed: AwsMixedTemplate,
     /// Prices that come before the built-in ones.
     pub prices: Prices,
+    /// Ask AWS for prices (`--aws-ask-prices`).
+    pub ask_prices: bool,
 }
 
 impl Default for TemplateSettings {
@@ -55,6 +59,7 @@ impl Default for TemplateSettings {
             max_pods: AwsMaxPods::Auto,
             mixed: AwsMixedTemplate::Min,
             prices: Prices::default(),
+            ask_prices: false,
         }
     }
 }
@@ -62,26 +67,18 @@ impl Default for TemplateSettings {
 /// What AWS has said about what the groups launch.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
-    settings: TemplateSettings,
+    pub(super) settings: TemplateSettings,
     sources: Memo<LaunchData>,
     images: Memo<Image>,
     fitting_types: Memo<Vec<String>>,
     nodegroups: Memo<Nodegroup>,
     catalogue: Catalogue,
     learned: Learned,
+    pub(super) heard_prices: HeardPrices,
     origins: BTreeMap<String, Vec<Origin>>,
 }
 
 impl Aws {
-    /// Takes in the cluster's nodes, which tell better than any data sheet what the next node of
-    /// their instance type will offer.
-    pub fn learn<'a>(&self, nodes: impl IntoIterator<Item = &'a Node>) {
-        let mut state = self.state();
-        for node in nodes {
-            state.answers.learned.see(node);
-        }
-    }
-
     /// Where each part of a group's template comes from.
     pub fn template_origins(&self, group: &str) -> Vec<Origin> {
         self.state()
@@ -100,10 +97,12 @@ impl Aws {
         self.ask_images(&wishes, now, report).await;
         self.ask_fitting_types(&wishes, now, report).await;
         self.ask_instance_types(&wishes, now, report).await;
+        self.ask_prices(now, report).await;
         let mut state = self.state();
         let state = &mut *state;
         state.answers.origins.clear();
         for group in state.groups.iter_mut() {
+            group.set_sources(state.answers.pools(group));
             let built = state.answers.template(group, self.inner.client.region());
             match built {
                 Ok((template, price)) => {
@@ -314,6 +313,46 @@ impl Answers {
         }
     }
 
+    /// Takes in a node of the cluster.
+    pub(super) fn learn(&mut self, node: &Node) {
+        self.learned.see(node);
+    }
+
+    /// What a group's next instance may come out of, as far as that is known.
+    pub(super) fn pools(&self, group: &Group) -> Sources {
+        let Some(description) = group.description() else {
+            return Sources::default();
+        };
+        let Ok(launch) = Launch::of(description) else {
+            return Sources::default();
+        };
+        let is_spot = self
+            .sources
+            .get(&launch.source.key())
+            .is_some_and(|data| data.is_spot);
+        let markets: &[Market] = match launch.spot_percent {
+            Some(100) => &[Market::Spot],
+            Some(0) => &[Market::OnDemand],
+            Some(_) => &[Market::OnDemand, Market::Spot],
+            None if is_spot => &[Market::Spot],
+            None => &[Market::OnDemand],
+        };
+        let mut pools = Vec::new();
+        for instance_type in self.type_names(&launch) {
+            for zone in &description.availability_zones {
+                pools.extend(markets.iter().map(|market| Pool {
+                    instance_type: instance_type.clone(),
+                    zone: zone.clone(),
+                    market: *market,
+                }));
+            }
+        }
+        Sources {
+            pools,
+            subnets: description.vpc_zone_identifier.clone(),
+        }
+    }
+
     /// The template of a group and its price, or why there is none.
     fn template(
         &self,
@@ -369,10 +408,16 @@ impl Answers {
             mixed: self.settings.mixed,
         })
         .map_err(|error| error.to_string())?;
-        let price = types
-            .first()
-            .and_then(|first| self.settings.prices.on_demand(&first.name));
-        Ok((template, price))
+        let mut template = template;
+        let price = self.price(&launch, &self.pools(group), &types);
+        if let Some(price) = price {
+            template.origins.push(Origin {
+                part: "price".to_owned(),
+                value: format!("${:.4} an hour", price.amount.as_dollars()),
+                source: price.source,
+            });
+        }
+        Ok((template, price.map(|price| price.amount)))
     }
 
     /// The types that a group's next instance may be of, as far as they are known.
@@ -483,7 +528,7 @@ async fn describe_image(client: &Client, id: &str) -> Result<Option<Image>, Call
 }
 
 /// Puts several questions, some at a time. Answers come sorted by question.
-async fn ask<V, F: Future<Output = Result<Option<V>, CallError>>>(
+pub(super) async fn ask<V, F: Future<Output = Result<Option<V>, CallError>>>(
     questions: Vec<String>,
     answer: impl Fn(&str) -> F,
 ) -> Vec<(String, Result<Option<V>, CallError>)> {
@@ -499,7 +544,7 @@ async fn ask<V, F: Future<Output = Result<Option<V>, CallError>>>(
     answers
 }
 
-fn keep<V>(
+pub(super) fn keep<V>(
     memo: &mut Memo<V>,
     question: String,
     answer: Result<Option<V>, CallError>,
@@ -520,7 +565,7 @@ fn keep<V>(
     }
 }
 
-fn pause_after(error: &CallError) -> Duration {
+pub(super) fn pause_after(error: &CallError) -> Duration {
     match error.class() {
         ErrorClass::Denied | ErrorClass::NotFound | ErrorClass::Invalid => REFUSED,
         _ => TRANSIENT,

@@ -56,6 +56,7 @@ fn shown(group: &Group) -> Vec<String> {
 
 fn request(to: u32, second: i64) -> OpenRequest {
     OpenRequest {
+        from: 0,
         to,
         sent_at: at(second),
         server_time: at(second),

@@ -1,8 +1,8 @@
 use std::sync::{Arc, Mutex};
 
 use windlass_aws::{
-    ActionError, Aws, Cancellation, Floor, Increase, Membership, Presence, TemplateSettings,
-    Termination,
+    ActionError, ActionSettings, Aws, Cancellation, Floor, Increase, Membership, Presence,
+    TemplateSettings, Termination,
 };
 use windlass_aws_client::{Attempt, Observer, Operation, Service};
 use windlass_config::{DiscoveryMode, DiscoverySpec, NodeGroupSpec, TagFilter};
@@ -41,6 +41,7 @@ async fn refreshed(account: &Account, membership: Membership) -> Aws {
         account.client.clone(),
         membership,
         TemplateSettings::default(),
+        ActionSettings::default(),
     );
     // As the shell does, which needs the future to be `Send`.
     let refreshing = tokio::spawn({
@@ -157,11 +158,17 @@ async fn checklist_03_many_names_go_in_batches_and_all_pages_are_read() {
         client.clone(),
         Membership::new(&specs, &[], DiscoveryMode::All),
         TemplateSettings::default(),
+        ActionSettings::default(),
     );
     assert!(by_name.refresh().await.listed);
     assert_eq!(calls.take(), ["DescribeAutoScalingGroups"; 2]);
     assert_eq!(by_name.node_groups().len(), 150);
-    let by_tag = Aws::with_client(client, by_tag(), TemplateSettings::default());
+    let by_tag = Aws::with_client(
+        client,
+        by_tag(),
+        TemplateSettings::default(),
+        ActionSettings::default(),
+    );
     assert!(by_tag.refresh().await.listed);
     assert_eq!(calls.take(), ["DescribeAutoScalingGroups"; 2]);
     assert_eq!(by_tag.node_groups().len(), 103);
@@ -178,7 +185,12 @@ async fn checklist_04_at_rest_one_listing_and_one_more_after_a_delete() {
     let client = account
         .client_with(|options| options.observer = Some(calls.clone()))
         .await;
-    let aws = Aws::with_client(client, by_tag(), TemplateSettings::default());
+    let aws = Aws::with_client(
+        client,
+        by_tag(),
+        TemplateSettings::default(),
+        ActionSettings::default(),
+    );
     assert!(aws.refresh().await.listed);
     assert!(!aws.refresh().await.listed);
     assert_eq!(calls.take(), ["DescribeAutoScalingGroups"]);

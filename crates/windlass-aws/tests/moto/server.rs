@@ -105,6 +105,7 @@ fn options(credentials: StaticCredentials) -> Options {
         .into_iter()
         .map(|service| EndpointOverride {
             service,
+            region: None,
             url: url.clone(),
             signing_region: REGION.to_owned(),
             signing_name: None,

@@ -1,4 +1,4 @@
-use windlass_aws::{Aws, Membership, TemplateSettings};
+use windlass_aws::{ActionSettings, Aws, Membership, TemplateSettings};
 use windlass_config::{DiscoveryMode, NodeGroupSpec};
 use windlass_model::{Effect, MicroDollars, Node, NodeGroup, ResourceList};
 
@@ -27,6 +27,7 @@ async fn refreshed(account: &Account, names: &[&str]) -> Aws {
         account.client.clone(),
         Membership::new(&specs, &[], DiscoveryMode::All),
         TemplateSettings::default(),
+        ActionSettings::default(),
     );
     assert!(aws.refresh().await.listed);
     aws

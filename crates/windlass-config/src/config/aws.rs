@@ -24,9 +24,17 @@ flag_group! {
 
     /// Call that grows a group: `set-desired-capacity`, or `launch-instances` where the group
     /// allows it.
-    "aws-launch-api" => launch_api: AwsLaunchApi = AwsLaunchApi::SetDesiredCapacity, NotYet;
+    "aws-launch-api" => launch_api: AwsLaunchApi = AwsLaunchApi::SetDesiredCapacity, Acted;
 
     /// Protect instances from scale-in, so that Auto Scaling never chooses one to end. Needs
     /// the permission `autoscaling:SetInstanceProtection`.
-    "aws-protect-from-scale-in" => protect_from_scale_in: bool = false, NotYet;
+    "aws-protect-from-scale-in" => protect_from_scale_in: bool = false, Acted;
+
+    /// File of prices that come before the built-in ones: `type m5.large 0.096`, `family m5 0.192`
+    /// (the price of its `xlarge`) or `spot m5.large us-east-1a 0.035` on a line.
+    "aws-price-file" => price_file: Option<String> = None, Acted;
+
+    /// Ask AWS for prices: spot prices hourly, the price list daily. Needs the permissions
+    /// `ec2:DescribeSpotPriceHistory` and `pricing:GetProducts`.
+    "aws-ask-prices" => ask_prices: bool = false, Acted;
 }

@@ -37,7 +37,7 @@ flag_group! {
     "cloud-provider" => cloud_provider: CloudProvider = CloudProvider::Aws, Acted;
 
     /// Path of the cloud provider's configuration file.
-    "cloud-config" => cloud_config: Option<String> = None, NotYet;
+    "cloud-config" => cloud_config: Option<String> = None, Acted;
 
     /// Longest pause between two loops. Events start a loop earlier.
     "scan-interval" => scan_interval: Duration = seconds(10), Acted;

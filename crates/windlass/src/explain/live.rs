@@ -78,7 +78,7 @@ async fn look(args: &LiveArgs) -> Result<View> {
     let version = windlass_kube::scheduler_version(&api).await;
     let version = version.context("ask the API server for its version")?;
     let (store, watches) = ClusterStore::watch(&api, &reach::objects(&config, version));
-    let aws = Aws::connect(reach::cloud(&config, None)).await;
+    let aws = Aws::connect(reach::cloud(&config, None)?).await;
     let aws = aws.context("connect to AWS")?;
     let (synced, remembered) = tokio::join!(sync(&store), remember(&config, &api));
     synced?;

@@ -173,7 +173,7 @@ impl Actor {
         let requests = u32::try_from(from.saturating_sub(to)).unwrap_or(0);
         match self.aws.cancel(group, requests).await {
             Ok(Cancellation::Postponed(because)) => OutcomeResult::Refused {
-                message: format!("{because:?}"),
+                message: because.to_string(),
             },
             other => of_aws(other),
         }
@@ -193,7 +193,7 @@ impl Actor {
         match (first_error, cancelled) {
             (Some(error), _) | (None, Some(Err(error))) => aws_failure(&error),
             (None, Some(Ok(Cancellation::Postponed(because)))) => OutcomeResult::Refused {
-                message: format!("{because:?}"),
+                message: because.to_string(),
             },
             (None, _) => OutcomeResult::Done,
         }

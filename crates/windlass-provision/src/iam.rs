@@ -1,0 +1,504 @@
+//! Who needs which permissions of AWS, and the policies that give them.
+//!
+//! Each [`Feature`] names the actions that it calls and what it calls them for; [`policy`] makes a
+//! document of the features that are in use. Nothing that changes anything is granted on `*`:
+//! groups are narrowed by the cluster's tag or by name, parameters and keys by name.
+//! `docs/iam.md` is made of the same table ([`page`]), and [`evaluate`] says what a document
+//! allows.
+
+mod evaluate;
+mod page;
+
+use serde_json::{Value, json};
+
+pub use evaluate::{EvaluateError, Request, Verdict, evaluate};
+pub use page::page;
+
+/// Who acts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Actor {
+    /// `windlass run`.
+    Autoscaler,
+    /// A worker node while it joins.
+    Node,
+    /// `windlass token rotate`.
+    Rotator,
+}
+
+/// Something that needs permissions of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Feature {
+    /// Groups are looked at, grown and shrunk.
+    Groups,
+    /// Groups of launch templates or mixed-instances policies.
+    LaunchTemplates,
+    /// Groups of launch configurations.
+    LaunchConfigurations,
+    /// What instance types offer.
+    InstanceTypes,
+    /// Groups that choose types by attributes, and images' architectures and root volumes.
+    Attributes,
+    /// Images that are named by a parameter (`resolve:ssm:`).
+    ImageParameters,
+    /// EKS managed node groups.
+    EksNodegroups,
+    /// Warm pools.
+    WarmPools,
+    /// `--aws-launch-api=launch-instances`.
+    LaunchInstances,
+    /// `--aws-protect-from-scale-in`.
+    ScaleInProtection,
+    /// `--aws-ask-prices`.
+    Prices,
+    /// A worker node reads the join credential.
+    Join,
+    /// A worker node tells its lifecycle hook and its group how the join went.
+    JoinReport,
+    /// The rotator reads and publishes the join credential.
+    Rotation,
+}
+
+/// What a permission is limited to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Everything: AWS knows no resource for these actions.
+    Everything,
+    /// The cluster's Auto Scaling groups, by tag or by name.
+    Groups,
+    /// The cluster's EKS node groups.
+    Nodegroups,
+    /// What a fleet of the account in the region is made of.
+    Fleet,
+    /// Public image parameters of AWS.
+    ImageParameters,
+    /// The join credential's parameter.
+    JoinParameter,
+    /// The key that encrypts it, through Systems Manager alone.
+    JoinKey,
+}
+
+/// Actions that are granted together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// The statement's name.
+    pub sid: &'static str,
+    /// The actions.
+    pub actions: &'static [&'static str],
+    /// What they are limited to.
+    pub scope: Scope,
+}
+
+/// Where and for whom the policies are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// `aws`, `aws-cn` or `aws-us-gov`.
+    pub partition: String,
+    /// The region.
+    pub region: String,
+    /// The account's twelve digits.
+    pub account: String,
+    /// The cluster's name.
+    pub cluster: String,
+    /// Names of the Auto Scaling groups; where there are none, the cluster's tag tells them.
+    pub groups: Vec<String>,
+    /// The value that the cluster's tag has to have; any where none is said.
+    pub tag_value: Option<String>,
+    /// The join credential's parameter.
+    pub parameter: String,
+    /// The ARN of the key that encrypts it; AWS's own where none is said, which needs no grant.
+    pub key: Option<String>,
+}
+
+impl Place {
+    /// A cluster in `aws`, with the names that Windlass gives.
+    pub fn new(region: &str, account: &str, cluster: &str) -> Self {
+        let partition = if region.starts_with("cn-") {
+            "aws-cn"
+        } else if region.starts_with("us-gov-") {
+            "aws-us-gov"
+        } else {
+            "aws"
+        };
+        Self {
+            partition: partition.to_owned(),
+            region: region.to_owned(),
+            account: account.to_owned(),
+            cluster: cluster.to_owned(),
+            groups: Vec::new(),
+            tag_value: None,
+            parameter: format!("/windlass/{cluster}/join"),
+            key: None,
+        }
+    }
+
+    fn arn(&self, service: &str, rest: &str) -> String {
+        let Self {
+            partition,
+            region,
+            account,
+            ..
+        } = self;
+        format!("arn:{partition}:{service}:{region}:{account}:{rest}")
+    }
+
+    fn parameter_arn(&self) -> String {
+        let name = self.parameter.trim_start_matches('/');
+        self.arn("ssm", &format!("parameter/{name}"))
+    }
+}
+
+impl Actor {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Autoscaler, Self::Node, Self::Rotator];
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Autoscaler => "autoscaler",
+            Self::Node => "node",
+            Self::Rotator => "rotator",
+        }
+    }
+
+    /// What it may do, in a sentence.
+    pub fn purpose(self) -> &'static str {
+        match self {
+            Self::Autoscaler => "`windlass run`: looks at the cluster's groups and resizes them",
+            Self::Node => "a worker node: reads the join credential and tells how the join went",
+            Self::Rotator => "`windlass token rotate`: keeps the join credential fresh",
+        }
+    }
+
+    /// Everything that it may need.
+    pub fn features(self) -> Vec<Feature> {
+        Feature::ALL
+            .into_iter()
+            .filter(|feature| feature.actor() == self)
+            .collect()
+    }
+}
+
+impl Feature {
+    /// All of them, in the order of the documents.
+    pub const ALL: [Self; 14] = [
+        Self::Groups,
+        Self::LaunchTemplates,
+        Self::LaunchConfigurations,
+        Self::InstanceTypes,
+        Self::Attributes,
+        Self::ImageParameters,
+        Self::EksNodegroups,
+        Self::WarmPools,
+        Self::LaunchInstances,
+        Self::ScaleInProtection,
+        Self::Prices,
+        Self::Join,
+        Self::JoinReport,
+        Self::Rotation,
+    ];
+
+    /// Whose it is.
+    pub fn actor(self) -> Actor {
+        match self {
+            Self::Join | Self::JoinReport => Actor::Node,
+            Self::Rotation => Actor::Rotator,
+            _ => Actor::Autoscaler,
+        }
+    }
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Groups => "groups",
+            Self::LaunchTemplates => "launch-templates",
+            Self::LaunchConfigurations => "launch-configurations",
+            Self::InstanceTypes => "instance-types",
+            Self::Attributes => "attributes",
+            Self::ImageParameters => "image-parameters",
+            Self::EksNodegroups => "eks-nodegroups",
+            Self::WarmPools => "warm-pools",
+            Self::LaunchInstances => "launch-instances",
+            Self::ScaleInProtection => "scale-in-protection",
+            Self::Prices => "prices",
+            Self::Join => "join",
+            Self::JoinReport => "join-report",
+            Self::Rotation => "rotation",
+        }
+    }
+
+    /// Whether its actor does not work without.
+    pub fn is_required(self) -> bool {
+        matches!(self, Self::Groups | Self::Join | Self::Rotation)
+    }
+
+    /// Whether it is granted where nothing else is said: what groups are commonly made of.
+    pub fn is_usual(self) -> bool {
+        self.is_required()
+            || matches!(
+                self,
+                Self::LaunchTemplates | Self::InstanceTypes | Self::Attributes | Self::JoinReport
+            )
+    }
+
+    /// When it is needed.
+    pub fn needed_when(self) -> &'static str {
+        match self {
+            Self::Groups => "always",
+            Self::LaunchTemplates => "groups have launch templates or mixed-instances policies",
+            Self::LaunchConfigurations => "groups have launch configurations",
+            Self::InstanceTypes => "unless `--aws-use-static-instance-list`",
+            Self::Attributes => {
+                "groups choose instance types by attributes; also tells images' architecture and \
+                 root volume"
+            }
+            Self::ImageParameters => "launch templates name their image by `resolve:ssm:`",
+            Self::EksNodegroups => "groups belong to EKS managed node groups",
+            Self::WarmPools => "groups have warm pools",
+            Self::LaunchInstances => "`--aws-launch-api=launch-instances`",
+            Self::ScaleInProtection => "`--aws-protect-from-scale-in`",
+            Self::Prices => "`--aws-ask-prices`",
+            Self::Join | Self::Rotation => "always",
+            Self::JoinReport => "groups have a launch hook, or failed joins are to be replaced",
+        }
+    }
+
+    /// What happens without it.
+    pub fn without_it(self) -> &'static str {
+        match self {
+            Self::Groups => "nothing works",
+            Self::LaunchTemplates | Self::LaunchConfigurations => {
+                "such groups do not grow from zero"
+            }
+            Self::InstanceTypes => "the built-in table is used: new types are unknown",
+            Self::Attributes => "such groups do not grow from zero; root volumes are not known",
+            Self::ImageParameters => "such groups' images are taken for x86 and Linux",
+            Self::EksNodegroups => "labels and taints that only EKS knows are missing in templates",
+            Self::WarmPools => "instances in the pool are not told from others' nodes",
+            Self::LaunchInstances => "`SetDesiredCapacity` is called instead",
+            Self::ScaleInProtection => "instances are not protected",
+            Self::Prices => "the price file and the built-in prices are used",
+            Self::Join | Self::Rotation => "no node joins",
+            Self::JoinReport => "a failed join is noticed after the provision time alone",
+        }
+    }
+
+    /// The permissions.
+    pub fn grants(self) -> &'static [Grant] {
+        match self {
+            Self::Groups => &[
+                Grant {
+                    sid: "ReadGroups",
+                    actions: &[
+                        "autoscaling:DescribeAutoScalingGroups",
+                        "autoscaling:DescribeScalingActivities",
+                    ],
+                    scope: Scope::Everything,
+                },
+                Grant {
+                    sid: "ResizeGroups",
+                    actions: &[
+                        "autoscaling:SetDesiredCapacity",
+                        "autoscaling:TerminateInstanceInAutoScalingGroup",
+                    ],
+                    scope: Scope::Groups,
+                },
+            ],
+            Self::LaunchTemplates => &[Grant {
+                sid: "ReadLaunchTemplates",
+                actions: &["ec2:DescribeLaunchTemplateVersions"],
+                scope: Scope::Everything,
+            }],
+            Self::LaunchConfigurations => &[Grant {
+                sid: "ReadLaunchConfigurations",
+                actions: &["autoscaling:DescribeLaunchConfigurations"],
+                scope: Scope::Everything,
+            }],
+            Self::InstanceTypes => &[Grant {
+                sid: "ReadInstanceTypes",
+                actions: &["ec2:DescribeInstanceTypes"],
+                scope: Scope::Everything,
+            }],
+            Self::Attributes => &[Grant {
+                sid: "ReadAttributes",
+                actions: &[
+                    "ec2:DescribeImages",
+                    "ec2:GetInstanceTypesFromInstanceRequirements",
+                ],
+                scope: Scope::Everything,
+            }],
+            Self::ImageParameters => &[Grant {
+                sid: "ReadImageParameters",
+                actions: &["ssm:GetParameter"],
+                scope: Scope::ImageParameters,
+            }],
+            Self::EksNodegroups => &[Grant {
+                sid: "ReadNodegroups",
+                actions: &["eks:DescribeNodegroup"],
+                scope: Scope::Nodegroups,
+            }],
+            Self::WarmPools => &[Grant {
+                sid: "ReadWarmPools",
+                actions: &["autoscaling:DescribeWarmPool"],
+                scope: Scope::Everything,
+            }],
+            Self::LaunchInstances => &[
+                Grant {
+                    sid: "LaunchInGroups",
+                    actions: &["autoscaling:LaunchInstances"],
+                    scope: Scope::Groups,
+                },
+                Grant {
+                    sid: "LaunchFleets",
+                    actions: &["ec2:CreateFleet"],
+                    scope: Scope::Fleet,
+                },
+            ],
+            Self::ScaleInProtection => &[Grant {
+                sid: "ProtectInstances",
+                actions: &["autoscaling:SetInstanceProtection"],
+                scope: Scope::Groups,
+            }],
+            Self::Prices => &[Grant {
+                sid: "ReadPrices",
+                actions: &["ec2:DescribeSpotPriceHistory", "pricing:GetProducts"],
+                scope: Scope::Everything,
+            }],
+            Self::Join => &[
+                Grant {
+                    sid: "ReadJoinCredential",
+                    actions: &["ssm:GetParameter"],
+                    scope: Scope::JoinParameter,
+                },
+                Grant {
+                    sid: "DecryptJoinCredential",
+                    actions: &["kms:Decrypt"],
+                    scope: Scope::JoinKey,
+                },
+            ],
+            Self::JoinReport => &[Grant {
+                sid: "ReportJoin",
+                actions: &[
+                    "autoscaling:CompleteLifecycleAction",
+                    "autoscaling:RecordLifecycleActionHeartbeat",
+                    "autoscaling:SetInstanceHealth",
+                ],
+                scope: Scope::Groups,
+            }],
+            Self::Rotation => &[
+                Grant {
+                    sid: "RenewJoinCredential",
+                    actions: &["ssm:GetParameter", "ssm:PutParameter"],
+                    scope: Scope::JoinParameter,
+                },
+                Grant {
+                    sid: "EncryptJoinCredential",
+                    actions: &["kms:Decrypt", "kms:Encrypt"],
+                    scope: Scope::JoinKey,
+                },
+            ],
+        }
+    }
+}
+
+/// The policy document that lets an actor use these features.
+pub fn policy(features: &[Feature], place: &Place) -> Value {
+    let statements: Vec<Value> = Feature::ALL
+        .into_iter()
+        .filter(|feature| features.contains(feature))
+        .flat_map(Feature::grants_of)
+        .filter_map(|grant| statement(grant, place))
+        .collect();
+    json!({"Version": "2012-10-17", "Statement": statements})
+}
+
+impl Feature {
+    fn grants_of(self) -> impl Iterator<Item = &'static Grant> {
+        self.grants().iter()
+    }
+}
+
+/// None where there is nothing to grant: AWS's own key lets who may read the parameter decrypt it.
+fn statement(grant: &Grant, place: &Place) -> Option<Value> {
+    let mut statement = json!({
+        "Sid": grant.sid,
+        "Effect": "Allow",
+        "Action": grant.actions,
+    });
+    let (resource, condition) = limits(grant.scope, place)?;
+    statement["Resource"] = resource;
+    if let Some(condition) = condition {
+        statement["Condition"] = condition;
+    }
+    Some(statement)
+}
+
+fn limits(scope: Scope, place: &Place) -> Option<(Value, Option<Value>)> {
+    let one = |arn: String| Some((json!(arn), None));
+    match scope {
+        Scope::Everything => one("*".to_owned()),
+        Scope::Groups => Some(groups(place)),
+        Scope::Nodegroups => one(place.arn("eks", &format!("nodegroup/{}/*/*", place.cluster))),
+        Scope::Fleet => {
+            let Place {
+                partition, region, ..
+            } = place;
+            Some((
+                json!([
+                    place.arn("ec2", "*"),
+                    // Images and snapshots of others belong to no account of ours.
+                    format!("arn:{partition}:ec2:{region}::image/*"),
+                    format!("arn:{partition}:ec2:{region}::snapshot/*"),
+                ]),
+                None,
+            ))
+        }
+        Scope::ImageParameters => {
+            let Place {
+                partition, region, ..
+            } = place;
+            one(format!(
+                "arn:{partition}:ssm:{region}::parameter/aws/service/*"
+            ))
+        }
+        Scope::JoinParameter => one(place.parameter_arn()),
+        Scope::JoinKey => {
+            let key = place.key.as_ref()?;
+            let suffix = if place.partition == "aws-cn" {
+                ".cn"
+            } else {
+                ""
+            };
+            let service = format!("ssm.{}.amazonaws.com{suffix}", place.region);
+            let condition = json!({"StringEquals": {
+                "kms:EncryptionContext:PARAMETER_ARN": place.parameter_arn(),
+                "kms:ViaService": service,
+            }});
+            Some((json!(key), Some(condition)))
+        }
+    }
+}
+
+fn groups(place: &Place) -> (Value, Option<Value>) {
+    let arn = |name: &str| {
+        place.arn(
+            "autoscaling",
+            &format!("autoScalingGroup:*:autoScalingGroupName/{name}"),
+        )
+    };
+    if !place.groups.is_empty() {
+        let arns: Vec<String> = place.groups.iter().map(|name| arn(name)).collect();
+        return (json!(arns), None);
+    }
+    let tag = format!(
+        "aws:ResourceTag/k8s.io/cluster-autoscaler/{}",
+        place.cluster
+    );
+    let condition = match &place.tag_value {
+        None => json!({"Null": {tag: "false"}}),
+        Some(value) => json!({"StringEquals": {tag: value}}),
+    };
+    (json!(arn("*")), Some(condition))
+}
+
+#[cfg(test)]
+mod tests;

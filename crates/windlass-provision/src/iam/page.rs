@@ -1,0 +1,77 @@
+//! `docs/iam.md`, made of the table.
+
+use std::fmt::Write;
+
+use super::{Actor, Feature, Place, Scope, policy};
+
+const HEAD: &str = "\
+<!-- Made by `cargo xtask gen` from crates/windlass-provision/src/iam.rs. -->
+
+# Permissions on AWS
+
+Each actor has a policy of its own; `windlass iam render --actor ACTOR` prints it for a cluster.
+Every permission that is not required can be left out: the feature is then off, one warning says
+so, and nothing else suffers. Describing actions of Auto Scaling and EC2 know no resource in AWS, so they
+are on `*`; whatever changes something is narrowed to the cluster's groups by their tag
+`k8s.io/cluster-autoscaler/CLUSTER`, or by name with `--groups`.
+";
+
+/// The page.
+pub fn page() -> String {
+    let mut page = HEAD.to_owned();
+    for actor in Actor::ALL {
+        section(&mut page, actor);
+    }
+    page
+}
+
+fn section(page: &mut String, actor: Actor) {
+    // Writing into a String cannot fail.
+    let _ = write!(
+        page,
+        "\n## {}\n\n{}.\n\n| feature | action | on | needed | without it |\n|---|---|---|---|---|\n",
+        actor.name(),
+        actor.purpose()
+    );
+    for feature in actor.features() {
+        for grant in feature.grants() {
+            for action in grant.actions {
+                let _ = writeln!(
+                    page,
+                    "| {} | `{action}` | {} | {} | {} |",
+                    feature.name(),
+                    describe(grant.scope),
+                    feature.needed_when(),
+                    feature.without_it()
+                );
+            }
+        }
+    }
+    let mut place = Place::new("eu-west-1", "123456789012", "prod");
+    if actor != Actor::Autoscaler {
+        place.key = Some("arn:aws:kms:eu-west-1:123456789012:key/1234abcd".to_owned());
+    }
+    let usual: Vec<Feature> = actor
+        .features()
+        .into_iter()
+        .filter(|feature| feature.is_usual())
+        .collect();
+    let document = policy(&usual, &place);
+    let text = serde_json::to_string_pretty(&document).unwrap_or_default();
+    let _ = write!(
+        page,
+        "\nFor a cluster `prod`, as it is rendered where no feature is named:\n\n```json\n{text}\n```\n"
+    );
+}
+
+fn describe(scope: Scope) -> &'static str {
+    match scope {
+        Scope::Everything => "`*`",
+        Scope::Groups => "the cluster's groups",
+        Scope::Nodegroups => "the cluster's node groups",
+        Scope::Fleet => "the account's resources in the region",
+        Scope::ImageParameters => "AWS's public parameters",
+        Scope::JoinParameter => "the join parameter",
+        Scope::JoinKey => "the key, for that parameter, through Systems Manager",
+    }
+}
