@@ -9,6 +9,8 @@
 mod evaluate;
 mod page;
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 pub use evaluate::{EvaluateError, Request, Verdict, evaluate};
@@ -139,6 +141,15 @@ impl Place {
             ..
         } = self;
         format!("arn:{partition}:{service}:{region}:{account}:{rest}")
+    }
+
+    fn ssm_host(&self) -> String {
+        let suffix = if self.partition == "aws-cn" {
+            ".cn"
+        } else {
+            ""
+        };
+        format!("ssm.{}.amazonaws.com{suffix}", self.region)
     }
 
     fn parameter_arn(&self) -> String {
@@ -411,6 +422,65 @@ pub fn policy(features: &[Feature], place: &Place) -> Value {
     json!({"Version": "2012-10-17", "Statement": statements})
 }
 
+/// What an actor does with a feature in a place: each action with a request as AWS would judge it,
+/// on a thing of the cluster's own.
+pub fn needs(feature: Feature, place: &Place) -> Vec<(&'static str, Request)> {
+    let mut needs = Vec::new();
+    for grant in feature.grants() {
+        let Some((resource, context)) = sample(grant.scope, place) else {
+            continue;
+        };
+        needs.extend(grant.actions.iter().map(|action| {
+            let request = Request {
+                action: (*action).to_owned(),
+                resource: resource.clone(),
+                context: context.clone(),
+            };
+            (*action, request)
+        }));
+    }
+    needs
+}
+
+/// A thing of the cluster's own, with the condition keys that AWS has for it.
+fn sample(scope: Scope, place: &Place) -> Option<(String, BTreeMap<String, String>)> {
+    let plain = |arn: String| Some((arn, BTreeMap::new()));
+    match scope {
+        Scope::Everything => plain("*".to_owned()),
+        Scope::Groups => {
+            let name = place.groups.first().map_or("any", String::as_str);
+            let tag = format!(
+                "aws:ResourceTag/k8s.io/cluster-autoscaler/{}",
+                place.cluster
+            );
+            let value = place.tag_value.as_deref().unwrap_or("owned");
+            let arn = format!("autoScalingGroup:any:autoScalingGroupName/{name}");
+            Some((
+                place.arn("autoscaling", &arn),
+                BTreeMap::from([(tag, value.to_owned())]),
+            ))
+        }
+        Scope::Nodegroups => {
+            plain(place.arn("eks", &format!("nodegroup/{}/any/any", place.cluster)))
+        }
+        Scope::Fleet => plain(place.arn("ec2", "fleet/any")),
+        Scope::ImageParameters => plain(format!(
+            "arn:{}:ssm:{}::parameter/aws/service/any",
+            place.partition, place.region
+        )),
+        Scope::JoinParameter => plain(place.parameter_arn()),
+        Scope::JoinKey => {
+            let key = place.key.clone()?;
+            let context = [
+                ("kms:EncryptionContext:PARAMETER_ARN", place.parameter_arn()),
+                ("kms:ViaService", place.ssm_host()),
+            ];
+            let context = context.map(|(key, value)| (key.to_owned(), value));
+            Some((key, BTreeMap::from(context)))
+        }
+    }
+}
+
 impl Feature {
     fn grants_of(self) -> impl Iterator<Item = &'static Grant> {
         self.grants().iter()
@@ -463,15 +533,9 @@ fn limits(scope: Scope, place: &Place) -> Option<(Value, Option<Value>)> {
         Scope::JoinParameter => one(place.parameter_arn()),
         Scope::JoinKey => {
             let key = place.key.as_ref()?;
-            let suffix = if place.partition == "aws-cn" {
-                ".cn"
-            } else {
-                ""
-            };
-            let service = format!("ssm.{}.amazonaws.com{suffix}", place.region);
             let condition = json!({"StringEquals": {
                 "kms:EncryptionContext:PARAMETER_ARN": place.parameter_arn(),
-                "kms:ViaService": service,
+                "kms:ViaService": place.ssm_host(),
             }});
             Some((json!(key), Some(condition)))
         }

@@ -31,6 +31,7 @@
 //! | take a part away and bring it back | [`Testbed::stop`], [`Testbed::kill`], [`Testbed::restart`] |
 //! | record, delay, fail or hold requests | [`Testbed::proxy_aws`], [`Testbed::proxy_api_server`] and [`proxy`] |
 //! | know when the scheduler gave a pod up | [`Testbed::audit`], [`AuditRecord::is_unschedulable`] |
+//! | have launches fail or take their time, limits enforced, listings lag | [`Testbed::faulty_aws`] and [`windlass_faults`] |
 //! | have instances boot slowly, oddly or never | [`Joiner::set_boot`] |
 //! | run a program that ends with the test bed | [`Testbed::spawn`] |
 //!

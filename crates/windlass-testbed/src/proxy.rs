@@ -31,12 +31,14 @@ use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use windlass_faults::Faults;
 
 use crate::certificates::Certificates;
 use crate::http::HttpClient;
 use crate::ports::free_port;
 use crate::wait::wait_for;
 
+mod moto;
 mod rules;
 mod server;
 
@@ -89,6 +91,8 @@ struct State {
     rules: Mutex<Vec<Rule>>,
     /// Cancelled and replaced when all connections are to be cut.
     connections: Mutex<CancellationToken>,
+    /// What AWS does and moto does not, if this proxy plays it.
+    faults: Option<Faults>,
 }
 
 impl State {
@@ -126,7 +130,22 @@ impl State {
 
 impl Proxy {
     pub(crate) fn plain(upstream: &str, http: HttpClient, runtime: &Handle) -> Result<Self> {
-        Self::start("http", upstream, http, None, runtime)
+        Self::start("http", upstream, http, None, None, runtime)
+    }
+
+    /// A proxy before moto that plays what moto does not: see [`Self::faults`].
+    pub(crate) fn faulty(upstream: &str, http: HttpClient, runtime: &Handle) -> Result<Self> {
+        let faults = moto::faults(upstream, http.clone());
+        let proxy = Self::start("http", upstream, http, None, Some(faults.clone()), runtime)?;
+        let catching_up = moto::catch_up(faults);
+        runtime.spawn(proxy.end.clone().run_until_cancelled_owned(catching_up));
+        Ok(proxy)
+    }
+
+    /// What goes wrong with AWS beyond single requests: launches that fail or take their time,
+    /// limits, lifecycle states, late listings. None of a proxy that only passes on.
+    pub fn faults(&self) -> Option<&Faults> {
+        self.state.faults.as_ref()
     }
 
     pub(crate) fn with_tls(
@@ -136,7 +155,7 @@ impl Proxy {
         runtime: &Handle,
     ) -> Result<Self> {
         let acceptor = server::acceptor(certificates)?;
-        Self::start("https", upstream, http, Some(acceptor), runtime)
+        Self::start("https", upstream, http, Some(acceptor), None, runtime)
     }
 
     fn start(
@@ -144,6 +163,7 @@ impl Proxy {
         upstream: &str,
         http: HttpClient,
         tls: Option<tokio_rustls::TlsAcceptor>,
+        faults: Option<Faults>,
         runtime: &Handle,
     ) -> Result<Self> {
         let port = free_port()?;
@@ -157,6 +177,7 @@ impl Proxy {
             requests: Mutex::default(),
             rules: Mutex::default(),
             connections: Mutex::new(end.child_token()),
+            faults,
         });
         let serve = server::serve(listener, tls, Arc::clone(&state));
         runtime.spawn(end.clone().run_until_cancelled_owned(serve));

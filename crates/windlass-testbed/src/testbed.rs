@@ -223,6 +223,11 @@ impl Testbed {
         Proxy::plain(&self.moto_url(), self.http.clone(), self.runtime.handle())
     }
 
+    /// The same with what AWS does and moto does not: [`Proxy::faults`] says what goes wrong.
+    pub fn faulty_aws(&self) -> Result<Proxy> {
+        Proxy::faulty(&self.moto_url(), self.http.clone(), self.runtime.handle())
+    }
+
     /// The API server through `proxy`, as administrator.
     pub fn cluster_through(&self, proxy: &Proxy) -> Result<Cluster> {
         let kubeconfig = self.kubeconfig_through(User::Admin, proxy)?;

@@ -7,6 +7,7 @@ mod csr_approver;
 #[cfg(feature = "simulate")]
 mod explain;
 #[cfg(feature = "cluster")]
+mod iam;
 mod hint;
 #[cfg(feature = "cluster")]
 mod join;
@@ -67,6 +68,9 @@ enum Command {
     /// Render what a new instance runs to become a node.
     #[cfg(feature = "cluster")]
     Userdata(userdata::UserDataArgs),
+    /// Print or check the permissions that Windlass needs on AWS.
+    #[cfg(feature = "cluster")]
+    Iam(iam::IamArgs),
     /// Render what is applied to the cluster, or mend an old manifest.
     #[cfg(feature = "cluster")]
     Manifests(manifests::ManifestsArgs),
@@ -109,6 +113,10 @@ fn main() -> ExitCode {
         #[cfg(feature = "cluster")]
         Command::Userdata(args) => userdata::run(&args),
         #[cfg(feature = "cluster")]
+        Command::Iam(args) => iam::run(&args),
+        Command::Version => {
+            output::data(&format!("windlass {}\n", env!("CARGO_PKG_VERSION"))).map(succeeded)
+        }
         Command::Manifests(args) => manifests::run(&args),
         #[cfg(feature = "cluster")]
         Command::Join(args) => join::run(&args),

@@ -115,7 +115,11 @@ async fn in_mode_any_with_a_shared_tag_nothing_of_the_other_is_shrunk_and_it_is_
     let before = [("theirs", 3), ("theirs-too", 3)];
     for (name, size) in before {
         let truth = world.cloud.faults.truth(name).await.unwrap();
-        assert!(size <= truth.desired, "{name} was shrunk to {}", truth.desired);
+        assert!(
+            size <= truth.desired,
+            "{name} was shrunk to {}",
+            truth.desired
+        );
         assert!(size <= u32::try_from(truth.instances.len()).unwrap());
         assert!(
             world

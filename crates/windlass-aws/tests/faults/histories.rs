@@ -210,7 +210,10 @@ async fn check_step(world: &mut World, seed: u64, step: usize) {
     assert_eq!(world.cloud.faults.victims(), [], "AWS chose a victim; {at}");
     for name in NAMES {
         if let Some(truth) = world.cloud.faults.truth(name).await {
-            assert!(truth.desired <= truth.max, "{name} is over its maximum; {at}");
+            assert!(
+                truth.desired <= truth.max,
+                "{name} is over its maximum; {at}"
+            );
         }
     }
 }
@@ -227,7 +230,11 @@ async fn check_convergence(world: &World, seed: u64) {
     for group in world.aws.node_groups() {
         let truth = world.cloud.faults.truth(&group.name).await.unwrap();
         let at = format!("{} of seed {seed}", group.name);
-        assert_eq!(group.target_size, i64::from(truth.desired), "target of {at}");
+        assert_eq!(
+            group.target_size,
+            i64::from(truth.desired),
+            "target of {at}"
+        );
         assert_eq!(group.min_size, i64::from(truth.min), "minimum of {at}");
         assert_eq!(group.max_size, i64::from(truth.max), "maximum of {at}");
         assert_eq!(real_instances(&group), truth.instances, "instances of {at}");
@@ -252,10 +259,7 @@ fn tell(world: &World) -> Told {
     let of = |action: &str| log.iter().filter(|entry| entry.action == action).count();
     Told {
         calls: log.len(),
-        failed_calls: log
-            .iter()
-            .filter(|entry| entry.status != Some(200))
-            .count(),
+        failed_calls: log.iter().filter(|entry| entry.status != Some(200)).count(),
         increases: of("SetDesiredCapacity"),
         terminations: of("TerminateInstanceInAutoScalingGroup"),
         cancellations: world

@@ -363,9 +363,8 @@ async fn perform(aws: &Aws, action: &Action) -> OutcomeResult {
             group, instances, ..
         } => {
             let ids: Vec<String> = instances.iter().map(ToString::to_string).collect();
-            let (deletions, requests) = aws
-                .delete_instances(group, &ids, Floor::GroupMinimum)
-                .await;
+            let (deletions, requests) =
+                aws.delete_instances(group, &ids, Floor::GroupMinimum).await;
             let error = deletions
                 .into_iter()
                 .find_map(|deletion| deletion.result.err());

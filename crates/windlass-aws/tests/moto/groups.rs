@@ -6,7 +6,7 @@ use windlass_aws::{
 };
 use windlass_aws_client::{Attempt, Observer, Operation, Service};
 use windlass_config::{DiscoveryMode, DiscoverySpec, NodeGroupSpec, TagFilter};
-use windlass_model::{InstanceState, NodeGroup};
+use windlass_model::{InstanceState, Node, NodeGroup};
 
 use crate::server::Account;
 
@@ -51,7 +51,22 @@ async fn refreshed(account: &Account, membership: Membership) -> Aws {
     let report = refreshing.await.expect("no panic");
     assert!(report.errors.is_empty(), "{:?}", report.errors);
     assert!(report.listed);
+    all_join(&aws);
     aws
+}
+
+/// Has all instances be nodes of the cluster: of a group without, nothing is ended.
+fn all_join(aws: &Aws) {
+    let nodes: Vec<Node> = aws
+        .node_groups()
+        .iter()
+        .flat_map(|group| &group.instances)
+        .map(|instance| Node {
+            provider_id: instance.provider_id.clone(),
+            ..Node::default()
+        })
+        .collect();
+    aws.learn(&nodes);
 }
 
 fn group(aws: &Aws, name: &str) -> NodeGroup {
@@ -194,6 +209,7 @@ async fn checklist_04_at_rest_one_listing_and_one_more_after_a_delete() {
     assert!(aws.refresh().await.listed);
     assert!(!aws.refresh().await.listed);
     assert_eq!(calls.take(), ["DescribeAutoScalingGroups"]);
+    all_join(&aws);
     let victim = ids(&group(&aws, "workers")).remove(0);
     aws.terminate("workers", &victim, Floor::GroupMinimum)
         .await

@@ -1,5 +1,6 @@
 //! The provider against moto, a fake AWS that speaks the real wire formats.
 
 mod groups;
+mod iam;
 mod server;
 mod templates;

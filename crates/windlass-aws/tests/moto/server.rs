@@ -4,21 +4,23 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use windlass_aws_client::{Client, EndpointOverride, Options, Secret, Service, StaticCredentials};
+use windlass_aws_client::{
+    Client, EndpointOverride, Observer, Options, Secret, Service, StaticCredentials,
+};
 
 const REGION: &str = "us-east-1";
-const AUTOSCALING: &str = "2011-01-01";
-const EC2: &str = "2016-11-15";
+pub(crate) const AUTOSCALING: &str = "2011-01-01";
+pub(crate) const EC2: &str = "2016-11-15";
 /// An amd64 Linux image of moto's catalogue.
 pub(crate) const IMAGE: &str = "ami-1e749f67";
 
 /// A running moto. It ends when the test binary does: the shell around it waits for the end of
 /// its standard input.
-struct Server {
+pub(crate) struct Server {
     address: String,
     _process: Child,
 }
@@ -50,7 +52,12 @@ fn binary() -> PathBuf {
 
 fn server() -> &'static Server {
     static SERVER: OnceLock<Server> = OnceLock::new();
-    SERVER.get_or_init(|| {
+    SERVER.get_or_init(Server::start)
+}
+
+impl Server {
+    /// A moto of its own, for a test that changes it as a whole.
+    pub(crate) fn start() -> Self {
         let port = TcpListener::bind("127.0.0.1:0")
             .and_then(|listener| listener.local_addr())
             .expect("a free port")
@@ -65,11 +72,43 @@ fn server() -> &'static Server {
             .spawn()
             .expect("moto_server starts");
         wait_until_it_answers(&address);
-        Server {
+        Self {
             address,
             _process: process,
         }
-    })
+    }
+
+    /// From now on every call is judged by its caller's policies.
+    pub(crate) fn enforce_policies(&self) {
+        let mut stream = TcpStream::connect(&self.address).expect("moto listens");
+        let request = format!(
+            "POST /moto-api/reset-auth HTTP/1.0\r\nHost: {}\r\nContent-Type: text/plain\r\n\
+             Content-Length: 1\r\n\r\n0",
+            self.address
+        );
+        stream.write_all(request.as_bytes()).expect("moto reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("moto answers");
+        assert!(answer.contains("200"), "{answer}");
+    }
+
+    /// A client with these credentials that tells of its calls.
+    pub(crate) async fn client_with(
+        &self,
+        credentials: StaticCredentials,
+        observer: Arc<dyn Observer>,
+    ) -> Client {
+        let mut options = options_at(&self.address, credentials);
+        options.observer = Some(observer);
+        Client::connect(options).await.expect("a client")
+    }
+
+    /// A client with these credentials.
+    pub(crate) async fn client(&self, credentials: StaticCredentials) -> Client {
+        Client::connect(options_at(&self.address, credentials))
+            .await
+            .expect("a client")
+    }
 }
 
 fn wait_until_it_answers(address: &str) {
@@ -90,7 +129,11 @@ fn wait_until_it_answers(address: &str) {
 }
 
 fn options(credentials: StaticCredentials) -> Options {
-    let url = format!("http://{}", server().address);
+    options_at(&server().address, credentials)
+}
+
+fn options_at(address: &str, credentials: StaticCredentials) -> Options {
+    let url = format!("http://{address}");
     Options {
         region: Some(REGION.to_owned()),
         credentials: Some(credentials),

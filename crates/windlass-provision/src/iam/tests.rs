@@ -151,6 +151,35 @@ fn each_action_is_allowed_on_the_cluster_s_own_and_on_nothing_else() {
 }
 
 #[test]
+fn a_rendered_policy_lacks_nothing_of_what_it_was_rendered_for() {
+    for actor in Actor::ALL {
+        let document = policy(&actor.features(), &place());
+        for feature in actor.features() {
+            for (action, request) in needs(feature, &place()) {
+                assert_eq!(
+                    evaluate(&document, &request),
+                    Ok(Verdict::Allowed),
+                    "{action}"
+                );
+            }
+            let others: Vec<Feature> = actor
+                .features()
+                .into_iter()
+                .filter(|other| *other != feature)
+                .collect();
+            let without = policy(&others, &place());
+            assert!(
+                needs(feature, &place())
+                    .iter()
+                    .any(|(_, request)| evaluate(&without, request) != Ok(Verdict::Allowed)),
+                "{} adds nothing",
+                feature.name()
+            );
+        }
+    }
+}
+
+#[test]
 fn no_actor_may_do_what_is_another_s() {
     let all: BTreeSet<&str> = actions(&Feature::ALL);
     for actor in Actor::ALL {

@@ -19,6 +19,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
+use windlass_faults::{Call, Faults};
 
 use super::rules::{Act, Hold, form_value, wait_for_verdict};
 use super::{Request, State};
@@ -132,6 +133,15 @@ async fn handle(request: hyper::Request<Incoming>, state: Arc<State>) -> Result<
         Some(Act::DropBeforeAnswering | Act::Hold { .. }) | None => {}
     }
 
+    if let Some(faults) = &state.faults {
+        let response = through_faults(faults, &head, &recorded).await?;
+        if matches!(act, Some(Act::DropBeforeAnswering)) {
+            return Err(dropped());
+        }
+        note_answer(&state, index, &recorded, response.status().as_u16());
+        return Ok(response);
+    }
+
     let uri = format!("{}{}", state.upstream, recorded.path)
         .parse()
         .context("build a URI")?;
@@ -164,6 +174,34 @@ async fn handle(request: hyper::Request<Incoming>, state: Arc<State>) -> Result<
     }
     note_answer(&state, index, &recorded, response.status().as_u16());
     Ok(response.map(BodyExt::boxed))
+}
+
+/// The answer of AWS as the faults have it.
+async fn through_faults(
+    faults: &Faults,
+    head: &hyper::http::request::Parts,
+    recorded: &Request,
+) -> Result<Response<Body>> {
+    let call = Call {
+        method: recorded.method.clone(),
+        path: recorded.path.clone(),
+        headers: head
+            .headers
+            .iter()
+            .filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())))
+            .collect(),
+        body: recorded.body_text(),
+    };
+    let reply = faults.handle(call).await.map_err(|_| dropped())?;
+    Response::builder()
+        .status(StatusCode::from_u16(reply.status).context("a status")?)
+        .header(CONTENT_TYPE, reply.content_type)
+        .body(
+            Full::new(Bytes::from(reply.body))
+                .map_err(|never| match never {})
+                .boxed(),
+        )
+        .context("build an answer")
 }
 
 pub(super) fn dropped() -> anyhow::Error {

@@ -87,6 +87,8 @@ async fn look(args: &LiveArgs) -> Result<View> {
     // Before the groups are listed, so that their templates know how real nodes turned out.
     aws.learn(cluster.nodes.iter().map(AsRef::as_ref));
     list_groups(&aws).await?;
+    // And again, so that the groups know which of their instances are nodes.
+    aws.learn(cluster.nodes.iter().map(AsRef::as_ref));
     cluster.groups = aws.node_groups();
     Ok(View {
         config,

@@ -1,0 +1,171 @@
+//! AWS as it really behaves: groups without capacity, groups at zero.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt as _;
+use windlass_e2e::Run;
+use windlass_faults::Supply;
+use windlass_testbed::proxy::Matcher;
+use windlass_testbed::{Boot, Group, Workload, wait_for};
+
+const SOON: Duration = Duration::from_mins(2);
+const WORDS: &str = "We currently do not have sufficient capacity in the Availability Zone you \
+                     requested (us-east-1a).";
+/// From the scheduler's verdict to the request that can be met.
+const ROUND: SignedDuration = SignedDuration::from_secs(5);
+
+/// Acceptance b of the AWS provider.
+#[test]
+fn a_pod_gets_its_node_from_the_fourth_group_where_three_have_no_capacity() -> Result<()> {
+    let testbed = windlass_e2e::testbed()?;
+    let proxy = testbed.faulty_aws()?;
+    let faults = proxy.faults().context("the proxy plays AWS")?;
+    for (name, instance_type, size) in [
+        ("a", "m5.large", 1),
+        ("b", "m5a.large", 0),
+        ("c", "m6i.large", 0),
+        ("d", "m5.xlarge", 0),
+    ] {
+        let mut group = Group::new(name).sizes(0, 5, size).discovered_by("demo");
+        instance_type.clone_into(&mut group.instance_type);
+        testbed.aws().create_group(&group)?;
+        if name != "d" {
+            faults.supply(name, Supply::default().most(size).failing_with(WORDS));
+        }
+    }
+    testbed.cluster().wait_for_ready_nodes(1, SOON)?;
+    let before = testbed.aws().group("a")?.instance_ids();
+    let windlass = Run::of_cluster("demo")
+        .flag("--expander=least-waste")
+        .flag("--scale-down-enabled=false")
+        .aws_through(&proxy)
+        .start(testbed, "windlass")?;
+    windlass.wait_for_log("the first view is complete", SOON)?;
+
+    let began = Timestamp::now();
+    let workload = Workload::new("web", 2).requests("1500m", "64Mi");
+    testbed.cluster().deploy(&workload)?;
+    testbed
+        .cluster()
+        .wait_until_all_run("default", "web", 2, SOON)?;
+    let given_up = testbed
+        .audit(began)?
+        .iter()
+        .filter(|record| record.is_unschedulable())
+        .map(|record| record.received)
+        .min()
+        .context("the scheduler gave no pod up")?;
+    let asked = proxy
+        .requests_matching(&Matcher::action("SetDesiredCapacity"))
+        .into_iter()
+        .find(|request| request.parameter("AutoScalingGroupName").as_deref() == Some("d"))
+        .context("nothing was asked of the fourth group")?;
+    let took = asked.received.duration_since(given_up);
+    println!("from the scheduler's verdict to the fourth group: {took:#}");
+    ensure!(took < ROUND, "it took {took:#}");
+
+    // What cannot be met is taken back, and nobody dies of it.
+    wait_for("the requests to be taken back", SOON, || {
+        Ok(windlass.log().matches("took back requests").count() == 3)
+    })?;
+    ensure!(testbed.aws().group("a")?.instance_ids() == before);
+    ensure!(faults.victims().is_empty(), "{:?}", faults.victims());
+    ensure!(windlass.log().contains("do not have sufficient capacity"));
+    windlass.check_for_panics()
+}
+
+const VOLUME: &str = r#"
+apiVersion: v1
+kind: PersistentVolume
+metadata: {name: data}
+spec:
+  capacity: {storage: 10Gi}
+  accessModes: [ReadWriteOnce]
+  persistentVolumeReclaimPolicy: Retain
+  storageClassName: ""
+  claimRef: {namespace: default, name: data}
+  csi: {driver: ebs.csi.aws.com, volumeHandle: vol-1}
+  nodeAffinity:
+    required:
+      nodeSelectorTerms:
+      - matchExpressions:
+        - {key: topology.ebs.csi.aws.com/zone, operator: In, values: [us-east-1b]}
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: data, namespace: default}
+spec:
+  accessModes: [ReadWriteOnce]
+  storageClassName: ""
+  volumeName: data
+  resources: {requests: {storage: 10Gi}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: training, namespace: default}
+spec:
+  nodeSelector: {team: ml}
+  tolerations:
+  - {key: dedicated, operator: Equal, value: gpu, effect: NoSchedule}
+  containers:
+  - name: main
+    image: none
+    resources:
+      requests: {cpu: "1", memory: 1Gi}
+      limits: {nvidia.com/gpu: "1"}
+    volumeMounts: [{name: data, mountPath: /data}]
+  volumes:
+  - name: data
+    persistentVolumeClaim: {claimName: data}
+"#;
+
+/// Acceptance e of the AWS provider.
+#[test]
+fn a_group_at_zero_gives_a_pod_with_gpu_taint_label_and_volume_its_node() -> Result<()> {
+    let testbed = windlass_e2e::testbed()?;
+    let template = "k8s.io/cluster-autoscaler/node-template";
+    for (name, instance_type, zone, is_special) in [
+        ("base", "m5.large", "us-east-1a", false),
+        ("cpu-b", "m5.large", "us-east-1b", false),
+        ("gpu-a", "g4dn.xlarge", "us-east-1a", true),
+        ("gpu-b", "g4dn.xlarge", "us-east-1b", true),
+        ("gpu-b-others", "g4dn.xlarge", "us-east-1b", false),
+    ] {
+        let size = u32::from(name == "base");
+        let mut group = Group::new(name).sizes(0, 3, size).discovered_by("demo");
+        instance_type.clone_into(&mut group.instance_type);
+        zone.clone_into(&mut group.zone);
+        let mut boot = Boot::after(Duration::from_secs(1));
+        boot.labels
+            .insert("topology.ebs.csi.aws.com/zone".to_owned(), zone.to_owned());
+        if is_special {
+            group = group
+                .tag(&format!("{template}/label/team"), "ml")
+                .tag(&format!("{template}/taint/dedicated"), "gpu:NoSchedule");
+            boot.taints
+                .push(("dedicated".to_owned(), "gpu".to_owned(), "NoSchedule".to_owned()));
+        }
+        testbed.joiner().set_boot(name, boot);
+        testbed.aws().create_group(&group)?;
+    }
+    testbed.cluster().wait_for_ready_nodes(1, SOON)?;
+    let windlass = Run::of_cluster("demo").start(testbed, "windlass")?;
+    windlass.wait_for_log("the first view is complete", SOON)?;
+    testbed.cluster().apply(VOLUME)?;
+    let node = wait_for("the pod to run", SOON, || {
+        let pods = testbed.cluster().pods("default")?;
+        let training = pods.into_iter().find(|pod| pod.name_any() == "training");
+        Ok(training
+            .filter(|pod| windlass_testbed::phase(pod) == "Running")
+            .and_then(|pod| pod.spec?.node_name))
+    })?;
+    let group = testbed.aws().group("gpu-b")?;
+    ensure!(group.instances.len() == 1, "{:?}", group.instances);
+    for other in ["cpu-b", "gpu-a", "gpu-b-others"] {
+        ensure!(testbed.aws().group(other)?.desired == 0, "{other} grew");
+    }
+    println!("the pod runs on {node} of gpu-b");
+    windlass.check_for_panics()
+}
