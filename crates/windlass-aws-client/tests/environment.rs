@@ -79,10 +79,16 @@ fn checklist_15_a_missing_region_is_told_with_all_the_ways_to_set_it() {
     }
     let first = ("AWS_MAX_ATTEMPTS", "1");
     for (environment, region) in [
-        (vec![("AWS_REGION", "eu-west-1"), ("AWS_DEFAULT_REGION", "x")], "eu-west-1 "),
+        (
+            vec![("AWS_REGION", "eu-west-1"), ("AWS_DEFAULT_REGION", "x")],
+            "eu-west-1 ",
+        ),
         (vec![("AWS_DEFAULT_REGION", "eu-west-2")], "eu-west-2 "),
         (vec![("FALLBACK", "eu-west-3")], "eu-west-3 "),
-        (vec![("AWS_REGION", "eu-west-1"), ("FALLBACK", "eu-west-3")], "eu-west-1 "),
+        (
+            vec![("AWS_REGION", "eu-west-1"), ("FALLBACK", "eu-west-3")],
+            "eu-west-1 ",
+        ),
     ] {
         let environment = [&environment[..], &KEYS, &[NOWHERE, first]].concat();
         let told = connect(&environment);
@@ -94,14 +100,20 @@ fn checklist_15_a_missing_region_is_told_with_all_the_ways_to_set_it() {
 #[test]
 fn checklist_15_a_bad_number_of_attempts_is_refused_with_its_value() {
     for bad in ["many", "0", "-1", "2.5"] {
-        let environment = [&KEYS[..], &[("AWS_REGION", "eu-west-1"), ("AWS_MAX_ATTEMPTS", bad)]];
+        let environment = [
+            &KEYS[..],
+            &[("AWS_REGION", "eu-west-1"), ("AWS_MAX_ATTEMPTS", bad)],
+        ];
         let told = connect(&environment.concat());
         assert_eq!(
             told,
             format!("AWS_MAX_ATTEMPTS: `{bad}` is not an integer above 0")
         );
     }
-    let environment = [&KEYS[..], &[("AWS_REGION", "eu-west-1"), ("AWS_RETRY_MODE", "odd")]];
+    let environment = [
+        &KEYS[..],
+        &[("AWS_REGION", "eu-west-1"), ("AWS_RETRY_MODE", "odd")],
+    ];
     assert!(connect(&environment.concat()).contains("AWS_RETRY_MODE: `odd`"));
 }
 

@@ -1,6 +1,7 @@
 //! The provider: the groups' state, kept fresh, and the acts on it.
 
 mod actions;
+mod explain;
 mod extras;
 mod launching;
 mod prices;
@@ -26,6 +27,7 @@ use self::templates::Answers;
 pub use actions::{
     ActionError, Cancellation, Deletion, Floor, Increase, PostponedBecause, Termination,
 };
+pub use explain::GroupExplanation;
 pub use refresh::RefreshReport;
 pub use templates::TemplateSettings;
 
@@ -82,6 +84,8 @@ struct Inner {
 struct State {
     groups: Groups,
     listing: ListingSchedule,
+    /// When scaling activities may be read again, after AWS asked for fewer calls.
+    activities: ListingSchedule,
     answers: Answers,
     shortages: Shortages,
     extras: Extras,
@@ -122,6 +126,7 @@ impl Aws {
                 state: Mutex::new(State {
                     groups: Groups::new(membership, now),
                     listing: ListingSchedule::default(),
+                    activities: ListingSchedule::default(),
                     answers: Answers::new(templates),
                     shortages: Shortages::default(),
                     extras: Extras::default(),

@@ -27,8 +27,8 @@ pub mod template;
 pub mod user_data;
 
 pub use aws::{
-    ActionError, ActionSettings, Aws, Cancellation, Deletion, Floor, Increase, PostponedBecause,
-    RefreshReport, Settings, TemplateSettings, Termination,
+    ActionError, ActionSettings, Aws, Cancellation, Deletion, Floor, GroupExplanation, Increase,
+    PostponedBecause, RefreshReport, Settings, TemplateSettings, Termination,
 };
 pub use discovery::Membership;
 pub use groups::Presence;

@@ -10,7 +10,7 @@ const LISTING: Duration = Duration::from_secs(55);
 const FIRST_RETRY: Duration = Duration::from_secs(10);
 const LONGEST_RETRY: Duration = Duration::from_secs(120);
 
-/// When the listing of all groups is due.
+/// When the listing of all groups, or another kind of call that is made again and again, is due.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListingSchedule {
     /// Nothing before the first.

@@ -57,7 +57,7 @@ pub struct Template {
 }
 
 /// Where one part of a template comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Origin {
     /// The part, such as `label team` or `allocatable memory`.
     pub part: String,

@@ -144,8 +144,11 @@ fn a_group_at_zero_gives_a_pod_with_gpu_taint_label_and_volume_its_node() -> Res
             group = group
                 .tag(&format!("{template}/label/team"), "ml")
                 .tag(&format!("{template}/taint/dedicated"), "gpu:NoSchedule");
-            boot.taints
-                .push(("dedicated".to_owned(), "gpu".to_owned(), "NoSchedule".to_owned()));
+            boot.taints.push((
+                "dedicated".to_owned(),
+                "gpu".to_owned(),
+                "NoSchedule".to_owned(),
+            ));
         }
         testbed.joiner().set_boot(name, boot);
         testbed.aws().create_group(&group)?;

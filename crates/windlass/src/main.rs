@@ -6,9 +6,9 @@ mod cluster_file;
 mod csr_approver;
 #[cfg(feature = "simulate")]
 mod explain;
+mod hint;
 #[cfg(feature = "cluster")]
 mod iam;
-mod hint;
 #[cfg(feature = "cluster")]
 mod join;
 #[cfg(feature = "cluster")]
@@ -114,9 +114,7 @@ fn main() -> ExitCode {
         Command::Userdata(args) => userdata::run(&args),
         #[cfg(feature = "cluster")]
         Command::Iam(args) => iam::run(&args),
-        Command::Version => {
-            output::data(&format!("windlass {}\n", env!("CARGO_PKG_VERSION"))).map(succeeded)
-        }
+        #[cfg(feature = "cluster")]
         Command::Manifests(args) => manifests::run(&args),
         #[cfg(feature = "cluster")]
         Command::Join(args) => join::run(&args),

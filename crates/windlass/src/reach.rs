@@ -106,4 +106,3 @@ fn prices(path: Option<&str>) -> Result<Prices> {
     Prices::read(&text)
         .with_context(|| format!("understand the file of --aws-price-file, `{path}`"))
 }
-

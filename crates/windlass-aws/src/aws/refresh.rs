@@ -9,6 +9,7 @@ use windlass_model::Duration;
 
 use super::{Aws, State};
 use crate::activity::{LaunchFailure, launch_failure};
+use crate::schedule::ListingSchedule;
 use crate::shortage::Pool;
 
 /// Groups whose activities are read at the same time, and at most in one refresh: the first in
@@ -193,6 +194,9 @@ impl Aws {
     async fn read_activities(&self, now: Timestamp, report: &mut RefreshReport) {
         let mut outstanding: Vec<(Timestamp, String, Timestamp)> = {
             let state = self.state();
+            if !state.activities.is_due(now) {
+                return;
+            }
             state
                 .groups
                 .iter()
@@ -220,16 +224,20 @@ impl Aws {
             .await;
         let mut state = self.state();
         let State {
-            groups, shortages, ..
+            groups,
+            shortages,
+            activities,
+            ..
         } = &mut *state;
-        for (name, since, activities) in answers {
+        let mut throttled = false;
+        for (name, since, answer) in answers {
             let Some(group) = groups.get_mut(&name) else {
                 continue;
             };
-            match activities {
-                Ok(activities) => {
-                    let activities = group.relevant(activities);
-                    let failure = launch_failure(&activities, since);
+            match answer {
+                Ok(found) => {
+                    let found = group.relevant(found);
+                    let failure = launch_failure(&found, since);
                     if let Some(failure) = &failure
                         && group.failure() != Some(failure)
                     {
@@ -237,11 +245,19 @@ impl Aws {
                         shortages.note(group.sources(), failure, now);
                         report.failures.push((name, failure.clone()));
                     }
-                    group.note_activities(failure, &activities, now);
+                    group.note_activities(failure, &found, now);
                 }
                 // Not knowing is not failing: the instances are taken to be on their way.
-                Err(error) => report.errors.push(error),
+                Err(error) => {
+                    throttled |= error.is_throttling();
+                    report.errors.push(error);
+                }
             }
+        }
+        if throttled {
+            activities.failed(now, rand::random::<f64>());
+        } else {
+            *activities = ListingSchedule::default();
         }
         report.failures.sort_by(|one, other| one.0.cmp(&other.0));
     }

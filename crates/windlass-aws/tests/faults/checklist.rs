@@ -351,9 +351,10 @@ async fn checklist_18_throttling_of_every_call_is_survived_at_a_bounded_cost() {
         for action in cloud.called() {
             *by_action.entry(action).or_default() += 1;
         }
-        // Ten minutes and twenty acts, three attempts each.
+        // Ten increases of which each is looked after every second for a quarter of a minute, and
+        // twenty acts, three attempts each.
         let most = by_action.values().max().copied().unwrap_or(0);
-        assert!(most <= 150, "{throttled}: {by_action:?}");
+        assert!(most <= 300, "{throttled}: {by_action:?}");
         assert_eq!(cloud.faults.victims(), [], "{throttled}");
         cloud.faults.clear_rules();
         pass(&aws, Duration::from_mins(4)).await;
@@ -374,6 +375,7 @@ async fn slow_answers_and_internal_errors_leave_the_view_in_place() {
         Trouble::Slow(Duration::from_mins(5)),
         Trouble::internal(),
         Trouble::LoseCall,
+        // What cannot be understood.
         Trouble::error(200, "", ""),
     ] {
         cloud.faults.add(Rule::on(listing, trouble.clone()));
@@ -381,11 +383,7 @@ async fn slow_answers_and_internal_errors_leave_the_view_in_place() {
         let begun = tokio::time::Instant::now();
         let report = aws.refresh().await;
         assert!(begun.elapsed() <= Duration::from_secs(31), "{trouble:?}");
-        assert_eq!(
-            report.listed,
-            trouble == Trouble::error(200, "", ""),
-            "{trouble:?}"
-        );
+        assert!(!report.listed, "{trouble:?}");
         assert_eq!(group(&aws, "web").instances.len(), 2, "{trouble:?}");
         cloud.faults.clear_rules();
         pass(&aws, Duration::from_mins(3)).await;
@@ -429,6 +427,64 @@ async fn the_synchronous_launch_wants_no_more_than_it_got() {
         aws.increase("web", 4).await.unwrap(),
         Increase::Requested { from: 3, to: 4 }
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_is_explained_value_by_value_with_its_source() {
+    let cloud = Cloud::new().await;
+    let template = "k8s.io/cluster-autoscaler/node-template";
+    let made = FakeGroup::new("web")
+        .sizes(0, 9, 0)
+        .discovered_by(CLUSTER)
+        .tag(&format!("{template}/label/team"), "ml")
+        .tag(&format!("{template}/taint/gpu"), "yes:NoSchedule")
+        .tag(&format!("{template}/taint/odd"), "nonsense")
+        .tag(&format!("{template}/resources/ephemeral-storage"), "50Gi")
+        .zones(&["us-east-1a", "us-east-1b"]);
+    cloud.fake.create(made);
+    let aws = cloud.aws();
+    aws.refresh().await;
+    let explained = aws.explain("web").unwrap();
+    assert_eq!(
+        explained.found_by,
+        "--node-group-auto-discovery, tags k8s.io/cluster-autoscaler/enabled, \
+         k8s.io/cluster-autoscaler/prod"
+    );
+    assert_eq!(
+        explained.pools,
+        [
+            "m5.large in us-east-1a, on demand",
+            "m5.large in us-east-1b, on demand"
+        ]
+    );
+    let source = |part: &str| {
+        explained
+            .template
+            .iter()
+            .rev()
+            .find(|origin| origin.part == part)
+            .map(|origin| (origin.value.as_str(), origin.source))
+    };
+    let tag = "tag of the Auto Scaling group";
+    assert_eq!(source("label team"), Some(("ml", tag)));
+    assert_eq!(source("taint gpu:NoSchedule"), Some(("yes", tag)));
+    assert_eq!(
+        source("capacity and allocatable ephemeral-storage"),
+        Some(("50Gi", tag))
+    );
+    assert_eq!(source("capacity cpu"), Some(("2", "instance type")));
+    assert_eq!(
+        source("price"),
+        Some(("$0.0960 an hour", "the built-in prices"))
+    );
+    assert!(
+        explained
+            .conditions
+            .iter()
+            .any(|told| told.contains("nonsense") && told.contains("VALUE:EFFECT"))
+    );
+    assert!(explained.to_text().contains("label team"));
+    assert!(aws.explain("other").is_none());
 }
 
 #[tokio::test(start_paused = true)]

@@ -51,11 +51,13 @@ async fn four_groups() -> World {
 #[tokio::test(start_paused = true)]
 async fn three_of_four_groups_without_capacity_cost_less_than_five_seconds() {
     let mut world = four_groups().await;
-    world.want_pods(6);
     while world.nodes() < 6 {
         world.step().await;
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
+    world.want_pods(6);
+    world.step().await;
+    assert!(world.actions.is_empty(), "{:?}", world.actions);
     let before: Vec<_> = ["a", "b", "c", "d"]
         .map(|name| world.cloud.fake.instances(name))
         .concat();
@@ -97,7 +99,8 @@ async fn three_of_four_groups_without_capacity_cost_less_than_five_seconds() {
     assert!(
         explained
             .iter()
-            .any(|(_, reason)| reason.contains("backoff"))
+            .any(|(_, reason)| reason.contains("backoff")),
+        "{explained:?}"
     );
     // The requests that cannot be met are taken back, and nobody dies of it.
     for _ in 0..120 {

@@ -145,7 +145,11 @@ async fn attempt(client: &Client, action: &str) -> Result<(), CallError> {
             (Service::AutoScaling, AUTOSCALING, vec![group])
         }
         "eks:DescribeNodegroup" => {
-            return client.eks().describe_nodegroup("prod", "web").await.map(drop);
+            return client
+                .eks()
+                .describe_nodegroup("prod", "web")
+                .await
+                .map(drop);
         }
         "ssm:GetParameter" => return client.ssm().get_parameter("/x").await.map(drop),
         _ => (Service::Ec2, EC2, vec![("ImageId.1", IMAGE)]),
@@ -251,7 +255,11 @@ async fn checklist_17_the_minimal_policy_is_enough_and_each_of_its_actions_is_ne
     );
     let report = aws.refresh().await;
     assert!(report.errors.is_empty(), "{:?}", report.errors);
-    assert!(report.template_errors.is_empty(), "{:?}", report.template_errors);
+    assert!(
+        report.template_errors.is_empty(),
+        "{:?}",
+        report.template_errors
+    );
     aws.increase("web", 3).await.expect("an increase");
     let victim = aws.node_groups()[1].instances[0].provider_id.clone();
     aws.learn(&[Node {

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ pub(crate) async fn keep_current(
 ) {
     let mut is_failing = false;
     let mut is_emptiness_known = !are_named;
+    let mut told = BTreeSet::new();
     loop {
         if aws.next_refresh() <= aws.client().now() {
             let before = aws.node_groups();
@@ -67,7 +69,7 @@ pub(crate) async fn keep_current(
             if let Ok(report) = report {
                 if report.suspiciously_empty {
                     warn!(
-                        "AWS lists no node group where it had listed some: they are kept for now"
+                        "AWS lists none, or not half, of the node groups that it had listed: they are kept for now"
                     );
                 }
                 let is_empty = groups.is_empty() && (report.listed || is_emptiness_known);
@@ -80,6 +82,7 @@ pub(crate) async fn keep_current(
                 }
                 is_emptiness_known = is_empty;
             }
+            tell_conditions(&aws, &mut told);
             if groups != before {
                 changed.notify_one();
             }
@@ -106,4 +109,16 @@ fn problem(error: &CallError) -> String {
         Some(hint) => format!("{text}; {hint}"),
         None => text,
     }
+}
+
+/// Tells once of everything that people should know of a group, and again when it has come back.
+fn tell_conditions(aws: &Aws, told: &mut BTreeSet<(String, String)>) {
+    let conditions: BTreeSet<(String, String)> = aws.conditions().into_iter().collect();
+    for (group, condition) in conditions.difference(told) {
+        warn!(group, "{condition}");
+    }
+    for (group, condition) in told.difference(&conditions) {
+        info!(group, "no more: {condition}");
+    }
+    *told = conditions;
 }
