@@ -6,6 +6,7 @@ mod cluster_file;
 mod csr_approver;
 #[cfg(feature = "simulate")]
 mod explain;
+#[cfg(feature = "cluster")]
 mod hint;
 #[cfg(feature = "cluster")]
 mod iam;

@@ -301,7 +301,8 @@ impl World {
                     self.name(instance);
                 }
             }
-            Action::IncreaseSize(_) | Action::DecreaseTargetSize { .. } => {}
+            // Sizes name nobody, and of the other kinds none comes about here.
+            _ => {}
         }
         self.actions.push(action.clone());
         self.under_way.push(action.clone());
@@ -380,8 +381,6 @@ async fn perform(aws: &Aws, action: &Action) -> OutcomeResult {
             Ok(_) => OutcomeResult::Done,
             Err(error) => failed(error),
         },
-        Action::AddTaint { .. } | Action::RemoveTaint { .. } | Action::Evict { .. } => {
-            unreachable!("not the provider's")
-        }
+        other => unreachable!("not the provider's: {other:?}"),
     }
 }
