@@ -2,7 +2,7 @@
 
 use windlass_model::SmolStr;
 
-use super::{creation_errors::failed_instances, unregistered_since};
+use super::{creation_errors::failed_instances, requests::take_back, unregistered_since};
 use crate::{Action, Event, EventObject, EventTiming, decide::Loop};
 
 /// Plans the deletion of instances that have had no node for too long, down to the group's
@@ -121,15 +121,7 @@ pub(crate) fn fix_target_sizes(context: &mut Loop<'_>) -> bool {
         if !is_overdue || size.registered >= size.expected {
             continue;
         }
-        let from = context.groups[index].target_size;
-        let to = from - (size.expected - size.registered);
-        context.groups[index].target_size = to;
-        context.plan.actions.push(Action::DecreaseTargetSize {
-            group: group.name.clone(),
-            from,
-            to,
-        });
-        has_any = true;
+        has_any |= take_back(context, index, size.expected - size.registered);
     }
     has_any
 }

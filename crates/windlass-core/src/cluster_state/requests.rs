@@ -1,6 +1,6 @@
 //! Scale-ups that were asked for and have not come.
 
-use windlass_model::{Duration, SmolStr, format_go_duration};
+use windlass_model::{Duration, InstanceState, SmolStr, format_go_duration};
 
 use super::backoff::{ScaleUpError, back_off};
 use crate::{Action, Event, EventObject, OpenScaleUp, Series, decide::Loop, instant::after};
@@ -111,14 +111,32 @@ fn give_up(context: &mut Loop<'_>, index: usize, increase: i64) {
         ),
     };
     record_failure(context, &group.name, error, increase);
+    take_back(context, index, increase);
+}
+
+/// Plans to ask for `nodes` fewer nodes of a group, as far as no instance that is there dies of
+/// it; whether that is any. The Go autoscaler's request would fail as a whole then.
+pub(super) fn take_back(context: &mut Loop<'_>, index: usize, nodes: i64) -> bool {
+    let group = &context.cluster.groups[index];
+    let launched = group
+        .instances
+        .iter()
+        .filter(|instance| !matches!(instance.state, InstanceState::Creating { .. }))
+        .count();
+    let registered = context.groups[index].counts.registered;
+    let live = registered.max(i64::try_from(launched).unwrap_or(i64::MAX));
     let from = context.groups[index].target_size;
-    let to = from - increase;
+    let to = (from - nodes).max(live);
+    if from <= to {
+        return false;
+    }
     context.groups[index].target_size = to;
     context.plan.actions.push(Action::DecreaseTargetSize {
         group: group.name.clone(),
         from,
         to,
     });
+    true
 }
 
 /// Counts a failed scale-up, and leaves its group alone for a while.

@@ -178,6 +178,30 @@ fn max_node_provision_time_says_when_a_scale_up_has_failed() {
     assert!(times_out(&["--max-node-provision-time=5m"], "5m1s"));
 }
 
+#[test]
+fn what_a_timed_out_scale_up_takes_back_ends_no_instance() {
+    let mut loops = asked_for_three(&[]);
+    // Two instances have come, and no node of theirs.
+    for name in ["one", "two"] {
+        loops.group("a").instances.push(Instance {
+            provider_id: format!("aws:///z/{name}").into(),
+            state: InstanceState::Running,
+        });
+    }
+    loops.decide();
+    loops.pass("15m1s");
+    let decision = loops.decide();
+    let taken_back = decision
+        .plan
+        .actions
+        .iter()
+        .find_map(|action| match action {
+            Action::DecreaseTargetSize { from, to, .. } => Some((*from, *to)),
+            _ => None,
+        });
+    assert_eq!(taken_back, Some((3, 2)));
+}
+
 /// How often one group is left alone after each of three failures, in minutes.
 fn backoffs(given: &[&str], pause: &str) -> Vec<i64> {
     let mut loops = Loops::new(&twelve_pods(given));

@@ -8,5 +8,6 @@
 mod events;
 mod flags;
 mod metrics;
+mod random;
 mod restart;
 mod world;
