@@ -188,7 +188,7 @@ fn documents(dice: &mut Dice) -> Vec<String> {
     for number in 0..dice.below(3) {
         documents.push(daemonset(dice, number));
     }
-    for number in 0..1 + dice.below(6) {
+    for number in 0..=dice.below(6) {
         workload(dice, number, &mut documents);
     }
     if dice.once_in(2) {
@@ -391,7 +391,7 @@ fn workload(dice: &mut Dice, app: u64, documents: &mut Vec<String>) {
         "2025-12-31T23:59:30Z",
         "2025-12-31T23:59:59Z",
     ]);
-    for number in 0..1 + dice.below(12) {
+    for number in 0..=dice.below(12) {
         let owner = if has_owner { owner(app) } else { String::new() };
         documents.push(format!(
             "{{apiVersion: v1, kind: Pod, metadata: {{name: pending-{app}-{number}, labels: {{app: \
