@@ -12,6 +12,7 @@ mod cargo;
 mod dist;
 mod end_to_end;
 mod generate;
+mod instructions;
 mod suites;
 mod terminal;
 mod tests;
@@ -25,6 +26,7 @@ usage: cargo xtask COMMAND
   test --suite NAME        one suite that needs real parts
   doc                      the documentation, warnings being errors
   bench                    times and peak memory of decisions, as JSON
+  instructions [--write]   whether a hot path takes more instructions than recorded; or records them
   testbed up|down|status   a control plane, moto and kwok to try things on
   gen [--check]            writes generated files anew, or says which are stale
   dist                     a static release build, packed, with its checksum";
@@ -53,6 +55,8 @@ fn run(arguments: &[&str]) -> Result<()> {
             &[("RUSTDOCFLAGS", "-D warnings")],
         ),
         ["bench", rest @ ..] => bench::run(rest),
+        ["instructions"] => instructions::check(),
+        ["instructions", "--write"] => instructions::write(),
         ["testbed", rest @ ..] => testbed(rest),
         ["gen"] => generate::run(generate::Mode::Write),
         ["gen", "--check"] => generate::run(generate::Mode::Check),

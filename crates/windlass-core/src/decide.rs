@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use windlass_config::Config;
 use windlass_model::{Cluster, Node, NodeTemplate, Pod, SmolStr, Timestamp};
-use windlass_scheduler::{Profile, Snapshot};
+use windlass_scheduler::{Profiles, Snapshot};
 
 use crate::{
     Budget, Event, EventObject, GroupReasons, HeldBack, Memory, Outcome, Plan,
@@ -99,9 +99,14 @@ pub(crate) struct LoopNode {
 }
 
 /// The snapshot that [`decide`] works on: all nodes, with the pods that are bound or nominated
-/// to them, less expendable and finished ones.
+/// to them, less expendable and finished ones. The checks are those of the default profile.
 pub fn prepare(cluster: &Cluster, config: &Config) -> Snapshot {
-    let mut snapshot = Snapshot::new(cluster, &Profile::new(cluster.scheduler_version));
+    prepare_with(cluster, config, &Profiles::default())
+}
+
+/// [`prepare`] with the checks of the profile that the scheduler configuration gives.
+pub fn prepare_with(cluster: &Cluster, config: &Config, profiles: &Profiles) -> Snapshot {
+    let mut snapshot = Snapshot::new(cluster, profiles.of(cluster.scheduler_version));
     for node in &cluster.nodes {
         snapshot.add_node(Arc::clone(node));
     }

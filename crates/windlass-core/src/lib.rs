@@ -35,7 +35,8 @@ mod unseen;
 pub use budget::{Budget, NoTimeLimits, Part, TimeLimit};
 pub use check::{Violation, check};
 pub use decide::{
-    Decision, Input, LoopView, Progress, decide, decide_asking, prepare, templates, view,
+    Decision, Input, LoopView, Progress, decide, decide_asking, prepare, prepare_with, templates,
+    view,
 };
 pub use memory::{GroupTimes, Memory, OpenScaleUp, SeenNodes, Waiting};
 pub use metrics::{Metrics, Series};

@@ -29,6 +29,6 @@ mod statics;
 mod topology;
 mod volumes;
 
-pub use profile::{ConfigurationError, Profile};
+pub use profile::{ConfigurationError, Profile, Profiles};
 pub use rejection::{Code, Phase, Rejection};
 pub use snapshot::{NodeId, Snapshot};

@@ -19,6 +19,47 @@ pub struct Profile {
     default_constraints: Vec<SpreadConstraint>,
 }
 
+/// The one profile as each version of the scheduler understands it.
+///
+/// Which version decides is known only once the cluster is; that a configuration is right must be
+/// known before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Profiles {
+    v1_36: Profile,
+    v1_37: Profile,
+}
+
+impl Default for Profiles {
+    /// The default profile.
+    fn default() -> Self {
+        Self {
+            v1_36: Profile::new(SchedulerVersion::V1_36),
+            v1_37: Profile::new(SchedulerVersion::V1_37),
+        }
+    }
+}
+
+impl Profiles {
+    /// The profile of a `KubeSchedulerConfiguration`.
+    pub fn from_configuration(
+        configuration: &serde_json::Value,
+    ) -> Result<Self, ConfigurationError> {
+        let of = |version| Profile::from_configuration(configuration, version);
+        Ok(Self {
+            v1_36: of(SchedulerVersion::V1_36)?,
+            v1_37: of(SchedulerVersion::V1_37)?,
+        })
+    }
+
+    /// The profile for a scheduler of this version.
+    pub fn of(&self, version: SchedulerVersion) -> &Profile {
+        match version {
+            SchedulerVersion::V1_36 => &self.v1_36,
+            SchedulerVersion::V1_37 => &self.v1_37,
+        }
+    }
+}
+
 impl Default for Profile {
     fn default() -> Self {
         Self::new(SchedulerVersion::default())

@@ -19,10 +19,10 @@ pub(crate) struct Shape {
     pub(crate) namespace: u32,
     pub(crate) request: Request,
     pub(crate) traits: Traits,
-    /// The slots of the nodes that its pods are on, one entry for each pod.
-    pub(crate) placements: SmallVec<[u32; 2]>,
+    /// Where its pods are.
+    pub(crate) placements: Placements,
     /// The same of pods that are being deleted.
-    pub(crate) terminating: SmallVec<[u32; 2]>,
+    pub(crate) terminating: Placements,
     /// What its pods on nodes are counted in, as far as it has been looked at.
     pub(crate) counted: Vec<Counted>,
     pub(crate) companies_seen: u32,
@@ -34,6 +34,42 @@ pub(crate) struct Shape {
     pub(crate) repellers_seen: u32,
     /// What its pods to be placed ask of other pods, once known.
     pub(crate) incoming: Option<Box<Incoming>>,
+}
+
+/// How many pods of a shape are on which nodes.
+///
+/// One shape may have all pods of a cluster, so that a list of them must not be searched.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Placements {
+    /// Slots in order, each with how many pods are there, which is never 0.
+    by_slot: SmallVec<[(u32, u32); 1]>,
+}
+
+impl Placements {
+    pub(crate) fn add(&mut self, slot: u32) {
+        match self.by_slot.binary_search_by_key(&slot, |(slot, _)| *slot) {
+            Ok(index) => self.by_slot[index].1 += 1,
+            Err(index) => self.by_slot.insert(index, (slot, 1)),
+        }
+    }
+
+    pub(crate) fn remove(&mut self, slot: u32) {
+        if let Ok(index) = self.by_slot.binary_search_by_key(&slot, |(slot, _)| *slot) {
+            self.by_slot[index].1 -= 1;
+            if self.by_slot[index].1 == 0 {
+                self.by_slot.remove(index);
+            }
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.by_slot.is_empty()
+    }
+
+    /// Slots and how many pods are there.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
+        self.by_slot.iter().copied()
+    }
 }
 
 /// Which of the costly checks pods of a shape need at all.

@@ -2,7 +2,7 @@
 //! process's.
 
 #[expect(dead_code, reason = "not every user of the clusters uses all of them")]
-#[path = "../benches/scenarios.rs"]
+#[path = "../benches/clusters/scenarios.rs"]
 mod scenarios;
 
 use scenarios::Scenario;

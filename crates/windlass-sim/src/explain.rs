@@ -13,9 +13,9 @@ use std::fmt::Write;
 use serde::Serialize;
 use windlass_config::Config;
 use windlass_core::cluster_state::Backoff;
-use windlass_core::{Input, Memory, NoTimeLimits, Plan, decide, prepare, templates};
+use windlass_core::{Input, Memory, NoTimeLimits, Plan, decide, prepare_with, templates};
 use windlass_model::{Cluster, NodeGroup, NodeTemplate, ObjectName, SmolStr, Timestamp};
-use windlass_scheduler::Snapshot;
+use windlass_scheduler::{Profiles, Snapshot};
 
 /// What an explanation is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,6 +94,7 @@ pub enum ExplainError {
 pub fn explain(
     cluster: &Cluster,
     config: &Config,
+    profiles: &Profiles,
     memory: &Memory,
     now: Timestamp,
     subject: &Subject,
@@ -106,11 +107,12 @@ pub fn explain(
         now,
         budget: &NoTimeLimits,
     };
-    let snapshot = prepare(cluster, config);
+    let snapshot = prepare_with(cluster, config, profiles);
     let decision = decide(&input, snapshot.clone());
     let view = View {
         cluster,
         config,
+        profiles,
         memory,
         now,
         templates: templates(&input, snapshot.clone()),
@@ -128,6 +130,7 @@ pub fn explain(
 struct View<'a> {
     cluster: &'a Cluster,
     config: &'a Config,
+    profiles: &'a Profiles,
     memory: &'a Memory,
     now: Timestamp,
     templates: Vec<Option<NodeTemplate>>,
@@ -147,7 +150,7 @@ impl View<'_> {
             now: self.now,
             budget: &NoTimeLimits,
         };
-        decide(&input, prepare(cluster, config)).plan
+        decide(&input, prepare_with(cluster, config, self.profiles)).plan
     }
 
     /// The cluster with a group changed.

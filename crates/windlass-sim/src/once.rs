@@ -1,7 +1,7 @@
 use std::time::Instant;
 
 use serde::Serialize;
-use windlass_core::{Input, Memory, NoTimeLimits, Violation, check, decide, prepare};
+use windlass_core::{Input, Memory, NoTimeLimits, Violation, check, decide, prepare_with};
 
 use crate::{DecisionDocument, Scenario};
 
@@ -33,7 +33,7 @@ pub fn decide_once(scenario: &Scenario) -> Once {
     let mut watch = Stopwatch::start();
     let cluster = scenario.cluster();
     let convert_ms = watch.lap();
-    let snapshot = prepare(&cluster, &scenario.config);
+    let snapshot = prepare_with(&cluster, &scenario.config, &scenario.profiles);
     let snapshot_ms = watch.lap();
     let memory = Memory::default();
     let input = Input {

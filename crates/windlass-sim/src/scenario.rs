@@ -5,6 +5,7 @@ mod object;
 use windlass_config::{Config, FlagError};
 use windlass_model::{SchedulerVersion, SmolStr, Timestamp};
 use windlass_objects::{Document, DocumentError, FieldError, read_documents};
+use windlass_scheduler::Profiles;
 
 pub(crate) use build::{GROUP_LABEL, insert, node_group};
 pub(crate) use kinds::{Change, Failure, NodeGroupDocument, ObjectReference, TimelineEntry};
@@ -20,6 +21,8 @@ pub struct Scenario {
     pub config: Config,
     /// Whose scheduler decides.
     pub scheduler_version: SchedulerVersion,
+    /// The checks of the scheduler, for the autoscaler and the simulated scheduler alike.
+    pub profiles: Profiles,
     /// For what is left to chance.
     pub seed: u64,
     /// What is worth saying about the files that is no error.
@@ -176,6 +179,7 @@ impl ScenarioReader {
             seed: config.process.seed,
             config,
             scheduler_version: simulation.kubernetes_version.0,
+            profiles: Profiles::default(),
             warnings,
             objects,
             groups,

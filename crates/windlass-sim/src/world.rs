@@ -23,6 +23,7 @@ use windlass_config::Config;
 use windlass_core::{Memory, Outcome};
 use windlass_model::{Cluster, Duration, MicroDollars, SmolStr, Timestamp};
 use windlass_objects::{Converter, api};
+use windlass_scheduler::Profiles;
 
 use crate::report::{Counts, Entry, Report, Sample, Summary};
 use crate::scenario::{Object, Scenario, TimelineEntry};
@@ -95,6 +96,7 @@ struct World {
     start: Timestamp,
     now: Timestamp,
     config: Config,
+    profiles: Profiles,
     converter: Converter,
     timeline: Vec<TimelineEntry>,
     /// All objects; its pods and workloads are brought up to date by [`World::refresh`].
@@ -153,6 +155,7 @@ impl World {
             start: scenario.now,
             now: scenario.now,
             config: scenario.config.clone(),
+            profiles: scenario.profiles.clone(),
             converter,
             timeline: scenario.timeline.clone(),
             cluster,

@@ -23,6 +23,7 @@ fn ask(scenario: &Scenario, subject: &Subject) -> Explanation {
     explain(
         &scenario.cluster(),
         &scenario.config,
+        &scenario.profiles,
         &Memory::default(),
         scenario.now,
         subject,
@@ -134,6 +135,7 @@ fn a_subject_that_is_not_there_is_an_error() {
     let result = explain(
         &scenario.cluster(),
         &scenario.config,
+        &scenario.profiles,
         &Memory::default(),
         scenario.now,
         &Subject::Node("n9".into()),

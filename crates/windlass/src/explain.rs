@@ -65,8 +65,14 @@ fn ask(args: &Args, subject: &Subject) -> anyhow::Result<Explanation> {
     }
     let scenario = scenario_files::read(&args.files)?;
     let cluster = scenario.cluster();
-    let memory = Memory::default();
-    let explained = explain(&cluster, &scenario.config, &memory, scenario.now, subject);
+    let explained = explain(
+        &cluster,
+        &scenario.config,
+        &scenario.profiles,
+        &Memory::default(),
+        scenario.now,
+        subject,
+    );
     Ok(explained?)
 }
 

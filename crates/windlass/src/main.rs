@@ -23,6 +23,7 @@ mod reach;
 mod run;
 #[cfg(feature = "simulate")]
 mod scenario_files;
+mod scheduler_config;
 #[cfg(feature = "simulate")]
 mod simulate;
 #[cfg(feature = "cluster")]

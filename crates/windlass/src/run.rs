@@ -35,7 +35,7 @@ use windlass_kube::lease::{Elector, ElectorOptions, Leadership, Lost};
 use windlass_kube::{Api, ClusterStore, EventRecorder, RecorderOptions, StatusWriter};
 use windlass_model::{ObjectName, SchedulerVersion};
 
-use crate::{hint, output, reach};
+use crate::{hint, output, reach, scheduler_config};
 use metrics::Registry;
 use shell::{Parts, Shell};
 
@@ -182,6 +182,7 @@ struct Prepared {
 async fn prepare(config: &Arc<Config>) -> Result<Prepared> {
     let process = &config.process;
     let expander = consult::server(config)?;
+    let profiles = Arc::new(scheduler_config::profiles(config)?);
     let registry = Registry::new(process.emit_per_nodegroup_metrics);
     let health = health::Health::new(config);
     let listener = http::listen(&process.address)
@@ -225,6 +226,7 @@ async fn prepare(config: &Arc<Config>) -> Result<Prepared> {
         .then(|| StatusWriter::new(&api, &process.namespace, &process.status_config_map_name));
     let parts = Parts {
         config: Arc::clone(config),
+        profiles,
         api: api.clone(),
         announcer: events::Announcer::new(recorder, store.clone(), priority_config_map),
         store,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use windlass_sim::{Scenario, ScenarioReader};
 
-use crate::output;
+use crate::{output, scheduler_config};
 
 /// Reads all files as one scenario and prints what is worth saying about them.
 pub(crate) fn read(files: &[PathBuf]) -> anyhow::Result<Scenario> {
@@ -17,7 +17,8 @@ pub(crate) fn read(files: &[PathBuf]) -> anyhow::Result<Scenario> {
         let text = read_text(file).with_context(|| format!("cannot read `{name}`"))?;
         reader.read(&name, &text)?;
     }
-    let scenario = reader.finish()?;
+    let mut scenario = reader.finish()?;
+    scenario.profiles = scheduler_config::profiles(&scenario.config)?;
     for warning in &scenario.warnings {
         output::talk(&format!("warning: {warning}"));
     }

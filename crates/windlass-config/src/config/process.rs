@@ -93,7 +93,7 @@ flag_group! {
 
     /// Path of a `KubeSchedulerConfiguration` with exactly one profile, whose filters are
     /// simulated. Empty: the default profile.
-    "scheduler-config-file" => config_file: Option<String> = None, NotYet;
+    "scheduler-config-file" => config_file: Option<String> = None, Acted;
 
     /// Log verbosity of the simulated scheduler; no more than `--v`.
     "scheduler-verbosity" => verbosity: i64 = 0,

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use smallvec::SmallVec;
 use windlass_model::{AffinityTerm, Node, PodShape, SmolStr, SpreadConstraint};
 
 use super::Snapshot;
 use super::node_state::NodeState;
 use crate::namespaces::Side;
 use crate::pod_affinity::{Company, Term, first_invalid};
-use crate::shapes::{Counted, Incoming, Shape, Traits};
+use crate::shapes::{Counted, Incoming, Placements, Shape, Traits};
 use crate::spread::{Rule, Spread, SpreadKey, effective_selector, is_hard};
 use crate::statics::{AFFINITY, TAINT};
 use crate::topology::NO_VALUE;
@@ -35,8 +34,8 @@ impl Snapshot {
             namespace: self.namespaces.id(&shape.namespace),
             request,
             traits: Traits::of(shape, has_default_spread, requests_devices),
-            placements: SmallVec::new(),
-            terminating: SmallVec::new(),
+            placements: Placements::default(),
+            terminating: Placements::default(),
             counted: Vec::new(),
             companies_seen: 0,
             spreads_seen: 0,
@@ -56,9 +55,9 @@ impl Snapshot {
         self.know_what_it_holds(shape);
         let shape = &mut self.shapes.all[shape as usize];
         if is_terminating {
-            shape.terminating.push(slot);
+            shape.terminating.add(slot);
         } else {
-            shape.placements.push(slot);
+            shape.placements.add(slot);
         }
         for counted in &shape.counted {
             match *counted {
@@ -80,14 +79,10 @@ impl Snapshot {
     /// Undoes [`Self::count_pod`].
     pub(super) fn uncount_pod(&mut self, shape: u32, is_terminating: bool, slot: u32) {
         let shape = &mut self.shapes.all[shape as usize];
-        let placements = if is_terminating {
-            &mut shape.terminating
+        if is_terminating {
+            shape.terminating.remove(slot);
         } else {
-            &mut shape.placements
-        };
-        // From the end: what a revert takes away was added last.
-        if let Some(index) = placements.iter().rposition(|other| *other == slot) {
-            placements.swap_remove(index);
+            shape.placements.remove(slot);
         }
         for counted in &shape.counted {
             match *counted {
@@ -274,8 +269,10 @@ impl Snapshot {
             shape.companies_seen = id + 1;
             if company.matches(shape.namespace, &shape.shape.labels, &self.namespaces) {
                 shape.counted.push(Counted::Company(id));
-                for slot in shape.placements.iter().chain(&shape.terminating) {
-                    company.add_pod(*slot, &self.topology);
+                for (slot, pods) in shape.placements.iter().chain(shape.terminating.iter()) {
+                    for _ in 0..pods {
+                        company.add_pod(slot, &self.topology);
+                    }
                 }
             }
         }
@@ -367,8 +364,10 @@ impl Snapshot {
             for (index, rule) in rules.iter_mut().enumerate() {
                 if rule.counts(&shape.shape.labels) {
                     shape.counted.push(Counted::Spread(id, number(index)));
-                    for slot in &shape.placements {
-                        rule.add_pod(*slot, &self.topology);
+                    for (slot, pods) in shape.placements.iter() {
+                        for _ in 0..pods {
+                            rule.add_pod(slot, &self.topology);
+                        }
                     }
                 }
             }

@@ -81,8 +81,8 @@ struct World {
 }
 
 impl Case {
-    pub(crate) fn parse(line: &str) -> Self {
-        serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {line}"))
+    pub(crate) fn parse(line: &str) -> serde_json::Result<Self> {
+        serde_json::from_str(line)
     }
 
     /// Every difference to what the scheduler said, and every inconsistency of our own answers.

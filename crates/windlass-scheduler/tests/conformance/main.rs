@@ -61,25 +61,35 @@ fn trials_of(file: &Path, tally: &Tally) -> Vec<Trial> {
         .into_owned();
     let text = std::fs::read_to_string(file)
         .unwrap_or_else(|error| panic!("read {}: {error}", file.display()));
-    let trial = |line: &str| {
+    let trial = |(number, line): (usize, &str)| {
         let case = Case::parse(line);
+        let id = match &case {
+            Ok(case) => case.id.clone(),
+            Err(_) => format!("{name} line {number}"),
+        };
         let (name, tally) = (name.clone(), Arc::clone(tally));
-        Trial::test(case.id.clone(), move || {
+        Trial::test(id, move || {
+            // Before anything can panic: a case that cannot be asked does not agree.
+            count(&tally, &name, |(_, total)| *total += 1);
+            let case = case.map_err(|error| format!("it is not a case: {error}"))?;
             let disagreements = case.disagreements();
-            let mut tally = tally.lock().expect("no test panics while it counts");
-            let (agreed, total) = tally.entry(name).or_default();
-            *total += 1;
-            if disagreements.is_empty() {
-                *agreed += 1;
-                return Ok(());
+            if !disagreements.is_empty() {
+                return Err(disagreements.join("\n").into());
             }
-            Err(disagreements.join("\n").into())
+            count(&tally, &name, |(agreed, _)| *agreed += 1);
+            Ok(())
         })
     };
-    text.lines()
-        .filter(|line| !line.is_empty())
+    (1..)
+        .zip(text.lines())
+        .filter(|(_, line)| !line.trim().is_empty())
         .map(trial)
         .collect()
+}
+
+fn count(tally: &Tally, name: &str, change: impl Fn(&mut (usize, usize))) {
+    let mut tally = tally.lock().expect("no test panics while it counts");
+    change(tally.entry(name.to_owned()).or_default());
 }
 
 #[expect(clippy::print_stdout, reason = "the report that the run is for")]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use windlass_core::{
     Action, Decision, Input, NoTimeLimits, NodeRemoval, Outcome, OutcomeResult, Plan, ResizeCause,
-    check, decide, prepare,
+    check, decide, prepare_with,
 };
 use windlass_model::{Duration, Node, ObjectName, SmolStr, Taint, Timestamp};
 
@@ -50,7 +50,7 @@ impl World {
             view = Some(chaos.view(&self.cluster, self.now));
         }
         let cluster = view.as_ref().unwrap_or(&self.cluster);
-        let snapshot = prepare(cluster, &self.config);
+        let snapshot = prepare_with(cluster, &self.config, &self.profiles);
         let outcomes = std::mem::take(&mut self.outcomes);
         let input = Input {
             cluster,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashSet;
 use windlass_model::{Pod, PodScheduled, PodShape, Resources, SmolStr};
-use windlass_scheduler::{NodeId, Profile, Snapshot};
+use windlass_scheduler::{NodeId, Snapshot};
 
 use super::World;
 use super::pods::{PodId, is_waiting};
@@ -64,9 +64,9 @@ impl World {
     }
 
     fn scheduler_snapshot(&mut self) -> Snapshot {
-        let profile = Profile::new(self.cluster.scheduler_version);
         self.refresh();
-        let mut snapshot = Snapshot::new(&self.cluster, &profile);
+        let profile = self.profiles.of(self.cluster.scheduler_version);
+        let mut snapshot = Snapshot::new(&self.cluster, profile);
         for node in &self.cluster.nodes {
             snapshot.add_node(Arc::clone(node));
         }

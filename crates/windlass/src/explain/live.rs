@@ -14,7 +14,7 @@ use windlass_sim::{Explanation, Subject, explain};
 
 use super::flags;
 use crate::run::memory;
-use crate::{logging, output, reach};
+use crate::{logging, output, reach, scheduler_config};
 
 /// Longest time for the first view of all that decisions read.
 const SYNC: Duration = Duration::from_mins(1);
@@ -58,6 +58,7 @@ pub(super) fn ask(args: &LiveArgs, subject: &Subject) -> Result<Explanation> {
     Ok(explain(
         &cluster,
         &config,
+        &scheduler_config::profiles(&config)?,
         &memory,
         Timestamp::now(),
         subject,

@@ -4,6 +4,7 @@ use tracing::info;
 use windlass_config::{Config, Expander};
 use windlass_core::{Decision, Input, Progress};
 use windlass_grpc_expander::GrpcExpander;
+use windlass_scheduler::Profiles;
 
 /// The server of the expander `grpc`, where the chain has that. A certificate that cannot be read
 /// ends the process, as it ends the Go autoscaler.
@@ -28,10 +29,11 @@ pub(crate) fn server(config: &Config) -> Result<Option<GrpcExpander>> {
 /// answer the loop is decided anew from what it began with.
 pub(crate) fn decide(
     input: &Input<'_>,
+    profiles: &Profiles,
     expander: Option<&GrpcExpander>,
     runtime: &Handle,
 ) -> Decision {
-    let snapshot = windlass_core::prepare(input.cluster, input.config);
+    let snapshot = windlass_core::prepare_with(input.cluster, input.config, profiles);
     let Some(expander) = expander else {
         return windlass_core::decide(input, snapshot);
     };

@@ -17,6 +17,7 @@ use windlass_grpc_expander::GrpcExpander;
 use windlass_kube::lease::Leadership;
 use windlass_kube::{Api, ApiError, ClusterStore, StatusConfigMap, StatusWriter};
 use windlass_model::Cluster;
+use windlass_scheduler::Profiles;
 
 use super::actions::Actor;
 use super::budget::WallClock;
@@ -39,6 +40,8 @@ const GROUPS_PAUSE: Duration = Duration::from_millis(100);
 /// What the loop works with.
 pub(crate) struct Parts {
     pub(crate) config: Arc<Config>,
+    /// The checks of the scheduler.
+    pub(crate) profiles: Arc<Profiles>,
     pub(crate) api: Api,
     pub(crate) store: ClusterStore,
     pub(crate) aws: Aws,
@@ -379,6 +382,7 @@ impl Shell {
         collection: Option<Collection>,
     ) -> Result<Judged, LoopError> {
         let config = Arc::clone(&self.parts.config);
+        let profiles = Arc::clone(&self.parts.profiles);
         let memory = Arc::clone(&self.memory);
         let expander = self.parts.expander.clone();
         let runtime = tokio::runtime::Handle::current();
@@ -394,9 +398,12 @@ impl Shell {
                 budget: &budget,
             };
             let view = collection.as_ref().and_then(|_| {
-                windlass_core::view(&input, windlass_core::prepare(&cluster, &config))
+                windlass_core::view(
+                    &input,
+                    windlass_core::prepare_with(&cluster, &config, &profiles),
+                )
             });
-            let decision = consult::decide(&input, expander.as_ref(), &runtime);
+            let decision = consult::decide(&input, &profiles, expander.as_ref(), &runtime);
             if let Some(collection) = collection {
                 collection.answer(&cluster, view.as_ref(), &decision.plan);
             }

@@ -30,6 +30,32 @@ impl Scenario {
         }
         placed
     }
+
+    /// Takes so many nodes away, one after the other, each with the pods that were on it going to
+    /// other nodes, as a planned scale-down does; then undoes it all.
+    pub(crate) fn empty_nodes(&mut self, count: usize) {
+        let snapshot = &mut self.snapshot;
+        let nodes: Vec<NodeId> = snapshot.node_ids().take(count).collect();
+        snapshot.fork();
+        for node in nodes {
+            snapshot.fork();
+            let pods: Vec<Arc<Pod>> = snapshot.pods_on(node).cloned().collect();
+            snapshot.remove_node(node);
+            let mut all_fit = true;
+            for pod in &pods {
+                match snapshot.first_fit(pod, |_| true) {
+                    Some(place) => snapshot.add_pod(pod, place),
+                    None => all_fit = false,
+                }
+            }
+            if all_fit {
+                snapshot.commit();
+            } else {
+                snapshot.revert();
+            }
+        }
+        snapshot.revert();
+    }
 }
 
 /// 60,000 pods of 50 shapes, and 200 nodes on which nothing fits.
@@ -56,11 +82,11 @@ pub(crate) fn full_nodes() -> Scenario {
     Scenario { snapshot, pods }
 }
 
-/// 50,000 pods on 1,000 nodes; every pod of another shape, or all of one.
-pub(crate) fn plain(all_different: bool) -> Scenario {
+/// Pods that ask for nothing special; every pod of another shape, or all of one.
+pub(crate) fn plain(pods: i64, nodes: usize, all_different: bool) -> Scenario {
     let constraints = Arc::new(Constraints::default());
     let one = shape_with(250, GIB, &[("app", "one")], &constraints);
-    let pods = (0..50_000_i64)
+    let pods = (0..pods)
         .map(|index| {
             let name = usize::try_from(index).expect("a small number");
             if !all_different {
@@ -73,36 +99,36 @@ pub(crate) fn plain(all_different: bool) -> Scenario {
         })
         .collect();
     Scenario {
-        snapshot: empty(1_000, 3),
+        snapshot: empty(nodes, 3),
         pods,
     }
 }
 
-/// 5,000 pods that shun each other's nodes, on 5,000 nodes.
-pub(crate) fn hostname_anti_affinity() -> Scenario {
+/// Pods that shun each other's nodes, as many as there are nodes.
+pub(crate) fn hostname_anti_affinity(nodes: usize) -> Scenario {
     let shape = anti_affine();
     Scenario {
-        snapshot: empty(5_000, 3),
-        pods: (0..5_000).map(|index| pod(&shape, index)).collect(),
+        snapshot: empty(nodes, 3),
+        pods: (0..nodes).map(|index| pod(&shape, index)).collect(),
     }
 }
 
-/// 5,001 nodes, on all of which but the last there is a pod that the pods to be placed shun.
-pub(crate) fn only_the_last_fits() -> Scenario {
+/// Nodes on all of which but the last there is a pod that the pod to be placed shuns.
+pub(crate) fn only_the_last_fits(nodes: usize) -> Scenario {
     let shape = anti_affine();
-    let mut snapshot = empty(5_001, 3);
+    let mut snapshot = empty(nodes, 3);
     let ids: Vec<NodeId> = snapshot.node_ids().collect();
-    for (index, id) in ids.iter().enumerate().take(5_000) {
+    for (index, id) in ids.iter().enumerate().take(nodes - 1) {
         snapshot.add_pod(&pod(&shape, index), *id);
     }
     Scenario {
         snapshot,
-        pods: vec![pod(&shape, 5_001)],
+        pods: vec![pod(&shape, nodes)],
     }
 }
 
-/// 10,000 pods spread over three zones of 1,000 nodes.
-pub(crate) fn zone_spread() -> Scenario {
+/// Pods spread over three zones.
+pub(crate) fn zone_spread(pods: usize, nodes: usize) -> Scenario {
     let spread = SpreadConstraint {
         topology_key: ZONE.into(),
         max_skew: 1,
@@ -119,8 +145,8 @@ pub(crate) fn zone_spread() -> Scenario {
     };
     let shape = shape(100, GIB / 8, &[("app", "web")], constraints);
     Scenario {
-        snapshot: empty(1_000, 3),
-        pods: (0..10_000).map(|index| pod(&shape, index)).collect(),
+        snapshot: empty(nodes, 3),
+        pods: (0..pods).map(|index| pod(&shape, index)).collect(),
     }
 }
 
@@ -139,6 +165,18 @@ pub(crate) fn large() -> Scenario {
     let pods = (0..10)
         .map(|index| pod(&shapes[index], 200_000 + index))
         .collect();
+    Scenario { snapshot, pods }
+}
+
+/// Nodes with so many equal pods each, two fifths of what there is room for.
+pub(crate) fn crowded(nodes: usize, pods_each: usize) -> Scenario {
+    let mut snapshot = empty(nodes, 3);
+    let shape = shape(160, GIB / 8, &[("app", "web")], Constraints::default());
+    let ids: Vec<NodeId> = snapshot.node_ids().collect();
+    for index in 0..nodes * pods_each {
+        snapshot.add_pod(&pod(&shape, index), ids[index % nodes]);
+    }
+    let pods = Vec::new();
     Scenario { snapshot, pods }
 }
 
