@@ -106,13 +106,12 @@ pub(crate) fn check() -> ExitCode {
 /// Writes the file.
 pub(crate) fn write() -> ExitCode {
     finish(counts().and_then(|counts| {
-        let mut text = String::from(
+        let lines = counts.iter().map(|(name, count)| format!("{name} {count}\n"));
+        let text = String::from(
             "# Machine instructions of the scheduler's hot paths, counted by valgrind for x86-64:\n\
              # `cargo xtask instructions` fails where one has grown, `--write` records them anew.\n",
         );
-        for (name, count) in counts {
-            text += &format!("{name} {count}\n");
-        }
+        let text = lines.fold(text, |text, line| text + &line);
         let file = file();
         fs::write(&file, text).map_err(|error| format!("write `{}`: {error}", file.display()))
     }))
