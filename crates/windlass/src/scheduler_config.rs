@@ -53,7 +53,7 @@ mod tests {
 
     #[test]
     fn without_a_file_the_profile_is_the_default_one() {
-        let (config, _) = Config::parse::<[&str; 0]>([]).unwrap();
+        let (config, _) = Config::parse([""; 0]).unwrap();
         assert_eq!(profiles(&config).unwrap(), Profiles::default());
     }
 
