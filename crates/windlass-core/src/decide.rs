@@ -6,7 +6,8 @@ use windlass_model::{Cluster, Node, NodeTemplate, Pod, SmolStr, Timestamp};
 use windlass_scheduler::{Profiles, Snapshot};
 
 use crate::{
-    Budget, Event, EventObject, GroupReasons, HeldBack, Memory, Outcome, Plan,
+    Budget, Event, EventObject, GroupReasons, HeldBack, Memory, Outcome, Plan, capacity_buffer,
+    capacity_quota,
     cluster_state::{self, Counts, GroupState, Readiness, node_readiness},
     drain,
     pending::{Standing, is_expendable, standing},
@@ -77,6 +78,8 @@ pub(crate) struct Loop<'a> {
     pub(crate) has_planned_scale_down: bool,
     /// The groups of the nodes of the snapshot that stand for nodes on their way, by node name.
     pub(crate) upcoming: BTreeMap<SmolStr, usize>,
+    /// The buffers of capacity.
+    pub(crate) buffers: capacity_buffer::Buffers,
     /// The requests for room.
     pub(crate) requests: provisioning_request::Requests,
     /// What the expander `grpc` was asked, and said.
@@ -160,8 +163,11 @@ fn run(context: &mut Loop<'_>) {
     }
     cluster_state::apply_outcomes(context);
     provisioning_request::observe(context);
+    capacity_buffer::observe(context);
+    capacity_buffer::reconcile(context);
     scale_down::take_stock(context);
     template::recompute(context);
+    capacity_quota::reconcile(context);
     cluster_state::update(context);
     let total = context.total_counts();
     let is_healthy = cluster_state::is_cluster_healthy(
@@ -186,6 +192,7 @@ fn run(context: &mut Loop<'_>) {
         raise_to_minimum(context);
     }
     provisioning_request::finish(context);
+    capacity_buffer::finish(context);
     context.plan.status = Some(status::running(context, &total, is_healthy));
 }
 
@@ -297,6 +304,7 @@ pub(crate) fn observe<'a>(input: &Input<'a>, snapshot: Snapshot) -> Loop<'a> {
         missing_nodes: None,
         has_planned_scale_down: false,
         upcoming: BTreeMap::new(),
+        buffers: capacity_buffer::Buffers::default(),
         requests: provisioning_request::Requests::default(),
         consultation: Consultation::default(),
         memory: memory.clone(),

@@ -13,6 +13,8 @@
 //! ([`scale_up`]) → scale-down ([`scale_down`]) → drains in progress ([`drain`]) → report.
 
 mod budget;
+pub mod capacity_buffer;
+mod capacity_quota;
 mod check;
 pub mod cluster_state;
 mod decide;
@@ -23,6 +25,7 @@ mod memory;
 pub mod metrics;
 pub mod pending;
 mod plan;
+mod proactive;
 pub mod provisioning_request;
 mod report;
 pub mod scale_down;

@@ -1,10 +1,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use windlass_model::{Duration, SmolStr, StatusCondition, Timestamp};
+use windlass_model::{BufferStatus, Duration, QuotaStatus, SmolStr, StatusCondition, Timestamp};
 
 use crate::{
     UnremovableReason, Unseen,
+    capacity_buffer::TemplateErrors,
     cluster_state::{Backoff, IncorrectSize},
     drain::{Drain, Replacement},
     pending::Hints,
@@ -81,6 +82,15 @@ pub struct Memory {
     /// The codes of failed scale-ups that this process has seen, by group; not written down.
     #[serde(skip)]
     pub backoff_codes: BTreeMap<SmolStr, BTreeSet<SmolStr>>,
+    /// Statuses of `CapacityBuffer`s, written and not seen yet. Not written down.
+    #[serde(skip)]
+    pub unseen_buffers: Unseen<BufferStatus>,
+    /// Templates of buffers that could not be written. Not written down.
+    #[serde(skip)]
+    pub buffer_template_errors: TemplateErrors,
+    /// Statuses of `CapacityQuota`s, written and not seen yet. Not written down.
+    #[serde(skip)]
+    pub unseen_quotas: Unseen<QuotaStatus>,
     /// Whether this process has been through a loop. Not written down: a successor's first loop
     /// cleans up.
     #[serde(skip)]

@@ -13,7 +13,10 @@ use windlass_model::{Duration, Pod, PodShape};
 pub(crate) use classify::{Standing, is_expendable, standing};
 pub use hints::Hints;
 
-use crate::{Event, EventObject, Part, decide::Loop, instant::after, provisioning_request};
+use crate::{
+    Event, EventObject, Part, capacity_buffer, decide::Loop, instant::after, proactive,
+    provisioning_request,
+};
 
 /// A pod of [`PendingPods`], by its place there.
 pub(crate) type PodIndex = u32;
@@ -23,6 +26,17 @@ pub(crate) type PodIndex = u32;
 pub(crate) struct PendingPods {
     pods: Vec<Arc<Pod>>,
     fates: Vec<Fate>,
+    /// Where the pods stand that exist on paper alone, in order.
+    on_paper: Vec<(std::ops::Range<PodIndex>, Origin)>,
+}
+
+/// Whose pods on paper are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// A controller will make them.
+    Controller,
+    /// The buffer at this place of the loop's list.
+    Buffer(usize),
 }
 
 /// What a loop finds for a pending pod.
@@ -60,6 +74,27 @@ impl PendingPods {
         &self.pods[index as usize]
     }
 
+    /// Whose the pod is, if it exists on paper alone: nothing is said of it.
+    pub(crate) fn origin(&self, index: PodIndex) -> Option<Origin> {
+        let before = self
+            .on_paper
+            .partition_point(|(range, _)| range.end <= index);
+        let (range, origin) = self.on_paper.get(before)?;
+        range.contains(&index).then_some(*origin)
+    }
+
+    fn push_on_paper(&mut self, pods: Vec<(Arc<Pod>, Fate)>, origin: Origin) {
+        let index = |place: usize| PodIndex::try_from(place).unwrap_or(PodIndex::MAX);
+        let start = index(self.pods.len());
+        for (pod, fate) in pods {
+            self.push(pod, fate);
+        }
+        let end = index(self.pods.len());
+        if start < end {
+            self.on_paper.push((start..end, origin));
+        }
+    }
+
     pub(crate) fn set_fate(&mut self, index: PodIndex, fate: Fate) {
         self.fates[index as usize] = fate;
     }
@@ -82,6 +117,7 @@ impl PendingPods {
 /// nodes of the snapshot are placed there.
 pub(crate) fn process(context: &mut Loop<'_>) -> (PendingPods, Vec<PodIndex>) {
     let mut pending = gather(context);
+    inject(context, &mut pending);
     drained::append(context, &mut pending);
     let waiting = pending.indices(Fate::Waiting);
     context.budget.begin(Part::FilterOutSchedulable);
@@ -103,7 +139,58 @@ pub(crate) fn process(context: &mut Loop<'_>) -> (PendingPods, Vec<PodIndex>) {
     }
     provisioning_request::inject(context);
     provisioning_request::book(context);
+    limit_injected(context, &mut pending, &mut in_need);
     (pending, in_need)
+}
+
+/// Adds the pods that exist on paper alone: those that controllers will make, then those of
+/// buffers.
+fn inject(context: &mut Loop<'_>, pending: &mut PendingPods) {
+    let mut shapes = WithoutTpus::default();
+    let mut ready = |context: &Loop<'_>, pods: Vec<Arc<Pod>>| -> Vec<(Arc<Pod>, Fate)> {
+        let fate = |pod: &Pod| {
+            if is_expendable(pod, context.config) {
+                Fate::Dropped
+            } else {
+                Fate::Waiting
+            }
+        };
+        pods.iter()
+            .map(|pod| (shapes.clear(pod), fate(pod)))
+            .collect()
+    };
+    if context.config.features.proactive_scaleup {
+        let pods = proactive::missing_pods(context);
+        crate::report::count_injected(context, pods.len());
+        let pods = ready(context, pods);
+        pending.push_on_paper(pods, Origin::Controller);
+    }
+    for (buffer, pods) in capacity_buffer::inject(context) {
+        let pods = ready(context, pods);
+        pending.push_on_paper(pods, Origin::Buffer(buffer));
+    }
+}
+
+/// Drops pods that controllers will make, the first ones first, until no more than
+/// `--pod-injection-limit` pods wait. Real pods are never dropped. Source:
+/// `pkg/processors/podinjection/enforce`.
+fn limit_injected(context: &mut Loop<'_>, pending: &mut PendingPods, in_need: &mut Vec<PodIndex>) {
+    if !context.config.features.proactive_scaleup {
+        return;
+    }
+    let limit = usize::try_from(context.config.features.pod_injection_limit).unwrap_or(0);
+    let surplus = in_need.len().saturating_sub(limit);
+    let dropped: Vec<PodIndex> = in_need
+        .iter()
+        .copied()
+        .filter(|index| pending.origin(*index) == Some(Origin::Controller))
+        .take(surplus)
+        .collect();
+    for index in &dropped {
+        pending.set_fate(*index, Fate::Dropped);
+    }
+    in_need.retain(|index| dropped.binary_search(index).is_err());
+    crate::report::count_skipped_injection(context, dropped.len());
 }
 
 /// Pods that use the room of a `ProvisioningRequest`: the request brings nodes, they do not.

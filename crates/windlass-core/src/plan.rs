@@ -2,7 +2,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use windlass_model::{ObjectName, SmolStr, StatusCondition, Taint, Timestamp};
+use windlass_model::{
+    BufferStatus, ObjectName, QuotaStatus, SmolStr, StatusCondition, Taint, TemplateSource,
+    Timestamp,
+};
 
 use crate::{metrics::Metrics, scale_down::HeldBack};
 
@@ -107,6 +110,39 @@ pub enum Action {
         uid: SmolStr,
         /// The conditions.
         conditions: Vec<StatusCondition>,
+    },
+    /// Write the template of a `CapacityBuffer`'s pods.
+    WriteBufferTemplate {
+        /// The buffer.
+        buffer: ObjectName,
+        /// The buffer's uid: the buffer owns its template.
+        uid: SmolStr,
+        /// The template's name, in the buffer's namespace.
+        template: SmolStr,
+        /// What it is made from.
+        source: TemplateSource,
+        /// The value of the annotation [`crate::capacity_buffer::SOURCE_ANNOTATION`].
+        source_mark: SmolStr,
+        /// The API server completes the pod by a dry run, except one that exists.
+        dry_run: bool,
+    },
+    /// Write the status of a `CapacityBuffer`.
+    UpdateCapacityBuffer {
+        /// The buffer.
+        buffer: ObjectName,
+        /// Its uid, so that a namesake is left alone.
+        uid: SmolStr,
+        /// The status.
+        status: BufferStatus,
+    },
+    /// Write the status of a `CapacityQuota`.
+    UpdateCapacityQuota {
+        /// The quota.
+        quota: SmolStr,
+        /// Its uid, so that a namesake is left alone.
+        uid: SmolStr,
+        /// The status.
+        status: QuotaStatus,
     },
     /// Delete a `ProvisioningRequest` that was answered long ago.
     DeleteProvisioningRequest {
@@ -242,6 +278,8 @@ pub enum EventObject {
     Node(SmolStr),
     /// The priority expander's ConfigMap.
     PriorityExpander,
+    /// A `CapacityBuffer`.
+    CapacityBuffer(ObjectName),
 }
 
 /// Where the pending pods stand after this loop; the lists are in the order of the cluster's pods.

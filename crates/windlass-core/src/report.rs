@@ -17,6 +17,18 @@ pub(crate) fn count_pending(context: &mut Loop<'_>, unschedulable: usize, unproc
     }
 }
 
+/// Counts the pods that controllers have still to make.
+pub(crate) fn count_injected(context: &mut Loop<'_>, injected: usize) {
+    let series = Series::plain("unschedulable_pods_count").with("type", "injected");
+    context.plan.metrics.set(series, injected as f64);
+}
+
+/// Counts those of them that are left out.
+pub(crate) fn count_skipped_injection(context: &mut Loop<'_>, skipped: usize) {
+    let series = Series::plain("unschedulable_pods_count").with("type", "skipped_injection");
+    context.plan.metrics.set(series, skipped as f64);
+}
+
 /// Observes how many kinds of pods an estimation packs.
 pub(crate) fn observe_heterogeneity(
     context: &mut Loop<'_>,

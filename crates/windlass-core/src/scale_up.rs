@@ -23,6 +23,7 @@ mod similar;
 use std::collections::BTreeMap;
 
 pub(crate) use minimum_size::raise_to_minimum;
+pub(crate) use quota::{UnknownGpus, amounts_of};
 pub(crate) use report::note_skipped;
 
 use self::{

@@ -193,3 +193,129 @@ fn a_missing_definition_is_told_and_stops_nothing() -> Result<()> {
     cluster.wait_until_all_run("default", "web", 4, SOON)?;
     windlass.check_for_panics()
 }
+
+fn buffer(namespace: &str, spec: &Value) -> Value {
+    json!({
+        "apiVersion": "autoscaling.x-k8s.io/v1beta1", "kind": "CapacityBuffer",
+        "metadata": {"name": "spare", "namespace": namespace}, "spec": spec,
+    })
+}
+
+#[test]
+fn a_buffer_brings_nodes_and_follows_its_deployment() -> Result<()> {
+    let testbed = testbed()?;
+    let cluster = testbed.cluster();
+    let windlass = start(
+        testbed,
+        &[
+            "--capacity-buffer-controller-enabled",
+            "--capacity-buffer-pod-injection-enabled",
+        ],
+    )?;
+    let namespace = "buffers";
+    in_namespace(testbed, namespace)?;
+    let mut web = Workload::new("web", 1).requests("1", "64Mi");
+    namespace.clone_into(&mut web.namespace);
+    cluster.deploy(&web)?;
+    cluster.wait_until_all_run(namespace, "web", 1, SOON)?;
+    let of_deployment = json!({
+        "scalableRef": {"apiGroup": "apps", "kind": "Deployment", "name": "web"},
+        "percentage": 300,
+    });
+    cluster.apply_object(&buffer(namespace, &of_deployment))?;
+    let spare = ("CapacityBuffer", namespace, "spare");
+    wait_for_condition(
+        testbed,
+        spare,
+        ("ReadyForProvisioning", "True", "AttributesSetSuccessfully"),
+    )?;
+    wait_for_condition(testbed, spare, ("Provisioning", "True", "FakePodsInjected"))?;
+    let status = status(testbed, "CapacityBuffer", namespace, "spare")?;
+    ensure!(
+        status["replicas"] == 3,
+        "three pods are 300 % of one: {status}"
+    );
+    ensure!(
+        status["podTemplateRef"]["name"] == "capacitybuffer-spare-pod-template",
+        "{status}"
+    );
+    // One pod runs and three are kept room for: at a core each two nodes are needed at least.
+    wait_for("nodes for the buffer", SOON, || {
+        Ok(testbed.aws().group("web")?.desired >= 2)
+    })?;
+    wait_for("an event on the buffer", SOON, || {
+        let events = cluster.events(namespace)?;
+        Ok(events.iter().any(|event| {
+            event.involved_object.kind.as_deref() == Some("CapacityBuffer")
+                && event.reason.as_deref() == Some("TriggeredScaleUp")
+        }))
+    })?;
+    let wrong = json!({"podTemplateRef": {"name": "nothing"}, "replicas": 1});
+    cluster.delete_object(&buffer(namespace, &of_deployment))?;
+    cluster.apply_object(&buffer(namespace, &wrong))?;
+    wait_for_condition(testbed, spare, ("ReadyForProvisioning", "False", "error"))?;
+    windlass.check_for_panics()
+}
+
+#[test]
+fn a_buffer_s_template_is_completed_by_a_dry_run() -> Result<()> {
+    let testbed = testbed()?;
+    let cluster = testbed.cluster();
+    let windlass = start(testbed, &["--capacity-buffer-controller-enabled"])?;
+    let namespace = "dry-run";
+    in_namespace(testbed, namespace)?;
+    cluster.apply_object(&template(namespace))?;
+    let spec = json!({"podTemplateRef": {"name": "worker"}, "replicas": 2});
+    cluster.apply_object(&buffer(namespace, &spec))?;
+    let spare = ("CapacityBuffer", namespace, "spare");
+    wait_for_condition(
+        testbed,
+        spare,
+        ("ReadyForProvisioning", "True", "AttributesSetSuccessfully"),
+    )?;
+    let templates = cluster.api::<k8s_openapi::api::core::v1::PodTemplate>(namespace);
+    let managed = cluster.run(templates.get("capacitybuffer-spare-pod-template"))?;
+    let spec = managed.template.and_then(|template| template.spec);
+    let spec = spec.context("the template has a specification")?;
+    // What admission has added, and a template alone has not.
+    ensure!(
+        spec.service_account_name.as_deref() == Some("default"),
+        "{spec:?}"
+    );
+    ensure!(
+        testbed.aws().group("web")?.desired == 1,
+        "nothing is injected"
+    );
+    windlass.check_for_panics()
+}
+
+#[test]
+fn a_quota_stops_a_group_and_tells_what_is_used() -> Result<()> {
+    let testbed = testbed()?;
+    let cluster = testbed.cluster();
+    cluster.apply_object(&json!({
+        "apiVersion": "autoscaling.x-k8s.io/v1beta1", "kind": "CapacityQuota",
+        "metadata": {"name": "small"}, "spec": {"limits": {"resources": {"nodes": "2"}}},
+    }))?;
+    let windlass = start(testbed, &["--capacity-quotas-enabled"])?;
+    let valid = "cluster-autoscaler.kubernetes.io/valid";
+    let small = ("CapacityQuota", "", "small");
+    wait_for_condition(testbed, small, (valid, "True", "ValidationSucceeded"))?;
+    cluster.deploy(&Workload::new("web", 12).requests("1", "64Mi"))?;
+    wait_for("the quota to be used up", SOON, || {
+        let status = status(testbed, "CapacityQuota", "", "small")?;
+        Ok(status["used"]["resources"]["nodes"] == "2")
+    })?;
+    wait_for("a pod to be told why it waits", SOON, || {
+        let events = cluster.events("default")?;
+        Ok(events.iter().any(|event| {
+            let message = event.message.as_deref().unwrap_or_default();
+            message.contains("exceeded quota: \"CapacityQuota/small\"")
+        }))
+    })?;
+    ensure!(
+        testbed.aws().group("web")?.desired == 2,
+        "the quota allows two nodes"
+    );
+    windlass.check_for_panics()
+}

@@ -9,6 +9,7 @@
 //! turned into the model as they arrive; what no decision reads is never kept.
 
 mod api;
+mod buffer_template;
 mod connect;
 mod events;
 mod evict;
@@ -22,6 +23,7 @@ mod store;
 mod watch;
 
 pub use api::{Api, ApiError};
+pub use buffer_template::{BufferTemplate, write_buffer_template};
 pub use connect::{ConnectError, ConnectOptions, Endpoint, connect, scheduler_version};
 pub use events::{EventRecord, EventRecorder, EventSeverity, InvolvedObject, RecorderOptions};
 pub use evict::{Eviction, evict};

@@ -1,6 +1,8 @@
 use serde::{Deserialize, Serialize};
 
-use crate::{LabelSelector, ObjectName, ResourceList, SmolStr, StatusCondition, Timestamp};
+use crate::{
+    LabelSelector, ObjectName, ResourceList, SmolStr, StatusCondition, Timestamp, WorkloadKind,
+};
 
 /// A `CapacityBuffer`: room that is to be kept free for pods of a kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +43,22 @@ pub enum BufferSource {
         /// `name`.
         name: SmolStr,
     },
+}
+
+/// What the template that is kept for a buffer is made from; names are of the buffer's namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TemplateSource {
+    /// A `PodTemplate` of this name.
+    PodTemplate(SmolStr),
+    /// The template of a workload.
+    Workload {
+        /// Its kind.
+        kind: WorkloadKind,
+        /// Its name.
+        name: SmolStr,
+    },
+    /// A pod of this name.
+    Pod(SmolStr),
 }
 
 /// `status` of a `CapacityBuffer`.

@@ -34,7 +34,7 @@ mod workload;
 
 pub use capacity::{
     BufferSource, BufferStatus, CapacityBuffer, CapacityQuota, QuotaScope, QuotaStatus,
-    ResourceQuota,
+    ResourceQuota, TemplateSource,
 };
 pub use cluster::{Cluster, Namespace, SchedulerVersion};
 pub use condition::{StatusCondition, find_condition, is_condition_true, set_condition};

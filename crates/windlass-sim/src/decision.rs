@@ -1,9 +1,12 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 use serde::Serialize;
-use windlass_core::{GroupReasons, NodeRemoval, Plan, ResizeCause};
-use windlass_model::{Cluster, NodeGroup, ObjectName, Pod, SmolStr};
+use windlass_core::{Action, GroupReasons, NodeRemoval, Plan, ResizeCause};
+use windlass_model::{Cluster, NodeGroup, ObjectName, Pod, SmolStr, StatusCondition};
+
+use crate::world::describe_condition;
 
 /// One loop's result, made for comparing: equal decisions are equal bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -14,6 +17,20 @@ pub struct DecisionDocument {
     scale_up: Vec<Resize>,
     pods: Pods,
     scale_down: ScaleDown,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    statuses: Vec<Status>,
+}
+
+/// What is written to the status of an object of an optional feature; a scenario without such
+/// objects has none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct Status {
+    object: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replicas: Option<i64>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    used: BTreeMap<SmolStr, i64>,
+    conditions: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -78,6 +95,7 @@ impl DecisionDocument {
             scale_up,
             pods: pods(cluster, plan),
             scale_down: scale_down(cluster, plan),
+            statuses: statuses(plan),
         }
     }
 
@@ -128,12 +146,56 @@ impl DecisionDocument {
         for Unremovable { node, reason } in &self.scale_down.unremovable {
             lines.push(format!("stays       {node}: {reason}"));
         }
+        for status in &self.statuses {
+            let Status {
+                object, conditions, ..
+            } = status;
+            lines.extend(
+                conditions
+                    .iter()
+                    .map(|it| format!("status      {object}: {it}")),
+            );
+        }
         if lines.is_empty() {
             lines.push("nothing to do".to_owned());
         }
         lines.push(String::new());
         lines.join("\n")
     }
+}
+
+fn statuses(plan: &Plan) -> Vec<Status> {
+    let described = |conditions: &[StatusCondition]| -> Vec<String> {
+        conditions.iter().map(describe_condition).collect()
+    };
+    let of_action = |action: &Action| match action {
+        Action::UpdateProvisioningRequest {
+            request,
+            conditions,
+            ..
+        } => Some(Status {
+            object: format!("ProvisioningRequest {request}"),
+            replicas: None,
+            used: BTreeMap::new(),
+            conditions: described(conditions),
+        }),
+        Action::UpdateCapacityBuffer { buffer, status, .. } => Some(Status {
+            object: format!("CapacityBuffer {buffer}"),
+            replicas: status.replicas,
+            used: BTreeMap::new(),
+            conditions: described(&status.conditions),
+        }),
+        Action::UpdateCapacityQuota { quota, status, .. } => Some(Status {
+            object: format!("CapacityQuota {quota}"),
+            replicas: None,
+            used: status.used.iter().cloned().collect(),
+            conditions: described(&status.conditions),
+        }),
+        _ => None,
+    };
+    let mut statuses: Vec<Status> = plan.actions.iter().filter_map(of_action).collect();
+    statuses.sort_by(|a, b| a.object.cmp(&b.object));
+    statuses
 }
 
 /// Where a pending pod stands, in the order in which equal pods' names are given out.

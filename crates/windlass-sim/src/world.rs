@@ -28,6 +28,8 @@ use windlass_scheduler::Profiles;
 use crate::report::{Counts, Entry, Report, Sample, Summary};
 use crate::scenario::{Object, Scenario, TimelineEntry};
 
+pub(crate) use extras::describe as describe_condition;
+
 use budgets::BudgetRule;
 use chaos::Chaos;
 pub use chaos::{BudgetKeeper, Faults};

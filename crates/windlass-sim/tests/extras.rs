@@ -399,3 +399,440 @@ spec:
         );
     }
 }
+
+mod buffers_quotas_and_pods_to_come {
+    use windlass_model::parse_go_duration;
+    use windlass_sim::{Report, ScenarioReader, decide_once, play};
+
+    /// Flags, and a group of nodes of two cores with one node.
+    fn cluster(flags: &str, labels: &str) -> String {
+        format!(
+            "
+apiVersion: windlass.dev/v1alpha1
+kind: Simulation
+metadata: {{name: s}}
+spec: {{flags: [{flags}]}}
+---
+apiVersion: windlass.dev/v1alpha1
+kind: NodeGroup
+metadata: {{name: a}}
+spec:
+  minSize: 0
+  maxSize: 9
+  nodes: [a-0]
+  template:
+    metadata: {{labels: {{{labels}}}}}
+    status: {{capacity: {{cpu: 2, memory: 8Gi, pods: 29}}}}
+---
+apiVersion: v1
+kind: Node
+metadata:
+  name: a-0
+  labels: {{{labels}}}
+  creationTimestamp: \"2025-12-31T00:00:00Z\"
+spec: {{providerID: \"windlass:///a-0\"}}
+status:
+  capacity: {{cpu: 2, memory: 8Gi, pods: 29}}
+  conditions: [{{type: Ready, status: \"True\", lastTransitionTime: \"2025-12-31T00:00:00Z\"}}]
+---
+"
+        )
+    }
+
+    fn scenario(text: &str) -> windlass_sim::Scenario {
+        let mut reader = ScenarioReader::new();
+        reader
+            .read("scenario.yaml", text)
+            .expect("the test's scenario is well-formed");
+        reader.finish().expect("the test's scenario is consistent")
+    }
+
+    fn played(text: &str, limit: &str) -> Report {
+        let limit = parse_go_duration(limit).expect("the test's limit is a duration");
+        let report = play(&scenario(text), Some(limit), &mut |_| {});
+        assert_eq!(report.summary.refused_plans, 0);
+        report
+    }
+
+    fn lines(report: &Report, kind: &str) -> Vec<String> {
+        let entries = report.timeline.iter().filter(|entry| entry.kind == kind);
+        entries.map(|entry| entry.text.clone()).collect()
+    }
+
+    const BOTH: &str = "--capacity-buffer-controller-enabled, \
+                        --capacity-buffer-pod-injection-enabled, --scale-down-unneeded-time=2m, \
+                        --scale-down-delay-after-add=0s";
+
+    /// A buffer of pods of a core each.
+    fn buffer(spec: &str) -> String {
+        format!(
+            "
+apiVersion: v1
+kind: PodTemplate
+metadata: {{name: worker}}
+template: {{spec: {{containers: [{{name: c, resources: {{requests: {{cpu: 1}}}}}}]}}}}
+---
+apiVersion: autoscaling.x-k8s.io/v1beta1
+kind: CapacityBuffer
+metadata: {{name: spare}}
+spec: {{{spec}}}
+---
+"
+        )
+    }
+
+    #[test]
+    fn a_buffer_brings_the_nodes_that_its_pods_need_and_keeps_them() {
+        let text = cluster(BOTH, "") + &buffer("podTemplateRef: {name: worker}, replicas: 5");
+        let report = played(&text, "20m");
+        assert_eq!(lines(&report, "scale-up"), ["a: 1 -> 3 nodes"]);
+        assert!(lines(&report, "scale-down").is_empty());
+        let status = lines(&report, "status");
+        assert!(status.contains(&"CapacityBuffer default/spare: room for 5 pods".to_owned()));
+        for condition in [
+            "ReadyForProvisioning=True (AttributesSetSuccessfully): ready",
+            "LimitedByQuotas=False (ResourceQuotasAllocated)",
+            "Provisioning=True (FakePodsInjected)",
+        ] {
+            let line = format!("CapacityBuffer default/spare: {condition}");
+            assert!(status.contains(&line), "{condition}: {status:?}");
+        }
+        // Each is said once.
+        assert_eq!(status.len(), 4, "{status:?}");
+    }
+
+    #[test]
+    fn without_the_injection_a_buffer_is_only_worked_out() {
+        let flags = "--capacity-buffer-controller-enabled, --scale-down-enabled=false";
+        let text = cluster(flags, "") + &buffer("podTemplateRef: {name: worker}, replicas: 5");
+        let report = played(&text, "5m");
+        assert!(lines(&report, "scale-up").is_empty());
+        let status = lines(&report, "status");
+        assert!(status.contains(&"CapacityBuffer default/spare: room for 5 pods".to_owned()));
+        assert!(!status.iter().any(|line| line.contains(" Provisioning=")));
+    }
+
+    #[test]
+    fn without_the_controller_nobody_works_a_buffer_out() {
+        let flags = "--capacity-buffer-pod-injection-enabled, --scale-down-enabled=false";
+        let text = cluster(flags, "") + &buffer("podTemplateRef: {name: worker}, replicas: 5");
+        let report = played(&text, "5m");
+        assert!(lines(&report, "scale-up").is_empty() && lines(&report, "status").is_empty());
+    }
+
+    #[test]
+    fn a_real_pod_takes_the_buffer_s_room_and_the_buffer_gets_new_room() {
+        let text = cluster(BOTH, "")
+            + &buffer("podTemplateRef: {name: worker}, replicas: 2")
+            + "
+apiVersion: windlass.dev/v1alpha1
+kind: Timeline
+metadata: {name: t}
+spec:
+  entries:
+  - at: 5m
+    apply:
+      apiVersion: apps/v1
+      kind: Deployment
+      metadata: {name: web}
+      spec:
+        replicas: 2
+        template: {spec: {containers: [{name: c, resources: {requests: {cpu: 1}}}]}}
+";
+        let report = played(&text, "20m");
+        let scheduled = report
+            .timeline
+            .iter()
+            .find(|entry| entry.kind == "scheduler")
+            .expect("pods are scheduled");
+        assert_eq!(
+            (scheduled.at.as_secs(), scheduled.text.as_str()),
+            (300, "2 pods placed on 1 node")
+        );
+        assert_eq!(lines(&report, "scale-up"), ["a: 1 -> 2 nodes"]);
+    }
+
+    #[test]
+    fn a_share_of_a_deployment_follows_it() {
+        let text = cluster(BOTH, "")
+            + &buffer("scalableRef: {apiGroup: apps, kind: Deployment, name: web}, percentage: 50")
+            + "
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: c, resources: {requests: {cpu: 1}}}]}
+---
+apiVersion: windlass.dev/v1alpha1
+kind: Timeline
+metadata: {name: t}
+spec:
+  entries:
+  - at: 5m
+    scale: {kind: Deployment, name: web, replicas: 5}
+";
+        let rooms: Vec<String> = lines(&played(&text, "20m"), "status")
+            .into_iter()
+            .filter(|line| line.contains("room for"))
+            .collect();
+        assert_eq!(
+            rooms,
+            [
+                "CapacityBuffer default/spare: room for 1 pods",
+                "CapacityBuffer default/spare: room for 3 pods",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_buffer_is_said() {
+        for (spec, error) in [
+            (
+                "replicas: 1",
+                "neither podTemplateRef nor scalableRef is set",
+            ),
+            (
+                "podTemplateRef: {name: nothing}, replicas: 1",
+                "podtemplates \"nothing\" not found",
+            ),
+            (
+                "scalableRef: {apiGroup: apps, kind: Deployment, name: web}, replicas: 1",
+                "Deployment \"web\" not found",
+            ),
+            (
+                "podTemplateRef: {name: worker}",
+                "replicas, percentage and limits are not defined",
+            ),
+            (
+                "podTemplateRef: {name: worker}, limits: {nvidia.com/gpu: 1}",
+                "resources in configured limits not found in the pod template",
+            ),
+        ] {
+            let status = lines(
+                &played(&(cluster(BOTH, "") + &buffer(spec)), "90s"),
+                "status",
+            );
+            let expected = format!(
+                "CapacityBuffer default/spare: ReadyForProvisioning=False (error): Buffer not \
+                 ready for provisioning: {error}"
+            );
+            assert_eq!(status, [expected]);
+        }
+    }
+
+    #[test]
+    fn a_namespace_s_quota_limits_a_buffer() {
+        let text = cluster(BOTH, "")
+            + &buffer("podTemplateRef: {name: worker}, replicas: 5")
+            + "
+apiVersion: v1
+kind: ResourceQuota
+metadata: {name: small}
+status: {hard: {requests.cpu: 3}, used: {requests.cpu: 1}}
+";
+        let status = lines(&played(&text, "90s"), "status");
+        let expected = "CapacityBuffer default/spare: LimitedByQuotas=True \
+                        (ResourceQuotasAllocated): Buffer replicas limited from 5 to 2 due to \
+                        quotas: small";
+        assert!(status.contains(&expected.to_owned()), "{status:?}");
+    }
+
+    /// A controller of five pods of a core each that has made one so far.
+    fn replica_set() -> &'static str {
+        "
+apiVersion: apps/v1
+kind: ReplicaSet
+metadata: {name: web, uid: rs}
+spec: {replicas: 5}
+---
+apiVersion: v1
+kind: Pod
+metadata:
+  name: web-1
+  ownerReferences: [{apiVersion: apps/v1, kind: ReplicaSet, name: web, uid: rs, controller: true}]
+spec: {nodeName: a-0, containers: [{name: c, resources: {requests: {cpu: 1}}}]}
+---
+"
+    }
+
+    fn sizes(text: &str) -> serde_json::Value {
+        let once = decide_once(&scenario(text));
+        assert!(once.violations.is_empty(), "{:?}", once.violations);
+        let decision: serde_json::Value =
+            serde_json::from_str(&once.decision.to_json()).expect("a decision is JSON");
+        decision["scaleUp"].clone()
+    }
+
+    #[test]
+    fn pods_that_are_yet_to_come_bring_nodes() {
+        // One runs, one more fits beside it, three need two nodes.
+        let text = cluster("--enable-proactive-scaleup", "") + replica_set();
+        assert_eq!(
+            sizes(&text),
+            serde_json::json!([{"group": "a", "from": 1, "to": 3}])
+        );
+        let without = cluster("", "") + replica_set();
+        assert_eq!(sizes(&without), serde_json::json!([]));
+    }
+
+    #[test]
+    fn above_the_limit_such_pods_are_left_out() {
+        let flags = "--enable-proactive-scaleup, --pod-injection-limit=1";
+        let text = cluster(flags, "") + replica_set();
+        assert_eq!(
+            sizes(&text),
+            serde_json::json!([{"group": "a", "from": 1, "to": 2}])
+        );
+    }
+
+    #[test]
+    fn nothing_is_said_of_pods_on_paper() {
+        let text = cluster("--enable-proactive-scaleup", "") + replica_set();
+        let decision = decide_once(&scenario(&text)).decision.to_json();
+        assert!(!decision.contains("copy"), "{decision}");
+    }
+
+    /// Pending pods of a core each.
+    fn pods(count: usize) -> String {
+        let pod = |number| {
+            format!(
+                "
+apiVersion: v1
+kind: Pod
+metadata: {{name: p{number}, creationTimestamp: \"2025-12-31T00:00:00Z\"}}
+spec: {{containers: [{{name: c, resources: {{requests: {{cpu: 1}}}}}}]}}
+status:
+  conditions: [{{type: PodScheduled, status: \"False\", reason: Unschedulable}}]
+---
+"
+            )
+        };
+        (0..count).map(pod).collect()
+    }
+
+    fn quota(selector: &str, resources: &str) -> String {
+        format!(
+            "
+apiVersion: autoscaling.x-k8s.io/v1beta1
+kind: CapacityQuota
+metadata: {{name: q}}
+spec: {{{selector} limits: {{resources: {{{resources}}}}}}}
+---
+"
+        )
+    }
+
+    const QUOTAS: &str = "--capacity-quotas-enabled, --scale-down-enabled=false";
+
+    #[test]
+    fn a_quota_of_nodes_cuts_what_its_group_may_grow_by() {
+        // Two pods fit on the node that is there, eight need four more.
+        let grown = |quota: &str| sizes(&(cluster(QUOTAS, "pool: batch") + quota + &pods(10)));
+        let to = |to: u32| serde_json::json!([{"group": "a", "from": 1, "to": to}]);
+        assert_eq!(grown(""), to(5));
+        let of_batch = "selector: {matchLabels: {pool: batch}},";
+        assert_eq!(grown(&quota(of_batch, "nodes: 3")), to(3));
+        assert_eq!(grown(&quota(of_batch, "cpu: 5")), to(2));
+        assert_eq!(grown(&quota("", "memory: 24Gi")), to(3));
+        // It is about other nodes.
+        let of_web = "selector: {matchLabels: {pool: web}},";
+        assert_eq!(grown(&quota(of_web, "nodes: 1")), to(5));
+        // It is not valid, so it is not heeded.
+        assert_eq!(grown(&quota(of_batch, "cpu: 2500m")), to(5));
+        // Without the flag it is nobody's.
+        let text = cluster("", "pool: batch") + &quota(of_batch, "nodes: 3") + &pods(10);
+        assert_eq!(sizes(&text), to(5));
+    }
+
+    #[test]
+    fn a_quota_that_is_used_up_is_the_reason() {
+        let text = cluster(QUOTAS, "") + &quota("", "nodes: 1, cpu: 2") + &pods(3);
+        let decision = decide_once(&scenario(&text)).decision.to_json();
+        let reason = "exceeded quota: \\\"CapacityQuota/q\\\", resources: cpu, nodes";
+        assert!(decision.contains(reason), "{decision}");
+    }
+
+    #[test]
+    fn a_quota_tells_what_is_used_and_whether_it_is_valid() {
+        let text = cluster(QUOTAS, "") + &quota("", "nodes: 3, cpu: 20");
+        assert_eq!(
+            lines(&played(&text, "1m"), "status"),
+            [
+                "CapacityQuota q: cpu 2, nodes 1 used",
+                "CapacityQuota q: cluster-autoscaler.kubernetes.io/valid=True \
+                 (ValidationSucceeded): CapacityQuota is valid",
+                "CapacityQuota q: Reconciled=True (ReconciliationSucceeded): CapacityQuota \
+                 successfully reconciled",
+            ]
+        );
+        let wrong = cluster(QUOTAS, "") + &quota("", "cpu: 500m");
+        assert_eq!(
+            lines(&played(&wrong, "1m"), "status")[0],
+            "CapacityQuota q: cluster-autoscaler.kubernetes.io/valid=False (ValidationFailed): \
+             spec.limits.resources[cpu]: must be a whole number and not below 0, is 500m"
+        );
+    }
+
+    /// Pods with a volume each, where a node holds two volumes.
+    fn pods_with_volumes() -> String {
+        let mut text = "
+apiVersion: storage.k8s.io/v1
+kind: CSINode
+metadata: {name: a-0}
+spec: {drivers: [{name: ebs.csi.aws.com, nodeID: i, allocatable: {count: 2}}]}
+---
+apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata: {name: gp3}
+provisioner: ebs.csi.aws.com
+volumeBindingMode: WaitForFirstConsumer
+---
+"
+        .to_owned();
+        for number in 0..6 {
+            text += &format!(
+                "
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {{name: c{number}}}
+spec:
+  storageClassName: gp3
+  accessModes: [ReadWriteOnce]
+  resources: {{requests: {{storage: 1Gi}}}}
+status: {{phase: Pending}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {{name: v{number}, creationTimestamp: \"2025-12-31T00:00:00Z\"}}
+spec:
+  containers: [{{name: c, resources: {{requests: {{cpu: 10m}}}}}}]
+  volumes: [{{name: data, persistentVolumeClaim: {{claimName: c{number}}}}}]
+status:
+  conditions: [{{type: PodScheduled, status: \"False\", reason: Unschedulable}}]
+---
+"
+            );
+        }
+        text
+    }
+
+    #[test]
+    fn new_nodes_hold_as_many_volumes_as_their_model() {
+        // Two volumes go to the node that is there; the others need two nodes.
+        let text = cluster("--enable-csi-node-aware-scheduling", "") + &pods_with_volumes();
+        assert_eq!(
+            sizes(&text),
+            serde_json::json!([{"group": "a", "from": 1, "to": 3}])
+        );
+        // Without the flag a new node holds any number.
+        let without = cluster("", "") + &pods_with_volumes();
+        assert_eq!(
+            sizes(&without),
+            serde_json::json!([{"group": "a", "from": 1, "to": 2}])
+        );
+    }
+}

@@ -33,25 +33,25 @@ flag_group! {
     "check-capacity-processor-instance" => check_capacity_processor_instance: Option<String> = None, Acted;
 
     /// Run the controller of `CapacityBuffer` objects.
-    "capacity-buffer-controller-enabled" => capacity_buffer_controller: bool = false, NotYet;
+    "capacity-buffer-controller-enabled" => capacity_buffer_controller: bool = false, Acted;
 
     /// Count the pods that ready `CapacityBuffer`s stand for as pending.
-    "capacity-buffer-pod-injection-enabled" => capacity_buffer_pod_injection: bool = false, NotYet;
+    "capacity-buffer-pod-injection-enabled" => capacity_buffer_pod_injection: bool = false, Acted;
 
     /// Let the API server complete the buffers' pods by a dry run.
-    "capacity-buffer-pod-dry-run-enabled" => capacity_buffer_pod_dry_run: bool = true, NotYet;
+    "capacity-buffer-pod-dry-run-enabled" => capacity_buffer_pod_dry_run: bool = true, Acted;
 
     /// Honour `CapacityQuota` objects and run their controller.
-    "capacity-quotas-enabled" => capacity_quotas: bool = false, NotYet;
+    "capacity-quotas-enabled" => capacity_quotas: bool = false, Acted;
 
     /// Count pods as pending that a controller has still to create.
-    "enable-proactive-scaleup" => proactive_scaleup: bool = false, NotYet;
+    "enable-proactive-scaleup" => proactive_scaleup: bool = false, Acted;
 
     /// Most pending pods up to which such pods are added.
-    "pod-injection-limit" => pod_injection_limit: i64 = 5000, NotYet;
+    "pod-injection-limit" => pod_injection_limit: i64 = 5000, Acted;
 
     /// Simulate the volume limits that `CSINode` objects name.
-    "enable-csi-node-aware-scheduling" => csi_node_aware_scheduling: bool = false, NotYet;
+    "enable-csi-node-aware-scheduling" => csi_node_aware_scheduling: bool = false, Acted;
 
     /// Simulate devices allocated by resource claims. Always on.
     "enable-dynamic-resource-allocation" => dynamic_resource_allocation: bool = true, Locked { why: "dynamic resource allocation is part of Kubernetes and cannot be switched off" };

@@ -38,7 +38,7 @@ pub(super) fn run(
     for batch in by_priority.chunk_by(|a, b| a.0 == b.0) {
         let mut unhinted = Vec::with_capacity(batch.len());
         for (_, index) in batch {
-            if place_on_hint(context, pending.pod(*index)) {
+            if place_on_hint(context, pending, *index) {
                 pending.set_fate(*index, Fate::Schedulable);
             } else {
                 unhinted.push(*index);
@@ -49,7 +49,7 @@ pub(super) fn run(
             is_spent = is_spent || (is_limited && context.budget.is_spent(TimeLimit::PendingPods));
             if is_spent {
                 skipped += 1;
-            } else if !failures.contains(pod) && place_anywhere(context, pod) {
+            } else if !failures.contains(pod) && place_anywhere(context, pending, index) {
                 pending.set_fate(index, Fate::Schedulable);
             } else {
                 failures.remember(pod);
@@ -69,7 +69,8 @@ pub(super) fn run(
     left
 }
 
-fn place_on_hint(context: &mut Loop<'_>, pod: &Arc<Pod>) -> bool {
+fn place_on_hint(context: &mut Loop<'_>, pending: &PendingPods, index: PodIndex) -> bool {
+    let pod = pending.pod(index);
     let Some(name) = context.memory.hints.get(pod).cloned() else {
         return false;
     };
@@ -81,18 +82,23 @@ fn place_on_hint(context: &mut Loop<'_>, pod: &Arc<Pod>) -> bool {
     }
     context.snapshot.add_pod(pod, id);
     context.memory.hints.set(pod, &name);
-    tell_of_coming_node(context, pod, &name);
+    if pending.origin(index).is_none() {
+        tell_of_coming_node(context, pod, &name);
+    }
     true
 }
 
-fn place_anywhere(context: &mut Loop<'_>, pod: &Arc<Pod>) -> bool {
+fn place_anywhere(context: &mut Loop<'_>, pending: &PendingPods, index: PodIndex) -> bool {
+    let pod = pending.pod(index);
     let Some(id) = context.snapshot.first_fit(pod, |_| true) else {
         return false;
     };
     context.snapshot.add_pod(pod, id);
     let name = context.snapshot.node(id).name.clone();
     context.memory.hints.set(pod, &name);
-    tell_of_coming_node(context, pod, &name);
+    if pending.origin(index).is_none() {
+        tell_of_coming_node(context, pod, &name);
+    }
     true
 }
 

@@ -1,51 +1,53 @@
-//! Limits of the cluster on cores, memory and GPUs. Source: `pkg/resourcequotas`.
+//! Limits of the cluster on cores, memory, GPUs and nodes. Source: `pkg/resourcequotas`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use windlass_model::{Node, Quantity, SmolStr};
+use windlass_model::{CapacityQuota, Node, Quantity, SmolStr};
 
-use crate::{decide::Loop, gpu};
+use crate::{capacity_quota, decide::Loop, gpu};
 
 /// A GPU node outside all groups whose GPUs cannot be seen: what the cluster has cannot be told.
 #[derive(Debug, thiserror::Error)]
 #[error("could not create quotas tracker: node {node} has no visible GPUs and no group")]
-pub(super) struct UnknownGpus {
+pub(crate) struct UnknownGpus {
     node: SmolStr,
 }
 
-/// What is left of the cluster's limits.
+/// What is left of the limits.
 pub(super) struct QuotaTracker {
-    id: &'static str,
-    left: BTreeMap<SmolStr, i64>,
+    quotas: Vec<Quota>,
     /// What one node of each group takes, where that can be told.
     per_node: Vec<Option<BTreeMap<SmolStr, i64>>>,
 }
 
+/// What is left of one quota.
+struct Quota {
+    id: SmolStr,
+    left: BTreeMap<SmolStr, i64>,
+    /// The object; `None` for the limits of the flags, which all nodes count for.
+    object: Option<Arc<CapacityQuota>>,
+    /// Whether it is about the new nodes of each group.
+    groups: Vec<bool>,
+}
+
 /// A quota that does not allow what is asked.
 pub(super) struct Exceeded {
-    pub(super) id: &'static str,
+    pub(super) id: SmolStr,
     pub(super) resources: Vec<String>,
 }
 
 impl QuotaTracker {
-    /// The limits of the flags, less what the nodes of the snapshot have.
+    /// The limits of the flags, and the quotas of the cluster, less what the nodes of the snapshot
+    /// have.
     pub(super) fn of_cluster(context: &Loop<'_>) -> Result<Self, UnknownGpus> {
-        let limits = &context.config.limits;
-        let mut left: BTreeMap<SmolStr, i64> = BTreeMap::new();
-        left.insert("cpu".into(), limits.cores_total.max);
-        left.insert("memory".into(), limits.memory_total_bytes().max);
-        for limit in &limits.gpu_total {
-            left.insert(limit.gpu_type.as_str().into(), limit.count.max);
+        let mut quotas = vec![Quota::of_flags(context)];
+        if context.config.features.capacity_quotas {
+            let valid = context.cluster.capacity_quotas.iter();
+            let valid = valid.filter(|quota| capacity_quota::errors(quota).is_empty());
+            quotas.extend(valid.map(|quota| Quota::of_object(context, quota)));
         }
-
         let mut per_node: Vec<Option<BTreeMap<SmolStr, i64>>> = vec![None; context.groups.len()];
-        let mut take = |amounts: &BTreeMap<SmolStr, i64>, times: i64| {
-            for (name, amount) in amounts {
-                if let Some(left) = left.get_mut(name) {
-                    *left = left.saturating_sub(amount.saturating_mul(times));
-                }
-            }
-        };
         let described = |group: usize| {
             let template = context.cluster.groups[group].template.as_ref()?;
             Some(template.node.as_ref())
@@ -56,13 +58,10 @@ impl QuotaTracker {
                 Some(amounts) => amounts,
                 None => amounts_of(&node.node, described, node.group.is_some())?,
             };
-            if node
-                .node
-                .labels
-                .get("type")
-                .is_none_or(|kind| kind != "virtual-kubelet")
-            {
-                take(&amounts, 1);
+            if capacity_quota::counts(&node.node) {
+                for quota in &mut quotas {
+                    quota.take(&node.node, &amounts, 1);
+                }
             }
             if let Some(group) = node.group {
                 per_node[group].get_or_insert(amounts);
@@ -76,22 +75,23 @@ impl QuotaTracker {
                 per_node[index] = Some(amounts_of(&template.node, described(index), true)?);
             }
             if let Some(amounts) = &per_node[index] {
-                take(amounts, state.counted_on + state.added_in_snapshot);
+                let count = state.counted_on + state.added_in_snapshot;
+                for quota in &mut quotas {
+                    quota.take(&template.node, amounts, count);
+                }
             }
         }
-        for amount in left.values_mut() {
+        for amount in quotas.iter_mut().flat_map(|quota| quota.left.values_mut()) {
             *amount = (*amount).max(0);
         }
-        Ok(Self {
-            id: "cluster-wide",
-            left,
-            per_node,
-        })
+        Ok(Self { quotas, per_node })
     }
 
     /// How many of `nodes` more nodes of the group are allowed.
     pub(super) fn allowed(&self, group: usize, nodes: i64) -> i64 {
-        self.short(group, nodes)
+        self.quotas
+            .iter()
+            .flat_map(|quota| self.short(quota, group, nodes))
             .map(|(_, allowed)| allowed)
             .min()
             .map_or(nodes, |allowed| allowed.min(nodes))
@@ -99,17 +99,15 @@ impl QuotaTracker {
 
     /// The quotas that do not allow `nodes` more nodes of the group.
     pub(super) fn exceeded(&self, group: usize, nodes: i64) -> Vec<Exceeded> {
-        let resources: Vec<String> = self
-            .short(group, nodes)
-            .map(|(name, _)| name.to_string())
-            .collect();
-        if resources.is_empty() {
-            return Vec::new();
-        }
-        vec![Exceeded {
-            id: self.id,
-            resources,
-        }]
+        let exceeded = self.quotas.iter().filter_map(|quota| {
+            let resources: Vec<String> = self
+                .short(quota, group, nodes)
+                .map(|(name, _)| name.to_string())
+                .collect();
+            let id = quota.id.clone();
+            (!resources.is_empty()).then_some(Exceeded { id, resources })
+        });
+        exceeded.collect()
     }
 
     /// Takes `nodes` nodes of the group off what is left, if they are allowed.
@@ -120,29 +118,84 @@ impl QuotaTracker {
         let Some(amounts) = &self.per_node[group] else {
             return;
         };
-        for (name, amount) in amounts {
-            if let Some(left) = self.left.get_mut(name) {
-                *left -= amount * nodes;
+        for quota in self.quotas.iter_mut().filter(|quota| quota.groups[group]) {
+            for (name, amount) in amounts {
+                if let Some(left) = quota.left.get_mut(name) {
+                    *left -= amount * nodes;
+                }
             }
         }
     }
 
-    /// The resources that `nodes` nodes lack, with how many nodes they suffice for.
-    fn short(&self, group: usize, nodes: i64) -> impl Iterator<Item = (&SmolStr, i64)> {
-        self.per_node[group]
-            .iter()
-            .flatten()
-            .filter_map(move |(name, amount)| {
-                let left = *self.left.get(name)?;
-                let is_short = *amount > 0 && left < amount.saturating_mul(nodes);
-                is_short.then(|| (name, left / amount))
-            })
+    /// The resources of which a quota lacks what `nodes` nodes take, with how many nodes it
+    /// suffices for.
+    fn short<'q>(
+        &'q self,
+        quota: &'q Quota,
+        group: usize,
+        nodes: i64,
+    ) -> impl Iterator<Item = (&'q SmolStr, i64)> {
+        let amounts = self.per_node[group].iter().flatten();
+        let amounts = amounts.filter(move |_| quota.groups[group]);
+        amounts.filter_map(move |(name, amount)| {
+            let left = *quota.left.get(name)?;
+            let is_short = *amount > 0 && left < amount.saturating_mul(nodes);
+            is_short.then(|| (name, left / amount))
+        })
     }
 }
 
-/// What a node counts for: whole cores, bytes, and its GPUs by type; those that cannot be seen
-/// yet as the cloud describes them. Source: `pkg/processors/customresources/gpu_processor.go`.
-fn amounts_of(
+impl Quota {
+    fn of_flags(context: &Loop<'_>) -> Self {
+        let limits = &context.config.limits;
+        let mut left: BTreeMap<SmolStr, i64> = BTreeMap::new();
+        left.insert("cpu".into(), limits.cores_total.max);
+        left.insert("memory".into(), limits.memory_total_bytes().max);
+        for limit in &limits.gpu_total {
+            left.insert(limit.gpu_type.as_str().into(), limit.count.max);
+        }
+        Self {
+            id: SmolStr::new_static("cluster-wide"),
+            left,
+            object: None,
+            groups: vec![true; context.groups.len()],
+        }
+    }
+
+    fn of_object(context: &Loop<'_>, object: &Arc<CapacityQuota>) -> Self {
+        let limits = object.limits.iter();
+        let groups = context.templates.iter().map(|template| {
+            let node = template.as_ref().map(|template| &template.node);
+            node.is_some_and(|node| capacity_quota::applies(object, node))
+        });
+        Self {
+            id: format!("CapacityQuota/{}", object.name).into(),
+            left: limits
+                .map(|(name, limit)| (name.clone(), limit.units_ceil()))
+                .collect(),
+            object: Some(Arc::clone(object)),
+            groups: groups.collect(),
+        }
+    }
+
+    /// Takes off what so many nodes like this one have.
+    fn take(&mut self, node: &Node, amounts: &BTreeMap<SmolStr, i64>, times: i64) {
+        let object = self.object.as_ref();
+        if object.is_some_and(|object| !capacity_quota::applies(object, node)) {
+            return;
+        }
+        for (name, amount) in amounts {
+            if let Some(left) = self.left.get_mut(name) {
+                *left = left.saturating_sub(amount.saturating_mul(times));
+            }
+        }
+    }
+}
+
+/// What a node counts for: itself, whole cores, bytes, and its GPUs by type; those that cannot be
+/// seen yet as the cloud describes them. Source:
+/// `pkg/processors/customresources/gpu_processor.go`.
+pub(crate) fn amounts_of(
     node: &Node,
     described: Option<&Node>,
     is_in_group: bool,
@@ -151,6 +204,7 @@ fn amounts_of(
     let units = |name| node.capacity.get(name).map_or(0, Quantity::units_ceil);
     amounts.insert("cpu".into(), units("cpu"));
     amounts.insert("memory".into(), units("memory"));
+    amounts.insert("nodes".into(), 1);
     if let Some(gpu_type) = node.labels.get(gpu::GPU_LABEL) {
         let visible = gpu::allocatable_gpus(node)
             .or_else(|| described.and_then(gpu::gpu_capacity))

@@ -7,9 +7,9 @@ use windlass_model::SmolStr;
 
 use super::{Attempt, PodClass, ScaleUpResult, execute};
 use crate::{
-    Event, EventObject, EventTiming,
+    Event, EventObject, EventTiming, capacity_buffer,
     decide::Loop,
-    pending::{Fate, PendingPods, PodIndex},
+    pending::{Fate, Origin, PendingPods, PodIndex},
     plan::GroupReasons,
 };
 
@@ -19,14 +19,21 @@ pub(super) fn note(context: &mut Loop<'_>, pending: &mut PendingPods, attempt: &
     if attempt.result == ScaleUpResult::Error {
         return;
     }
+    let mut of_buffers = capacity_buffer::Said::default();
     for class in attempt.classes.iter().filter(|class| !class.is_schedulable) {
-        note_unschedulable(context, pending, attempt, class);
+        note_unschedulable(context, pending, attempt, class, &mut of_buffers);
     }
     let sizes = execute::describe(context, &attempt.resizes);
     let message = SmolStr::from(format!("pod triggered scale-up: {sizes}"));
     context.plan.events.reserve(attempt.triggered.len());
     for index in &attempt.triggered {
         pending.set_fate(*index, Fate::Triggered);
+        if let Some(origin) = pending.origin(*index) {
+            if let Origin::Buffer(buffer) = origin {
+                of_buffers.triggered.insert(buffer);
+            }
+            continue;
+        }
         if !attempt.resizes.is_empty() {
             let pod = EventObject::Pod(pending.pod(*index).full_name());
             context.plan.events.push(
@@ -34,6 +41,8 @@ pub(super) fn note(context: &mut Loop<'_>, pending: &mut PendingPods, attempt: &
             );
         }
     }
+    let sizes = (!attempt.resizes.is_empty()).then_some(sizes);
+    capacity_buffer::announce(context, of_buffers, sizes.as_deref());
 }
 
 /// Notes why groups were left out.
@@ -61,6 +70,9 @@ pub(super) fn note_limit(context: &mut Loop<'_>, pending: &mut PendingPods, want
     let number = context.add_reasons(Arc::default());
     for index in wanting {
         pending.set_fate(*index, Fate::Unschedulable(number));
+        if pending.origin(*index).is_some() {
+            continue;
+        }
         let pod = EventObject::Pod(pending.pod(*index).full_name());
         context.plan.events.push(Event::normal(
             "NotTriggerScaleUp",
@@ -73,7 +85,10 @@ pub(super) fn note_limit(context: &mut Loop<'_>, pending: &mut PendingPods, want
 /// Writes down where the pending pods stand.
 pub(super) fn note_pods(context: &mut Loop<'_>, pending: &PendingPods) {
     let report = &mut context.plan.pods;
-    for (pod, fate) in pending.iter() {
+    for (index, (pod, fate)) in (0..).zip(pending.iter()) {
+        if pending.origin(index).is_some() {
+            continue;
+        }
         let name = pod.full_name();
         match fate {
             Fate::Dropped => {}
@@ -92,17 +107,21 @@ fn note_unschedulable(
     pending: &mut PendingPods,
     attempt: &Attempt,
     class: &PodClass,
+    of_buffers: &mut capacity_buffer::Said,
 ) {
     let reasons = Arc::new(reasons_by_group(context, attempt, class));
     let is_reported = attempt.result != ScaleUpResult::Successful;
-    let message = SmolStr::from(format!(
-        "pod didn't trigger scale-up: {}",
-        summary(&reasons)
-    ));
+    let summary = summary(&reasons);
+    let message = SmolStr::from(format!("pod didn't trigger scale-up: {summary}"));
     let number = context.add_reasons(reasons);
     for index in &class.pods {
         pending.set_fate(*index, Fate::Unschedulable(number));
-        if is_reported {
+        if let Some(origin) = pending.origin(*index) {
+            if let (Origin::Buffer(buffer), true) = (origin, is_reported) {
+                let reasons = of_buffers.not_triggered.entry(buffer).or_default();
+                reasons.insert(summary.as_str().into());
+            }
+        } else if is_reported {
             let pod = EventObject::Pod(pending.pod(*index).full_name());
             context
                 .plan

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, watch};
 use windlass_aws::{ActionError, Aws, Cancellation, Floor};
 use windlass_config::Config;
+use windlass_core::capacity_buffer::SOURCE_ANNOTATION;
 use windlass_core::taints::DELETION_CANDIDATE;
 use windlass_core::{Action, OutcomeResult};
 use windlass_kube::lease::Leadership;
@@ -132,6 +133,38 @@ impl Actor {
                 of_api(
                     windlass_kube::update_provisioning_request(api, request, uid, conditions).await,
                 )
+            }
+            Action::WriteBufferTemplate {
+                buffer,
+                uid,
+                template,
+                source,
+                source_mark,
+                dry_run,
+            } => {
+                self.api.wait_for_leave().await;
+                let template = windlass_kube::BufferTemplate {
+                    buffer,
+                    buffer_uid: uid,
+                    name: template,
+                    source,
+                    annotation: (SOURCE_ANNOTATION, source_mark),
+                    dry_run: *dry_run,
+                };
+                of_api(windlass_kube::write_buffer_template(&self.api, &template).await)
+            }
+            Action::UpdateCapacityBuffer {
+                buffer,
+                uid,
+                status,
+            } => {
+                self.api.wait_for_leave().await;
+                let api = &self.api;
+                of_api(windlass_kube::update_capacity_buffer(api, buffer, uid, status).await)
+            }
+            Action::UpdateCapacityQuota { quota, uid, status } => {
+                self.api.wait_for_leave().await;
+                of_api(windlass_kube::update_capacity_quota(&self.api, quota, uid, status).await)
             }
             Action::DeleteProvisioningRequest { request, uid } => {
                 self.api.wait_for_leave().await;

@@ -54,6 +54,14 @@ impl Announcer {
                 let uid = self.store.node(name).map(|node| node.uid.to_string());
                 Some(about("Node", &ObjectName::new("", name.clone()), uid))
             }
+            EventObject::CapacityBuffer(name) => {
+                let uid = self.store.capacity_buffer(name);
+                let uid = uid.map(|buffer| buffer.uid.to_string());
+                Some(InvolvedObject {
+                    api_version: "autoscaling.x-k8s.io/v1beta1",
+                    ..about("CapacityBuffer", name, uid)
+                })
+            }
             EventObject::PriorityExpander => {
                 Some(about("ConfigMap", &self.priority_config_map, None))
             }
