@@ -394,6 +394,20 @@ impl World {
             Arc::make_mut(&mut controller.model).current_replicas = live;
             self.is_stale = true;
         }
+        self.note_current_of_owner(&controller.owner);
+    }
+
+    /// A Deployment has the pods of its `ReplicaSet`s.
+    fn note_current_of_owner(&mut self, owner: &SmolStr) {
+        let parts = self
+            .controllers
+            .values()
+            .filter(|part| part.owner == *owner);
+        let sum = parts.map(|part| part.model.current_replicas).sum();
+        let mut controllers = self.controllers.values_mut();
+        if let Some(owner) = controllers.find(|it| it.model.uid == *owner) {
+            Arc::make_mut(&mut owner.model).current_replicas = sum;
+        }
     }
 
     fn create_pod(&mut self, shape: Arc<PodShape>, name: SmolStr) -> PodId {
