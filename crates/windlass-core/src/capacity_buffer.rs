@@ -22,7 +22,8 @@ pub(crate) use controller::reconcile;
 pub(crate) use injection::{Said, announce, inject};
 
 use crate::{
-    Action, OutcomeResult, decide::Loop, instant::after, provisioning_request::whole_seconds,
+    Action, ObjectWrite, OutcomeResult, decide::Loop, instant::after,
+    provisioning_request::whole_seconds,
 };
 
 /// After so long a template that could not be written is tried again.
@@ -99,12 +100,15 @@ fn note_outcomes(context: &mut Loop<'_>) {
                 Some(message)
             }
         };
-        match (&outcome.action, failure) {
-            (Action::UpdateCapacityBuffer { uid, .. }, Some(_)) => {
+        let Action::Write(write) = &outcome.action else {
+            continue;
+        };
+        match (write, failure) {
+            (ObjectWrite::UpdateCapacityBuffer { uid, .. }, Some(_)) => {
                 context.memory.unseen_buffers.forget(uid);
             }
             (
-                Action::WriteBufferTemplate {
+                ObjectWrite::WriteBufferTemplate {
                     uid, source_mark, ..
                 },
                 Some(message),
@@ -117,7 +121,7 @@ fn note_outcomes(context: &mut Loop<'_>) {
                 let errors = &mut context.memory.buffer_template_errors;
                 errors.insert(uid.clone(), error);
             }
-            (Action::WriteBufferTemplate { uid, .. }, None) => {
+            (ObjectWrite::WriteBufferTemplate { uid, .. }, None) => {
                 context.memory.buffer_template_errors.remove(uid);
             }
             _ => {}
@@ -136,7 +140,7 @@ pub(crate) fn finish(context: &mut Loop<'_>) {
         if status == before {
             continue;
         }
-        context.plan.actions.push(Action::UpdateCapacityBuffer {
+        context.plan.write(ObjectWrite::UpdateCapacityBuffer {
             buffer: model.name.clone(),
             uid: model.uid.clone(),
             status: status.clone(),

@@ -11,7 +11,7 @@ use windlass_model::{
 };
 
 use crate::{
-    Action, OutcomeResult,
+    Action, ObjectWrite, OutcomeResult,
     decide::Loop,
     provisioning_request::whole_seconds,
     scale_up::{UnknownGpus, amounts_of},
@@ -80,7 +80,7 @@ pub(crate) fn reconcile(context: &mut Loop<'_>) {
         return;
     }
     for outcome in context.outcomes {
-        if let (Action::UpdateCapacityQuota { uid, .. }, false) =
+        if let (Action::Write(ObjectWrite::UpdateCapacityQuota { uid, .. }), false) =
             (&outcome.action, outcome.result == OutcomeResult::Done)
         {
             context.memory.unseen_quotas.forget(uid);
@@ -99,7 +99,7 @@ pub(crate) fn reconcile(context: &mut Loop<'_>) {
         if status == *before {
             continue;
         }
-        context.plan.actions.push(Action::UpdateCapacityQuota {
+        context.plan.write(ObjectWrite::UpdateCapacityQuota {
             quota: quota.name.clone(),
             uid: quota.uid.clone(),
             status: status.clone(),

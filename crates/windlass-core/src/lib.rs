@@ -34,6 +34,7 @@ pub mod status;
 pub mod taints;
 pub mod template;
 mod unseen;
+mod writes;
 
 pub use budget::{Budget, NoTimeLimits, Part, TimeLimit};
 pub use check::{Violation, check};
@@ -51,3 +52,4 @@ pub use plan::{
 pub use scale_down::{HeldBack, Room, Verdict};
 pub use scale_up::expander::grpc::{ExpanderAnswer, ExpanderQuestion, OfferedOption};
 pub use unseen::Unseen;
+pub use writes::ObjectWrite;

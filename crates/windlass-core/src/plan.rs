@@ -2,12 +2,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use windlass_model::{
-    BufferStatus, ObjectName, QuotaStatus, SmolStr, StatusCondition, Taint, TemplateSource,
-    Timestamp,
-};
+use windlass_model::{ObjectName, SmolStr, Taint, Timestamp};
 
-use crate::{metrics::Metrics, scale_down::HeldBack};
+use crate::{metrics::Metrics, scale_down::HeldBack, writes::ObjectWrite};
 
 /// Everything that one loop wants done, in order, and everything that it has to say.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -31,6 +28,11 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Asks for an object to be written.
+    pub(crate) fn write(&mut self, write: ObjectWrite) {
+        self.actions.push(Action::Write(write));
+    }
+
     /// Asks for a loop at `at` at the latest.
     pub fn wake_by(&mut self, at: Timestamp) {
         self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
@@ -102,55 +104,8 @@ pub enum Action {
         /// instance that has another pod is spared.
         known_pods: Vec<SmolStr>,
     },
-    /// Write conditions of a `ProvisioningRequest`; others of its conditions stay.
-    UpdateProvisioningRequest {
-        /// The request.
-        request: ObjectName,
-        /// Its uid, so that a namesake is left alone.
-        uid: SmolStr,
-        /// The conditions.
-        conditions: Vec<StatusCondition>,
-    },
-    /// Write the template of a `CapacityBuffer`'s pods.
-    WriteBufferTemplate {
-        /// The buffer.
-        buffer: ObjectName,
-        /// The buffer's uid: the buffer owns its template.
-        uid: SmolStr,
-        /// The template's name, in the buffer's namespace.
-        template: SmolStr,
-        /// What it is made from.
-        source: TemplateSource,
-        /// The value of the annotation [`crate::capacity_buffer::SOURCE_ANNOTATION`].
-        source_mark: SmolStr,
-        /// The API server completes the pod by a dry run, except one that exists.
-        dry_run: bool,
-    },
-    /// Write the status of a `CapacityBuffer`.
-    UpdateCapacityBuffer {
-        /// The buffer.
-        buffer: ObjectName,
-        /// Its uid, so that a namesake is left alone.
-        uid: SmolStr,
-        /// The status.
-        status: BufferStatus,
-    },
-    /// Write the status of a `CapacityQuota`.
-    UpdateCapacityQuota {
-        /// The quota.
-        quota: SmolStr,
-        /// Its uid, so that a namesake is left alone.
-        uid: SmolStr,
-        /// The status.
-        status: QuotaStatus,
-    },
-    /// Delete a `ProvisioningRequest` that was answered long ago.
-    DeleteProvisioningRequest {
-        /// The request.
-        request: ObjectName,
-        /// Its uid, so that a namesake is left alone.
-        uid: SmolStr,
-    },
+    /// Write an object of an optional feature.
+    Write(ObjectWrite),
 }
 
 /// A change of a group's target size.

@@ -38,7 +38,7 @@ use self::{
         IS_ACCEPTED, PROVISIONED,
     },
 };
-use crate::{Action, Outcome, OutcomeResult, decide::Loop, instant::after};
+use crate::{Action, ObjectWrite, Outcome, OutcomeResult, decide::Loop, instant::after};
 
 /// An answer of the cloud that has not come after so long will not come: whoever asked is gone.
 const ANSWER_TIME: Duration = Duration::from_mins(2);
@@ -133,7 +133,7 @@ pub(crate) fn observe(context: &mut Loop<'_>) {
 fn note_failed_writes(context: &mut Loop<'_>) {
     for outcome in context.outcomes {
         if let Outcome {
-            action: Action::UpdateProvisioningRequest { uid, .. },
+            action: Action::Write(ObjectWrite::UpdateProvisioningRequest { uid, .. }),
             result: OutcomeResult::Failed { .. } | OutcomeResult::Refused { .. },
         } = outcome
         {
@@ -221,13 +221,10 @@ pub(crate) fn finish(context: &mut Loop<'_>) {
             ..
         } = request;
         if is_deleted {
-            context
-                .plan
-                .actions
-                .push(Action::DeleteProvisioningRequest {
-                    request: model.name.clone(),
-                    uid: model.uid.clone(),
-                });
+            context.plan.write(ObjectWrite::DeleteProvisioningRequest {
+                request: model.name.clone(),
+                uid: model.uid.clone(),
+            });
             continue;
         }
         if changed.is_empty() {
@@ -237,14 +234,11 @@ pub(crate) fn finish(context: &mut Loop<'_>) {
             .iter()
             .filter_map(|kind| find_condition(&conditions, kind).cloned())
             .collect();
-        context
-            .plan
-            .actions
-            .push(Action::UpdateProvisioningRequest {
-                request: model.name.clone(),
-                uid: model.uid.clone(),
-                conditions: written,
-            });
+        context.plan.write(ObjectWrite::UpdateProvisioningRequest {
+            request: model.name.clone(),
+            uid: model.uid.clone(),
+            conditions: written,
+        });
         let unseen = &mut context.memory.unseen_requests;
         unseen.note(model.uid.clone(), conditions, context.now);
     }

@@ -1,9 +1,9 @@
-//! The optional features on a real API server, with their CustomResourceDefinitions.
+//! The optional features on a real API server, with their definitions installed.
 
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind};
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams};
 use serde_json::{Value, json};
 use windlass_e2e::{Run, Windlass};
 use windlass_testbed::{Group, Testbed, Workload, wait_for};
@@ -30,14 +30,14 @@ fn testbed() -> Result<&'static Testbed> {
         // A definition is served a moment after it has been accepted.
         wait_for("the definitions to be served", SOON, || {
             Ok(cluster
-                .run(api(testbed, kind, "default").list(&Default::default()))
+                .run(api(testbed, kind, "default").list(&ListParams::default()))
                 .is_ok())
         })?;
     }
-    let left = cluster.run(api(testbed, "CapacityQuota", "").list(&Default::default()))?;
+    let left = cluster.run(api(testbed, "CapacityQuota", "").list(&ListParams::default()))?;
     for quota in left {
         let name = quota.metadata.name.unwrap_or_default();
-        cluster.run(api(testbed, "CapacityQuota", "").delete(&name, &Default::default()))?;
+        cluster.run(api(testbed, "CapacityQuota", "").delete(&name, &DeleteParams::default()))?;
     }
     let group = Group::new("web").sizes(1, 10, 1).discovered_by("demo");
     testbed.aws().create_group(&group)?;
@@ -185,7 +185,7 @@ fn a_missing_definition_is_told_and_stops_nothing() -> Result<()> {
     cluster.delete_object(&definition)?;
     wait_for("the definition to go", SOON, || {
         let api = api(testbed, "ProvisioningRequest", "default");
-        Ok(cluster.run(api.list(&Default::default())).is_err())
+        Ok(cluster.run(api.list(&ListParams::default())).is_err())
     })?;
     let windlass = start(testbed, &["--enable-provisioning-requests"])?;
     windlass.wait_for_log("--enable-provisioning-requests does nothing until", SOON)?;

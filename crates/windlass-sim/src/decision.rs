@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 use serde::Serialize;
-use windlass_core::{Action, GroupReasons, NodeRemoval, Plan, ResizeCause};
+use windlass_core::{Action, GroupReasons, NodeRemoval, ObjectWrite, Plan, ResizeCause};
 use windlass_model::{Cluster, NodeGroup, ObjectName, Pod, SmolStr, StatusCondition};
 
 use crate::world::describe_condition;
@@ -168,8 +168,8 @@ fn statuses(plan: &Plan) -> Vec<Status> {
     let described = |conditions: &[StatusCondition]| -> Vec<String> {
         conditions.iter().map(describe_condition).collect()
     };
-    let of_action = |action: &Action| match action {
-        Action::UpdateProvisioningRequest {
+    let of_write = |write: &ObjectWrite| match write {
+        ObjectWrite::UpdateProvisioningRequest {
             request,
             conditions,
             ..
@@ -179,13 +179,13 @@ fn statuses(plan: &Plan) -> Vec<Status> {
             used: BTreeMap::new(),
             conditions: described(conditions),
         }),
-        Action::UpdateCapacityBuffer { buffer, status, .. } => Some(Status {
+        ObjectWrite::UpdateCapacityBuffer { buffer, status, .. } => Some(Status {
             object: format!("CapacityBuffer {buffer}"),
             replicas: status.replicas,
             used: BTreeMap::new(),
             conditions: described(&status.conditions),
         }),
-        Action::UpdateCapacityQuota { quota, status, .. } => Some(Status {
+        ObjectWrite::UpdateCapacityQuota { quota, status, .. } => Some(Status {
             object: format!("CapacityQuota {quota}"),
             replicas: None,
             used: status.used.iter().cloned().collect(),
@@ -193,7 +193,14 @@ fn statuses(plan: &Plan) -> Vec<Status> {
         }),
         _ => None,
     };
-    let mut statuses: Vec<Status> = plan.actions.iter().filter_map(of_action).collect();
+    let mut statuses: Vec<Status> = plan
+        .actions
+        .iter()
+        .filter_map(|action| match action {
+            Action::Write(write) => of_write(write),
+            _ => None,
+        })
+        .collect();
     statuses.sort_by(|a, b| a.object.cmp(&b.object));
     statuses
 }

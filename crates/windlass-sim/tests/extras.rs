@@ -779,7 +779,7 @@ spec: {{{selector} limits: {{resources: {{{resources}}}}}}}
 
     /// Pods with a volume each, where a node holds two volumes.
     fn pods_with_volumes() -> String {
-        let mut text = "
+        let text = "
 apiVersion: storage.k8s.io/v1
 kind: CSINode
 metadata: {name: a-0}
@@ -793,8 +793,8 @@ volumeBindingMode: WaitForFirstConsumer
 ---
 "
         .to_owned();
-        for number in 0..6 {
-            text += &format!(
+        let pod = |number: u32| {
+            format!(
                 "
 apiVersion: v1
 kind: PersistentVolumeClaim
@@ -815,9 +815,10 @@ status:
   conditions: [{{type: PodScheduled, status: \"False\", reason: Unschedulable}}]
 ---
 "
-            );
-        }
-        text
+            )
+        };
+        let pods: String = (0..6).map(pod).collect();
+        text + &pods
     }
 
     #[test]

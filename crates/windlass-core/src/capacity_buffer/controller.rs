@@ -15,7 +15,7 @@ use super::conditions::{
     ACTIVE_CAPACITY, ATTRIBUTES_SET, ERROR, LIMITED_BY_QUOTAS, READY, RESOURCE_QUOTAS_ALLOCATED,
 };
 use super::number::{NumberError, Quotas, Wanted, number};
-use crate::{Action, decide::Loop};
+use crate::{ObjectWrite, decide::Loop};
 
 /// Longest name of an object.
 const LONGEST_NAME: usize = 253;
@@ -161,7 +161,7 @@ fn template_in_use(
             return Err(NotReady::Template(error.message.clone()));
         }
     }
-    context.plan.actions.push(Action::WriteBufferTemplate {
+    context.plan.write(ObjectWrite::WriteBufferTemplate {
         buffer: model.name.clone(),
         uid: model.uid.clone(),
         template,

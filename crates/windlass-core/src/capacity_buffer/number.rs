@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use windlass_model::{
-    ObjectName, PodShape, QuotaScope, ResourceList, ResourceQuota, Resources, SmolStr,
+    ObjectName, PodShape, Quantity, QuotaScope, ResourceList, ResourceQuota, Resources, SmolStr,
 };
 
 /// Why the number cannot be told.
@@ -130,7 +130,7 @@ impl<'a> Quotas<'a> {
             .iter()
             .filter_map(|(name, hard)| {
                 let request = millis(&shape.requests, plain_name(name))?;
-                let used = quota.used.get(name).map_or(0, |used| used.millis_ceil());
+                let used = quota.used.get(name).map_or(0, Quantity::millis_ceil);
                 let granted = self.granted.get(&(&quota.name, name)).copied();
                 let left = hard.millis_ceil() - used - granted.unwrap_or(0);
                 Some((left / request).max(0))
@@ -180,8 +180,6 @@ fn matches(scope: &QuotaScope, shape: &PodShape) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use windlass_model::Quantity;
-
     use super::*;
 
     const NOTHING: Wanted<'static> = Wanted {

@@ -1,7 +1,7 @@
 use windlass_model::Duration;
 
 use super::Violations;
-use crate::{Action, Input, Plan};
+use crate::{Action, Input, ObjectWrite, Plan};
 
 /// How long an answered request is left where its owner can read it.
 const RETENTION: Duration = Duration::from_hours(7 * 24);
@@ -9,7 +9,7 @@ const RETENTION: Duration = Duration::from_hours(7 * 24);
 /// No request is deleted before its answer has stood for a week.
 pub(super) fn check(input: &Input<'_>, plan: &Plan, violations: &mut Violations) {
     for action in &plan.actions {
-        let Action::DeleteProvisioningRequest { uid, request } = action else {
+        let Action::Write(ObjectWrite::DeleteProvisioningRequest { uid, request }) = action else {
             continue;
         };
         let known = input

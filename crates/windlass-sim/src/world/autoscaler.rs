@@ -208,36 +208,7 @@ impl World {
                 self.log.nodes("scale-down", group, node, "terminated");
                 self.terminate(instance).map_err(Refusal::Failed)
             }
-            Action::UpdateProvisioningRequest {
-                request,
-                uid,
-                conditions,
-            } => self
-                .update_provisioning_request(request, uid, conditions)
-                .map_err(Refusal::Failed),
-            Action::WriteBufferTemplate {
-                buffer,
-                template,
-                source,
-                source_mark,
-                ..
-            } => self
-                .write_buffer_template(buffer, template, source, source_mark)
-                .map_err(Refusal::Failed),
-            Action::UpdateCapacityBuffer {
-                buffer,
-                uid,
-                status,
-            } => self
-                .update_capacity_buffer(buffer, uid, status)
-                .map_err(Refusal::Failed),
-            Action::UpdateCapacityQuota { quota, uid, status } => self
-                .update_capacity_quota(quota, uid, status)
-                .map_err(Refusal::Failed),
-            Action::DeleteProvisioningRequest { request, uid } => {
-                self.delete_provisioning_request(request, uid);
-                Ok(())
-            }
+            Action::Write(write) => self.write(write).map_err(Refusal::Failed),
         }
     }
 

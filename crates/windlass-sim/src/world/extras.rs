@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use windlass_core::ObjectWrite;
 use windlass_core::capacity_buffer::SOURCE_ANNOTATION;
 use windlass_model::{
     BufferStatus, ConditionStatus, ObjectName, Phase, Pod, PodScheduled, PodTemplate,
@@ -11,6 +12,36 @@ use windlass_model::{
 use super::World;
 
 impl World {
+    /// Writes what the autoscaler wants written.
+    pub(super) fn write(&mut self, write: &ObjectWrite) -> Result<(), String> {
+        match write {
+            ObjectWrite::UpdateProvisioningRequest {
+                request,
+                uid,
+                conditions,
+            } => self.update_provisioning_request(request, uid, conditions),
+            ObjectWrite::WriteBufferTemplate {
+                buffer,
+                template,
+                source,
+                source_mark,
+                ..
+            } => self.write_buffer_template(buffer, template, source, source_mark),
+            ObjectWrite::UpdateCapacityBuffer {
+                buffer,
+                uid,
+                status,
+            } => self.update_capacity_buffer(buffer, uid, status),
+            ObjectWrite::UpdateCapacityQuota { quota, uid, status } => {
+                self.update_capacity_quota(quota, uid, status)
+            }
+            ObjectWrite::DeleteProvisioningRequest { request, uid } => {
+                self.delete_provisioning_request(request, uid);
+                Ok(())
+            }
+        }
+    }
+
     /// Takes in a request, or another version of one.
     pub(super) fn add_provisioning_request(&mut self, request: ProvisioningRequest) {
         let requests = &mut self.cluster.provisioning_requests;
@@ -19,7 +50,7 @@ impl World {
         self.wake();
     }
 
-    pub(super) fn update_provisioning_request(
+    fn update_provisioning_request(
         &mut self,
         name: &ObjectName,
         uid: &str,
@@ -40,7 +71,7 @@ impl World {
         Ok(())
     }
 
-    pub(super) fn delete_provisioning_request(&mut self, name: &ObjectName, uid: &str) {
+    fn delete_provisioning_request(&mut self, name: &ObjectName, uid: &str) {
         let requests = &mut self.cluster.provisioning_requests;
         requests.retain(|it| it.name != *name || it.uid != uid);
         self.log
@@ -51,7 +82,7 @@ impl World {
 impl World {
     /// Writes a buffer's template as the API server would keep it: its generation grows where the
     /// pods change.
-    pub(super) fn write_buffer_template(
+    fn write_buffer_template(
         &mut self,
         buffer: &ObjectName,
         template: &SmolStr,
@@ -108,7 +139,7 @@ impl World {
         Ok(())
     }
 
-    pub(super) fn update_capacity_buffer(
+    fn update_capacity_buffer(
         &mut self,
         name: &ObjectName,
         uid: &str,
@@ -136,7 +167,7 @@ impl World {
         Ok(())
     }
 
-    pub(super) fn update_capacity_quota(
+    fn update_capacity_quota(
         &mut self,
         name: &str,
         uid: &str,

@@ -1,10 +1,11 @@
+mod writes;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, watch};
 use windlass_aws::{ActionError, Aws, Cancellation, Floor};
 use windlass_config::Config;
-use windlass_core::capacity_buffer::SOURCE_ANNOTATION;
 use windlass_core::taints::DELETION_CANDIDATE;
 use windlass_core::{Action, OutcomeResult};
 use windlass_kube::lease::Leadership;
@@ -124,52 +125,7 @@ impl Actor {
                 instance,
                 known_pods,
             } => self.terminate(group, node, instance, known_pods).await,
-            Action::UpdateProvisioningRequest {
-                request,
-                uid,
-                conditions,
-            } => {
-                let api = &self.api;
-                of_api(
-                    windlass_kube::update_provisioning_request(api, request, uid, conditions).await,
-                )
-            }
-            Action::WriteBufferTemplate {
-                buffer,
-                uid,
-                template,
-                source,
-                source_mark,
-                dry_run,
-            } => {
-                self.api.wait_for_leave().await;
-                let template = windlass_kube::BufferTemplate {
-                    buffer,
-                    buffer_uid: uid,
-                    name: template,
-                    source,
-                    annotation: (SOURCE_ANNOTATION, source_mark),
-                    dry_run: *dry_run,
-                };
-                of_api(windlass_kube::write_buffer_template(&self.api, &template).await)
-            }
-            Action::UpdateCapacityBuffer {
-                buffer,
-                uid,
-                status,
-            } => {
-                self.api.wait_for_leave().await;
-                let api = &self.api;
-                of_api(windlass_kube::update_capacity_buffer(api, buffer, uid, status).await)
-            }
-            Action::UpdateCapacityQuota { quota, uid, status } => {
-                self.api.wait_for_leave().await;
-                of_api(windlass_kube::update_capacity_quota(&self.api, quota, uid, status).await)
-            }
-            Action::DeleteProvisioningRequest { request, uid } => {
-                self.api.wait_for_leave().await;
-                of_api(windlass_kube::delete_provisioning_request(&self.api, request, uid).await)
-            }
+            Action::Write(write) => of_api(writes::perform(&self.api, write).await),
         }
     }
 
