@@ -309,7 +309,12 @@ impl ClusterStore {
             let view = inner.view::<T>();
             let before = std::mem::replace(&mut view.standing, Standing::Absent);
             view.is_interrupted = false;
+            let mut reasons = WakeReasons::default();
+            for name in T::names(&inner) {
+                reasons |= T::remove(&name, &mut inner);
+            }
             drop(inner);
+            self.wake.add(reasons);
             match T::WHEN_MISSING {
                 _ if before == Standing::Absent => {}
                 Some(meaning) => warn!(
@@ -552,6 +557,13 @@ mod tests {
             reason: String::new(),
             message: String::new(),
         };
+        apply::<api::ProvisioningRequest>(
+            &store,
+            &json!({"metadata": {"namespace": "default", "name": "r", "resourceVersion": "8"}}),
+        );
+        assert_eq!(store.cluster().provisioning_requests.len(), 1);
+        store.absent::<api::ProvisioningRequest>(&refused);
+        assert!(store.cluster().provisioning_requests.is_empty());
         store.absent::<api::ResourceSlice>(&refused);
         assert!(store.freshness().is_synced);
         store.absent::<api::Node>(&refused);
