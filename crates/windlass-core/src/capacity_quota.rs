@@ -170,11 +170,11 @@ fn used(context: &Loop<'_>, quota: &CapacityQuota) -> Result<Vec<(SmolStr, i64)>
         if !counts(&node.node) || !applies(quota, &node.node) {
             continue;
         }
-        let template = node
+        let described = node
             .group
-            .and_then(|group| context.templates[group].as_ref())
+            .and_then(|group| context.cluster.groups[group].template.as_ref())
             .map(|template| template.node.as_ref());
-        for (name, amount) in amounts_of(&node.node, template, node.group.is_some())? {
+        for (name, amount) in amounts_of(&node.node, described, node.group.is_some())? {
             if let Some(sum) = used.get_mut(&name) {
                 *sum = sum.saturating_add(amount);
             }
