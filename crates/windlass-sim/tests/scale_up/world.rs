@@ -251,6 +251,7 @@ fn describe(event: &Event) -> String {
         EventObject::Pod(name) => format!("pod {name}"),
         EventObject::Node(name) => format!("node {name}"),
         EventObject::PriorityExpander => "priority-expander".to_owned(),
+        EventObject::CapacityBuffer(name) => format!("buffer {name}"),
     };
     format!("{kind} {} {object}: {}", event.reason, event.message)
 }
