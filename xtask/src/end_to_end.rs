@@ -2,11 +2,10 @@
 
 mod temporary;
 
-use std::collections::VecDeque;
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -85,7 +84,7 @@ pub(crate) fn run(wanted: &Wanted<'_>, outcomes: &mut Vec<Outcome>) -> Result<()
     };
     let (alone, others): (Vec<Suite>, Vec<Suite>) =
         suites.into_iter().partition(|suite| suite.is_alone);
-    outcomes.extend(field.run_side_by_side(&others)?);
+    outcomes.extend(side_by_side(&others, AT_A_TIME, |suite| field.run(suite))?);
     for suite in &alone {
         outcomes.push(field.run(suite)?);
     }
@@ -119,36 +118,38 @@ impl Field {
         }
         Ok(outcome)
     }
+}
 
-    /// Runs them [`AT_A_TIME`], and gives what came of them in their order.
-    fn run_side_by_side(&self, suites: &[Suite]) -> Result<Vec<Outcome>> {
-        let queue: Mutex<VecDeque<Suite>> = Mutex::new(suites.iter().cloned().collect());
-        let next = || {
-            let mut queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
-            queue.pop_front()
-        };
-        let work = || -> Result<Vec<Outcome>> {
-            let mut outcomes = Vec::new();
-            while let Some(suite) = next() {
-                outcomes.push(self.run(&suite)?);
-            }
-            Ok(outcomes)
-        };
-        let mut outcomes = Vec::new();
-        thread::scope(|scope| -> Result<()> {
-            let workers: Vec<_> = (0..AT_A_TIME).map(|_| scope.spawn(work)).collect();
-            for worker in workers {
-                let Ok(done) = worker.join() else {
-                    bail!("a thread that runs suites has panicked");
-                };
-                outcomes.extend(done?);
-            }
-            Ok(())
-        })?;
-        let place = |name: &str| suites.iter().position(|suite| suite.name == name);
-        outcomes.sort_by_key(|outcome| place(&outcome.name));
-        Ok(outcomes)
-    }
+/// Does `work` for each item, so many at a time, and gives the results in the items' order.
+fn side_by_side<T: Sync, R: Send>(
+    items: &[T],
+    at_a_time: usize,
+    work: impl Fn(&T) -> Result<R> + Sync,
+) -> Result<Vec<R>> {
+    let next = AtomicUsize::new(0);
+    let take_turns = || -> Result<Vec<(usize, R)>> {
+        let mut done = Vec::new();
+        loop {
+            let place = next.fetch_add(1, Ordering::Relaxed);
+            let Some(item) = items.get(place) else {
+                return Ok(done);
+            };
+            done.push((place, work(item)?));
+        }
+    };
+    let mut results = Vec::new();
+    thread::scope(|scope| -> Result<()> {
+        let workers: Vec<_> = (0..at_a_time).map(|_| scope.spawn(take_turns)).collect();
+        for worker in workers {
+            let Ok(done) = worker.join() else {
+                bail!("a thread that runs suites has panicked");
+            };
+            results.extend(done?);
+        }
+        Ok(())
+    })?;
+    results.sort_by_key(|(place, _)| *place);
+    Ok(results.into_iter().map(|(_, result)| result).collect())
 }
 
 /// Builds the suites, so that the time of each is the time that it runs.
@@ -242,6 +243,22 @@ fn sorted(directory: &Path) -> Result<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn so_many_at_a_time_and_results_in_order() {
+        let running = AtomicUsize::new(0);
+        let most = AtomicUsize::new(0);
+        let results = side_by_side(&[30_u64, 10, 20, 0], 2, |milliseconds| {
+            let now = running.fetch_add(1, Ordering::SeqCst) + 1;
+            most.fetch_max(now, Ordering::SeqCst);
+            thread::sleep(Duration::from_millis(*milliseconds));
+            running.fetch_sub(1, Ordering::SeqCst);
+            Ok(*milliseconds)
+        });
+        assert_eq!(results.unwrap(), [30, 10, 20, 0]);
+        assert!(most.load(Ordering::SeqCst) <= 2);
+        assert!(side_by_side(&[1, 2], 2, |_| -> Result<()> { bail!("no") }).is_err());
+    }
 
     #[test]
     fn suites_are_found_by_their_files() {

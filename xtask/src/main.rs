@@ -23,7 +23,8 @@ usage: cargo xtask COMMAND
   fmt                      formats the sources
   lint                     formatting and clippy, warnings being errors
   test [--fast]            every test; --fast leaves out the suites that need real parts
-  test --suite NAME        one suite that needs real parts
+  test --end-to-end        the suites that need real parts alone
+  test --suite NAME        one of them
   doc                      the documentation, warnings being errors
   bench                    times and peak memory of decisions, as JSON
   instructions [--write]   whether a hot path takes more instructions than recorded; or records them
@@ -49,6 +50,7 @@ fn run(arguments: &[&str]) -> Result<()> {
         ["lint"] => lint(),
         ["test"] => tests::run(&tests::Scope::All),
         ["test", "--fast"] => tests::run(&tests::Scope::Fast),
+        ["test", "--end-to-end"] => tests::run(&tests::Scope::EndToEnd),
         ["test", "--suite", name] => tests::run(&tests::Scope::Suite((*name).to_owned())),
         ["doc"] => cargo::run_with(
             &["doc", "--workspace", "--no-deps"],
