@@ -19,7 +19,7 @@ use rustls::{ClientConfig, RootCertStore};
 
 /// Longest time for one exchange of the test bed's own. moto takes ten seconds for the first
 /// call that needs its table of instance types.
-const TIMEOUT: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A client that trusts the test bed's authority alone.
 pub(crate) type HttpClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;

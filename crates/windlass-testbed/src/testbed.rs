@@ -24,7 +24,7 @@ use crate::proxy::Proxy;
 
 /// Longest time from the start of a part to its readiness. The API server takes about ten seconds
 /// on two idle cores.
-const READY: Duration = Duration::from_mins(2);
+const READY: Duration = Duration::from_mins(4);
 
 /// How a test bed is to be.
 #[derive(Clone, Debug)]
