@@ -161,6 +161,32 @@ pub enum EvictionState {
     },
 }
 
+impl Phase {
+    /// What is being waited for, as a clause for people.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Tainting { .. } => "its taint is being written".to_owned(),
+            Self::Settling { .. } => "pods on their way to it may still arrive".to_owned(),
+            Self::Evicting { evictions, .. } => {
+                let left = evictions
+                    .iter()
+                    .filter(|it| matches!(it.state, EvictionState::Due { .. }))
+                    .map(|it| it.pod.to_string())
+                    .collect::<Vec<_>>();
+                format!("to be evicted: {}", left.join(", "))
+            }
+            Self::Leaving { pods, .. } => format!("{} evicted pods are ending", pods.len()),
+            Self::Delaying { .. } => "an annotation may delay its deletion".to_owned(),
+            Self::Gathering { .. } => "other nodes of its group go with it".to_owned(),
+            Self::Terminating => "its instance is being terminated".to_owned(),
+            Self::Terminated { .. } => "its instance is gone or going".to_owned(),
+            Self::Undoing { .. } => {
+                "the removal failed, and its taint is being taken away".to_owned()
+            }
+        }
+    }
+}
+
 impl Drain {
     /// Whether the instance has not been terminated and is to be.
     pub fn is_leaving(&self) -> bool {

@@ -2,6 +2,7 @@
 //! API alone, disruption budgets hold at every moment, and who pauses it is heard at once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -17,6 +18,8 @@ use windlass_testbed::proxy::{Act, Matcher};
 use windlass_testbed::{Cluster, Group, Testbed, User, Workload, stays, wait_for};
 
 const SOON: Duration = Duration::from_mins(2);
+const DISCOVERY: &str = "--node-group-auto-discovery=asg:tag=k8s.io/cluster-autoscaler/enabled,\
+                         k8s.io/cluster-autoscaler/demo";
 const HARD_TAINT: &str = "ToBeDeletedByClusterAutoscaler";
 const SOFT_TAINT: &str = "DeletionCandidateOfClusterAutoscaler";
 const SAFE_TO_EVICT: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict";
@@ -153,6 +156,20 @@ fn watch_budgets(cluster: &Cluster, is_over: &AtomicBool) -> Result<usize> {
     Ok(looks)
 }
 
+/// Why a node stays, by the command line.
+fn explain_node(testbed: &Testbed, node: &str) -> Result<Value> {
+    let output = Command::new(windlass_e2e::binary()?)
+        .args(["explain", "node", node, "-o", "json", "--kubeconfig"])
+        .arg(testbed.kubeconfig(User::Admin))
+        .args(["--", DISCOVERY])
+        .envs(Testbed::aws_environment(&testbed.moto_url()))
+        .output()
+        .context("start windlass explain")?;
+    let talk = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{}: {talk}", output.status);
+    serde_json::from_slice(&output.stdout).context("read the explanation")
+}
+
 /// What the autoscaler's account asked of the API server was evictions, and no other end of a pod
 /// or a node.
 fn only_evictions(testbed: &Testbed, since: Timestamp) -> Result<usize> {
@@ -279,7 +296,7 @@ fn of_twenty_nodes_exactly_the_right_ones_go() -> Result<()> {
     let windlass = Run::with_flags([
         "--v=4",
         "--cloud-provider=aws",
-        "--node-group-auto-discovery=asg:tag=k8s.io/cluster-autoscaler/enabled,k8s.io/cluster-autoscaler/demo",
+        DISCOVERY,
         "--leader-elect=false",
         "--scan-interval=1s",
         "--scale-down-unneeded-time=3s",
@@ -305,6 +322,24 @@ fn of_twenty_nodes_exactly_the_right_ones_go() -> Result<()> {
         stays.map(|()| looks)
     })?;
     ensure!(0 < looks);
+    for (index, reason) in [
+        (7, "NotEnoughPdb"),
+        (8, "NotEnoughPdb"),
+        (10, "NotReplicated"),
+        (11, "UnmovableKubeSystemPod"),
+        (13, "LocalStorageRequested"),
+        (15, "NotSafeToEvictAnnotation"),
+        (16, "ScaleDownDisabledAnnotation"),
+        (18, "NotUnderutilized"),
+        (19, "NotUnderutilized"),
+    ] {
+        let explanation = explain_node(testbed, &node(index))?;
+        ensure!(
+            explanation["verdict"] == "Stays" && explanation["chain"][0]["check"] == reason,
+            "{} stays for {reason}: {explanation:#}",
+            node(index)
+        );
+    }
     let evictions = only_evictions(testbed, since)?;
     eprintln!("{evictions} evictions, budgets looked at {looks} times");
     ensure!(

@@ -99,6 +99,10 @@ pub fn explain(
     now: Timestamp,
     subject: &Subject,
 ) -> Result<Explanation, ExplainError> {
+    // A verdict that is remembered says that somebody has looked, not what there was to see.
+    let mut memory = memory.clone();
+    memory.unremovable.clear();
+    let memory = &memory;
     let input = Input {
         cluster,
         memory,

@@ -27,6 +27,14 @@ pub(super) fn explain(view: &View<'_>, name: &SmolStr) -> Result<Explanation, Ex
         return Ok(answer("NotAutoscaled", summary));
     };
     let report = &view.plan.scale_down;
+    if let Some(drain) = view.memory.drains.get(name) {
+        let since = windlass_model::format_go_duration(view.now.duration_since(drain.started_at));
+        let summary = format!(
+            "it is being removed, since {since}: {}",
+            drain.phase.describe()
+        );
+        return Ok(answer("BeingRemoved", summary));
+    }
     if let Some(removal) = report.removals.iter().find(|removal| removal.node == *name) {
         let pods: Vec<String> = removal.evicted.iter().map(ToString::to_string).collect();
         let summary = if pods.is_empty() {
