@@ -429,10 +429,10 @@ fn terminations(world: &World<'_>, plan: &Plan, violations: &mut Violations) {
             instance,
         );
         *per_group.entry(group.as_str()).or_default() += 1;
+        // What memory has an earlier loop began; the clock may have been put back since.
         let planned = input.memory.drains.get(node).filter(|drain| {
             drain.instance == *instance
                 && drain.group == *group
-                && drain.started_at < input.now
                 && !matches!(
                     drain.phase,
                     Phase::Terminated { .. } | Phase::Undoing { .. }

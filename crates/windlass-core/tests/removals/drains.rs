@@ -439,6 +439,16 @@ fn a_view_without_most_of_the_nodes_goes_on_with_no_drain() {
 }
 
 #[test]
+fn a_clock_that_is_put_back_stops_no_removal() {
+    let mut world = two_nodes(&[]);
+    world.run(seconds(8));
+    assert_eq!(world.evicted().len(), 2);
+    world.now -= Duration::from_mins(5);
+    world.run(seconds(60));
+    assert_eq!(world.terminations().len(), 1);
+}
+
+#[test]
 fn a_budget_is_never_asked_for_more_than_it_has() {
     let mut world = two_nodes(&[]);
     world.budget("web", 1);

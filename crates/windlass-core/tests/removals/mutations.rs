@@ -558,10 +558,6 @@ fn terminations_of_the_wrong_instance_are_refused() {
             (PLANNED, "another group", |_, plan| {
                 *terminate(plan).0 = "busy".into();
             }),
-            (PLANNED, "begun in this loop", |world, _| {
-                let now = world.now;
-                world.memory.drains.get_mut("empty-0").unwrap().started_at = now;
-            }),
             (PLANNED, "given up", |world, _| {
                 let drain = world.memory.drains.get_mut("empty-0").unwrap();
                 drain.phase = windlass_core::drain::Phase::Undoing { retry_at: None };
