@@ -1,12 +1,14 @@
 //! AWS as it really behaves: groups without capacity, groups at zero.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
 use windlass_e2e::Run;
-use windlass_faults::Supply;
+use windlass_faults::{Reply, Supply};
+use windlass_provision::iam::Feature;
 use windlass_testbed::proxy::Matcher;
 use windlass_testbed::{Boot, Group, Workload, wait_for};
 
@@ -170,5 +172,120 @@ fn a_group_at_zero_gives_a_pod_with_gpu_taint_label_and_volume_its_node() -> Res
         ensure!(testbed.aws().group(other)?.desired == 0, "{other} grew");
     }
     println!("the pod runs on {node} of gpu-b");
+    windlass.check_for_panics()
+}
+
+/// Groups of every kind but those of EKS, beside a group `web` that is there already.
+fn create_odd_groups(testbed: &windlass_testbed::Testbed) -> Result<()> {
+    let aws = testbed.aws();
+    aws.query(
+        "autoscaling",
+        "CreateLaunchConfiguration",
+        &[
+            ("LaunchConfigurationName", "old"),
+            ("InstanceType", "c5.large"),
+            ("ImageId", "ami-1e749f67"),
+        ],
+    )?;
+    let policy = "MixedInstancesPolicy.LaunchTemplate";
+    let template = format!("{policy}.LaunchTemplateSpecification.LaunchTemplateName");
+    let requirements = format!("{policy}.Overrides.member.1.InstanceRequirements");
+    let (cpus, memory) = (
+        format!("{requirements}.VCpuCount.Min"),
+        format!("{requirements}.MemoryMiB.Min"),
+    );
+    for (name, source) in [
+        ("old", vec![("LaunchConfigurationName", "old")]),
+        (
+            "attributes",
+            vec![
+                (template.as_str(), "web"),
+                (cpus.as_str(), "8"),
+                (memory.as_str(), "8192"),
+            ],
+        ),
+    ] {
+        let mut parameters = vec![
+            ("AutoScalingGroupName", name),
+            ("MinSize", "0"),
+            ("MaxSize", "3"),
+            ("AvailabilityZones.member.1", "us-east-1a"),
+        ];
+        for (key, value) in [
+            ("Tags.member.1.Key", "k8s.io/cluster-autoscaler/enabled"),
+            ("Tags.member.1.Value", "true"),
+            ("Tags.member.1.PropagateAtLaunch", "false"),
+            ("Tags.member.1.ResourceType", "auto-scaling-group"),
+            ("Tags.member.2.Key", "k8s.io/cluster-autoscaler/demo"),
+            ("Tags.member.2.Value", "owned"),
+            ("Tags.member.2.PropagateAtLaunch", "false"),
+            ("Tags.member.2.ResourceType", "auto-scaling-group"),
+        ] {
+            parameters.push((key, value));
+        }
+        parameters.push(("Tags.member.1.ResourceId", name));
+        parameters.push(("Tags.member.2.ResourceId", name));
+        parameters.extend(source);
+        aws.query("autoscaling", "CreateAutoScalingGroup", &parameters)?;
+    }
+    Ok(())
+}
+
+/// None of the minimal policy's permissions is spare, and none is missing.
+#[test]
+fn what_is_called_over_a_growth_and_a_removal_is_what_is_granted() -> Result<()> {
+    let testbed = windlass_e2e::testbed()?;
+    let web = Group::new("web").sizes(1, 5, 1).discovered_by("demo");
+    testbed.aws().create_group(&web)?;
+    create_odd_groups(testbed)?;
+    testbed.cluster().wait_for_ready_nodes(1, SOON)?;
+    let proxy = testbed.faulty_aws()?;
+    let faults = proxy.faults().context("the proxy plays AWS")?;
+    let slow = Supply::default().launching_for(Duration::from_secs(3));
+    faults.supply("web", slow);
+    faults.answer(
+        "GetInstanceTypesFromInstanceRequirements",
+        Reply::xml(
+            "<R><instanceTypeSet><item><instanceType>m5.4xlarge</instanceType></item>\
+             </instanceTypeSet></R>",
+        ),
+    );
+    let windlass = Run::of_cluster("demo")
+        .flag("--expander=least-waste")
+        .flag("--scale-down-unneeded-time=5s")
+        .flag("--scale-down-delay-after-add=5s")
+        .aws_through(&proxy)
+        .start(testbed, "windlass")?;
+    windlass.wait_for_log("the first view is complete", SOON)?;
+    let workload = Workload::new("web", 2).requests("1500m", "64Mi");
+    testbed.cluster().deploy(&workload)?;
+    testbed
+        .cluster()
+        .wait_until_all_run("default", "web", 2, SOON)?;
+    testbed.cluster().delete_deployment("default", "web")?;
+    let removal = Matcher::action("TerminateInstanceInAutoScalingGroup");
+    wait_for("a removal", SOON, || {
+        Ok(!proxy.requests_matching(&removal).is_empty())
+    })?;
+    let called: BTreeSet<String> = proxy
+        .requests()
+        .into_iter()
+        .filter_map(|request| request.action)
+        .collect();
+    let granted: BTreeSet<String> = [
+        Feature::Groups,
+        Feature::LaunchTemplates,
+        Feature::LaunchConfigurations,
+        Feature::InstanceTypes,
+        Feature::Attributes,
+    ]
+    .iter()
+    .flat_map(|feature| feature.grants())
+    .flat_map(|grant| grant.actions)
+    .filter_map(|action| action.split(':').nth(1))
+    .map(ToOwned::to_owned)
+    .collect();
+    println!("called: {called:?}");
+    ensure!(called == granted, "granted: {granted:?}");
     windlass.check_for_panics()
 }

@@ -10,4 +10,5 @@ mod foreign;
 mod histories;
 mod shortages;
 mod spending;
+mod templates;
 mod world;

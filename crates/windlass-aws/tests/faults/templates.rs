@@ -1,0 +1,269 @@
+//! Points of the acceptance checklist about which groups there are and what their nodes would be.
+
+use std::time::Duration;
+
+use windlass_aws::{ActionSettings, Aws, Membership, Presence, TemplateSettings};
+use windlass_config::{DiscoveryMode, NodeGroupSpec};
+use windlass_faults::{FakeGroup, Reply, Rule, Trouble};
+use windlass_model::Node;
+
+use crate::cloud::{CLUSTER, Cloud, discovered, group, pass, spec};
+
+fn node(aws: &Aws, name: &str) -> std::sync::Arc<Node> {
+    group(aws, name).template.expect("a template").node
+}
+
+fn cpus(aws: &Aws, name: &str) -> Option<i64> {
+    let template = group(aws, name).template?;
+    Some(template.node.capacity.get("cpu")?.units_ceil())
+}
+
+#[tokio::test(start_paused = true)]
+async fn checklist_05_named_twice_and_discovered_it_is_one_group_with_the_first_flag_s_limits() {
+    let cloud = Cloud::new().await;
+    let made = FakeGroup::new("web").sizes(1, 10, 3);
+    cloud.fake.create(made.discovered_by(CLUSTER));
+    let named = [(2, 4), (0, 9)].map(|(min_size, max_size)| NodeGroupSpec {
+        min_size,
+        max_size,
+        name: "web".to_owned(),
+    });
+    let tags = spec(&["k8s.io/cluster-autoscaler/enabled".to_owned()]);
+    let membership = Membership::new(&named, &[tags], DiscoveryMode::All);
+    let aws = cloud.aws_with(membership, ActionSettings::default());
+    aws.refresh().await;
+    let groups = aws.node_groups();
+    assert_eq!(groups.len(), 1);
+    assert_eq!((groups[0].min_size, groups[0].max_size), (2, 4));
+    assert_eq!(groups[0].target_size, 3);
+    assert_eq!(aws.explain("web").unwrap().found_by, "--nodes");
+}
+
+fn policy(overrides: &str) -> String {
+    format!(
+        "<MixedInstancesPolicy><LaunchTemplate><LaunchTemplateSpecification>\
+         <LaunchTemplateName>plain</LaunchTemplateName></LaunchTemplateSpecification>\
+         <Overrides>{overrides}</Overrides></LaunchTemplate></MixedInstancesPolicy>"
+    )
+}
+
+const ATTRIBUTES: &str = "<member><InstanceRequirements><VCpuCount><Min>4</Min></VCpuCount>\
+                          <MemoryMiB><Min>4096</Min></MemoryMiB></InstanceRequirements></member>";
+const TYPE: &str = "<member><InstanceType>c5.large</InstanceType></member>";
+
+#[tokio::test(start_paused = true)]
+async fn checklist_11_attributes_are_asked_for_and_both_kinds_fail_that_group_alone() {
+    let cloud = Cloud::new().await;
+    for (name, xml) in [
+        ("plain", String::new()),
+        ("attributes", policy(ATTRIBUTES)),
+        ("both", policy(&format!("{TYPE}{ATTRIBUTES}"))),
+        ("types", policy(TYPE)),
+    ] {
+        let made = FakeGroup::new(name).sizes(0, 5, 0).described(&xml);
+        cloud.fake.create(made.discovered_by(CLUSTER));
+    }
+    cloud.faults.answer(
+        "GetInstanceTypesFromInstanceRequirements",
+        Reply::xml(
+            "<R><instanceTypeSet><item><instanceType>m5.xlarge</instanceType></item>\
+             <item><instanceType>c5.2xlarge</instanceType></item></instanceTypeSet></R>",
+        ),
+    );
+    let aws = cloud.aws();
+    let report = aws.refresh().await;
+    assert!(report.listed);
+    assert_eq!(cpus(&aws, "plain"), Some(2));
+    // The least of what may come.
+    assert_eq!(cpus(&aws, "attributes"), Some(4));
+    assert_eq!(cpus(&aws, "types"), Some(2));
+    assert_eq!(cpus(&aws, "both"), None);
+    let told: Vec<(String, String)> = aws.conditions();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0].0, "both");
+    assert!(
+        told[0]
+            .1
+            .contains("both instance type and instance requirements")
+    );
+}
+
+fn eks(name: &str) -> FakeGroup {
+    FakeGroup::new(name)
+        .sizes(0, 5, 0)
+        .discovered_by(CLUSTER)
+        .tag("eks:cluster-name", "prod")
+        .tag("eks:nodegroup-name", name)
+        .tag("k8s.io/cluster-autoscaler/node-template/label/team", "tag")
+}
+
+#[tokio::test(start_paused = true)]
+async fn checklist_12_eks_wins_over_tags_and_a_taint_may_lack_its_value() {
+    let cloud = Cloud::new().await;
+    cloud.fake.create(eks("web"));
+    cloud.faults.answer(
+        "DescribeNodegroup",
+        Reply::json(
+            r#"{"nodegroup":{"nodegroupName":"web","capacityType":"SPOT","diskSize":20,
+                "labels":{"team":"eks"},
+                "taints":[{"key":"dedicated","effect":"NO_SCHEDULE"}],
+                "tags":{"k8s.io/cluster-autoscaler/node-template/resources/ephemeral-storage":"9Gi"}}}"#,
+        ),
+    );
+    let aws = cloud.aws();
+    aws.refresh().await;
+    let node = node(&aws, "web");
+    assert_eq!(node.labels.get("team").unwrap(), "eks");
+    assert_eq!(
+        node.labels.get("eks.amazonaws.com/capacityType").unwrap(),
+        "SPOT"
+    );
+    for phantom in ["nodegroup-name", "cluster-name", "diskSize"] {
+        assert!(!node.labels.contains_key(phantom), "{phantom}");
+    }
+    assert_eq!(node.taints.len(), 1);
+    assert_eq!(node.taints[0].value, "");
+    let storage = node.allocatable.get("ephemeral-storage").unwrap();
+    assert_eq!(storage.units_ceil(), 9 << 30);
+}
+
+#[tokio::test(start_paused = true)]
+async fn checklist_12_a_failing_eks_call_is_not_made_again_for_an_hour() {
+    for (status, code) in [
+        (404, "ResourceNotFoundException"),
+        (403, "AccessDeniedException"),
+    ] {
+        let cloud = Cloud::new().await;
+        cloud.fake.create(eks("web"));
+        let refused = Trouble::error(status, code, "no");
+        cloud.faults.add(Rule::on("DescribeNodegroup", refused));
+        let aws = cloud.aws();
+        aws.refresh().await;
+        assert_eq!(node(&aws, "web").labels.get("team").unwrap(), "tag");
+        pass(&aws, Duration::from_mins(58)).await;
+        let asked = cloud
+            .called()
+            .iter()
+            .filter(|action| *action == "DescribeNodegroup")
+            .count();
+        assert_eq!(asked, 1, "{code}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn checklist_13_a_type_that_is_new_to_aws_itself_appears_without_a_restart() {
+    let cloud = Cloud::new().await;
+    for (name, instance_type) in [("new", "x99.large"), ("old", "m5.large")] {
+        let made = FakeGroup::new(name).sizes(0, 5, 0).of_type(instance_type);
+        cloud.fake.create(made.discovered_by(CLUSTER));
+    }
+    let aws = cloud.aws();
+    aws.refresh().await;
+    assert_eq!((cpus(&aws, "new"), cpus(&aws, "old")), (None, Some(2)));
+    cloud.faults.answer(
+        "DescribeInstanceTypes",
+        Reply::xml(
+            "<R><instanceTypeSet><item><instanceType>x99.large</instanceType>\
+             <vCpuInfo><defaultVCpus>6</defaultVCpus></vCpuInfo>\
+             <memoryInfo><sizeInMiB>8192</sizeInMiB></memoryInfo></item></instanceTypeSet></R>",
+        ),
+    );
+    pass(&aws, Duration::from_mins(12)).await;
+    assert_eq!((cpus(&aws, "new"), cpus(&aws, "old")), (Some(6), Some(2)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn checklist_16_nodes_of_others_are_not_ours_and_no_error() {
+    let cloud = Cloud::new().await;
+    let made = FakeGroup::new("web").sizes(0, 5, 2);
+    cloud.fake.create(made.discovered_by(CLUSTER));
+    let aws = cloud.aws();
+    aws.refresh().await;
+    let (first, _) = cloud.fake.instances("web").remove(0);
+    let present = Presence::Present {
+        group: "web".to_owned(),
+    };
+    assert_eq!(aws.presence(&format!("aws:///us-east-1a/{first}")), present);
+    cloud.fake.interrupt(&first);
+    aws.force_refresh();
+    aws.refresh().await;
+    assert_eq!(
+        aws.presence(&format!("aws:///us-east-1a/{first}")),
+        Presence::Gone
+    );
+    for other in [
+        "aws:///us-west-2b/5fa0-1c/fargate-ip-10-0-1-2.us-west-2.compute.internal",
+        "aws:///us-east-1a/i-0karpenter",
+        "eks-hybrid:///us-west-2/prod/node-1",
+        "gce://project/zone/node",
+        "",
+    ] {
+        assert_eq!(aws.presence(other), Presence::NotOurs, "{other}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn prices_come_from_file_list_and_market_in_that_order() {
+    let cloud = Cloud::new().await;
+    let spot = "<MixedInstancesPolicy><LaunchTemplate><LaunchTemplateSpecification>\
+                <LaunchTemplateName>spot</LaunchTemplateName></LaunchTemplateSpecification>\
+                <Overrides><member><InstanceType>m5.large</InstanceType></member></Overrides>\
+                </LaunchTemplate><InstancesDistribution>\
+                <OnDemandPercentageAboveBaseCapacity>PERCENT</OnDemandPercentageAboveBaseCapacity>\
+                </InstancesDistribution></MixedInstancesPolicy>";
+    for (name, xml) in [
+        ("on-demand", String::new()),
+        ("spot", spot.replace("PERCENT", "0")),
+        ("half", spot.replace("PERCENT", "50")),
+    ] {
+        let made = FakeGroup::new(name).sizes(0, 5, 0).described(&xml);
+        cloud.fake.create(made.discovered_by(CLUSTER));
+    }
+    let aws_with = |prices: &str, ask_prices| {
+        let templates = TemplateSettings {
+            prices: windlass_aws::price::Prices::read(prices).unwrap(),
+            ask_prices,
+            ..TemplateSettings::default()
+        };
+        let membership = discovered(&[CLUSTER]);
+        let client = cloud.client.clone();
+        Aws::with_client(client, membership, templates, ActionSettings::default())
+    };
+    let prices = |aws: &Aws| {
+        ["on-demand", "spot", "half"].map(|name| group(aws, name).price_per_hour.map(|p| p.0))
+    };
+    // Built in; a spot price that is not known counts as the price on demand.
+    let aws = aws_with("", false);
+    aws.refresh().await;
+    assert_eq!(prices(&aws), [Some(96_000); 3]);
+    // Asked.
+    let product = r#"{"terms":{"OnDemand":{"A":{"priceDimensions":{"B":
+        {"unit":"Hrs","pricePerUnit":{"USD":"0.1000000000"}}}}}}}"#;
+    let list = serde_json::json!({"PriceList": [product]}).to_string();
+    cloud.faults.answer("GetProducts", Reply::json(list));
+    cloud.faults.answer(
+        "DescribeSpotPriceHistory",
+        Reply::xml(
+            "<R><spotPriceHistorySet><item><instanceType>m5.large</instanceType>\
+             <availabilityZone>us-east-1a</availabilityZone><spotPrice>0.040000</spotPrice>\
+             <timestamp>2026-01-02T03:04:05.000Z</timestamp></item></spotPriceHistorySet></R>",
+        ),
+    );
+    let aws = aws_with("", true);
+    aws.refresh().await;
+    assert_eq!(prices(&aws), [Some(100_000), Some(40_000), Some(70_000)]);
+    // The file comes first.
+    let aws = aws_with("type m5.large 0.08\nspot m5.large us-east-1a 0.02\n", true);
+    aws.refresh().await;
+    assert_eq!(prices(&aws), [Some(80_000), Some(20_000), Some(50_000)]);
+    // Without the permission the built-in ones remain.
+    let denied = Trouble::error(400, "AccessDeniedException", "not authorized");
+    cloud.faults.add(Rule::new(move |call| {
+        let action = call.action();
+        matches!(action.as_str(), "GetProducts" | "DescribeSpotPriceHistory")
+            .then(|| denied.clone())
+    }));
+    let aws = aws_with("", true);
+    assert!(aws.refresh().await.listed);
+    assert_eq!(prices(&aws), [Some(96_000); 3]);
+}
