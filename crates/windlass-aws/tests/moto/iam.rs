@@ -144,13 +144,6 @@ async fn attempt(client: &Client, action: &str) -> Result<(), CallError> {
         action if action.starts_with("autoscaling:") => {
             (Service::AutoScaling, AUTOSCALING, vec![group])
         }
-        "eks:DescribeNodegroup" => {
-            return client
-                .eks()
-                .describe_nodegroup("prod", "web")
-                .await
-                .map(drop);
-        }
         "ssm:GetParameter" => return client.ssm().get_parameter("/x").await.map(drop),
         _ => (Service::Ec2, EC2, vec![("ImageId.1", IMAGE)]),
     };
@@ -181,12 +174,14 @@ const NAMES: [&str; 13] = [
     "GetInstanceTypesFromInstanceRequirements",
 ];
 
-/// Actions that moto has no part for, so that it can neither allow nor deny them.
-const NOT_IN_MOTO: [&str; 7] = [
+/// Actions that moto has no part for, so that it can neither allow nor deny them; it denies the
+/// calls of EKS whatever a policy says.
+const NOT_IN_MOTO: [&str; 8] = [
     "autoscaling:LaunchInstances",
     "autoscaling:CompleteLifecycleAction",
     "autoscaling:RecordLifecycleActionHeartbeat",
     "ec2:CreateFleet",
+    "eks:DescribeNodegroup",
     "kms:Decrypt",
     "kms:Encrypt",
     "pricing:GetProducts",
