@@ -4,7 +4,7 @@
 //! It is in git-config's dialect of INI: `[Global]` once, `[ServiceOverride "ANY NAME"]` for each
 //! endpoint. What is not known is warned about, for the file is shared and grows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use windlass_aws_client::{EndpointOverride, Service};
 
@@ -156,7 +156,7 @@ impl CloudConfig {
         &mut self,
         overrides: BTreeMap<String, BTreeMap<String, String>>,
     ) -> Result<(), CloudConfigError> {
-        let mut seen = BTreeMap::new();
+        let mut seen = BTreeSet::new();
         for (name, mut fields) in overrides {
             let mut take = |key: &str, what: &'static str| {
                 fields
@@ -180,7 +180,7 @@ impl CloudConfig {
                     "the key `{key}` of service override \"{name}\" is not known"
                 ));
             }
-            if seen.insert((service.clone(), region.clone()), ()).is_some() {
+            if !seen.insert((service.clone(), region.clone())) {
                 return Err(CloudConfigError::Duplicate {
                     name,
                     service,

@@ -21,6 +21,10 @@ impl Element {
         }
     }
 
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "numbers, booleans and texts are given alike"
+    )]
     pub(crate) fn leaf(name: &str, text: impl ToString) -> Self {
         Self {
             text: text.to_string(),

@@ -254,7 +254,7 @@ impl Feature {
     /// When it is needed.
     pub fn needed_when(self) -> &'static str {
         match self {
-            Self::Groups => "always",
+            Self::Groups | Self::Join | Self::Rotation => "always",
             Self::LaunchTemplates => "groups have launch templates or mixed-instances policies",
             Self::LaunchConfigurations => "groups have launch configurations",
             Self::InstanceTypes => "unless `--aws-use-static-instance-list`",
@@ -268,7 +268,6 @@ impl Feature {
             Self::LaunchInstances => "`--aws-launch-api=launch-instances`",
             Self::ScaleInProtection => "`--aws-protect-from-scale-in`",
             Self::Prices => "`--aws-ask-prices`",
-            Self::Join | Self::Rotation => "always",
             Self::JoinReport => "groups have a launch hook, or failed joins are to be replaced",
         }
     }
@@ -294,6 +293,7 @@ impl Feature {
     }
 
     /// The permissions.
+    #[expect(clippy::too_many_lines, reason = "it is a table")]
     pub fn grants(self) -> &'static [Grant] {
         match self {
             Self::Groups => &[

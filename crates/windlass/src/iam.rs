@@ -152,7 +152,7 @@ fn features(args: &PolicyArgs) -> anyhow::Result<Vec<Feature>> {
         names => feature.is_required() || names.contains(&feature.name()),
     };
     let known = |name: &&str| all.iter().any(|feature| feature.name() == *name);
-    let words = matches!(names[..], ["all"] | ["none"]);
+    let words = matches!(names[..], ["all" | "none"]);
     if let Some(stray) = names.iter().find(|name| !words && !known(name)) {
         let known: Vec<&str> = all.iter().map(|feature| feature.name()).collect();
         bail!(

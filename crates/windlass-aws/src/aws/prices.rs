@@ -146,8 +146,7 @@ impl Answers {
             None => 0,
         };
         match (percent, on_demand, spot) {
-            (0, price, _) | (_, price, None) => price,
-            (100, _, price) | (_, None, price) => price,
+            (0, price, _) | (_, price, None) | (100, _, price) | (_, None, price) => price,
             (percent, Some(on_demand), Some(spot)) => {
                 let share = i64::from(percent);
                 let amount = (on_demand.amount.0 * (100 - share) + spot.amount.0 * share) / 100;

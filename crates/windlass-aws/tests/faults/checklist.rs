@@ -52,7 +52,7 @@ async fn checklist_06_a_raise_by_others_between_look_and_write_is_not_undone() {
         .collect();
     assert_eq!(written.len(), 1);
     // As soon as the listing shows it, the capacity is raised again, and nobody has died.
-    pass(&aws, Duration::from_secs(60)).await;
+    pass(&aws, Duration::from_mins(1)).await;
     let truth = cloud.faults.truth("web").await.unwrap();
     assert_eq!((truth.desired, truth.instances.len()), (6, 6));
     assert_eq!(cloud.faults.victims(), []);
@@ -70,7 +70,7 @@ async fn checklist_07_a_failure_newer_than_the_request_condemns_it_and_an_older_
         .faults
         .add_activity("web", launching, "Failed", "VcpuLimitExceeded", long_ago)
         .await;
-    let slow = Supply::default().launching_for(Duration::from_secs(120));
+    let slow = Supply::default().launching_for(Duration::from_mins(2));
     cloud.faults.supply("web", slow);
     aws.increase("web", 2).await.unwrap();
     pass(&aws, Duration::from_secs(5)).await;
@@ -122,7 +122,7 @@ async fn checklist_07_a_restart_finds_old_failures_and_condemns_nobody() {
     pass(&before, Duration::from_secs(40)).await;
     assert_eq!(errors(&group(&before, "web")).len(), 1);
     // AWS goes on trying, and this time it takes a while.
-    let slow = Supply::default().launching_for(Duration::from_secs(300));
+    let slow = Supply::default().launching_for(Duration::from_mins(5));
     cloud.faults.supply("web", slow);
     pass(&before, Duration::from_secs(40)).await;
     let after = cloud.aws();
@@ -335,7 +335,7 @@ async fn checklist_18_throttling_of_every_call_is_survived_at_a_bounded_cost() {
             })
         }));
         for _ in 0..10 {
-            pass(&aws, Duration::from_secs(60)).await;
+            pass(&aws, Duration::from_mins(1)).await;
             let _ = aws.increase("web", 5).await;
             if let Some(first) = aws
                 .node_groups()

@@ -179,7 +179,7 @@ fn something_happens(world: &mut World, dice: &Dice) {
                 cloud.fake.create(spec);
             }
         }
-        9 | 10 | 11 if dice.once_in(3) => world.want_pods(dice.below(10) as usize),
+        9..=11 if dice.once_in(3) => world.want_pods(dice.below(10) as usize),
         _ => {}
     }
 }
@@ -197,7 +197,7 @@ fn supply(dice: &Dice) -> Supply {
     }
     if dice.once_in(3) {
         let time = Duration::from_secs(u64::from(dice.below(60)));
-        supply = supply.pending_for(time, *dice.of(&["Pending", "Pending:Wait"]));
+        supply = supply.pending_for(time, dice.of(&["Pending", "Pending:Wait"]));
     }
     if dice.once_in(3) {
         supply = supply.terminating_for(Duration::from_secs(u64::from(dice.below(90))));

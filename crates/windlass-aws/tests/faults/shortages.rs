@@ -176,7 +176,7 @@ async fn a_failed_launch_is_known_within_one_refresh_and_polled_ever_less() {
     };
     let close = polls(cloud.called());
     assert!((13..=15).contains(&close), "{close}");
-    pass(&aws, Duration::from_secs(60)).await;
+    pass(&aws, Duration::from_mins(1)).await;
     let later = polls(cloud.called());
     assert!((5..=8).contains(&later), "{later}");
 }
