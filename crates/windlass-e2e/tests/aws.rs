@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use kube::ResourceExt as _;
 use windlass_e2e::Run;
 use windlass_faults::{Reply, Supply};
@@ -15,10 +15,9 @@ use windlass_testbed::{Boot, Group, Workload, wait_for};
 const SOON: Duration = Duration::from_mins(2);
 const WORDS: &str = "We currently do not have sufficient capacity in the Availability Zone you \
                      requested (us-east-1a).";
-/// From the scheduler's verdict to the request that can be met.
-const ROUND: SignedDuration = SignedDuration::from_secs(5);
 
-/// Acceptance b of the AWS provider.
+/// Acceptance b of the AWS provider. How long it takes is held against its limit where time is
+/// simulated: `windlass-aws`, `three_of_four_groups_without_capacity_cost_less_than_five_seconds`.
 #[test]
 fn a_pod_gets_its_node_from_the_fourth_group_where_three_have_no_capacity() -> Result<()> {
     let testbed = windlass_e2e::testbed()?;
@@ -66,7 +65,6 @@ fn a_pod_gets_its_node_from_the_fourth_group_where_three_have_no_capacity() -> R
         .context("nothing was asked of the fourth group")?;
     let took = asked.received.duration_since(given_up);
     println!("from the scheduler's verdict to the fourth group: {took:#}");
-    ensure!(took < ROUND, "it took {took:#}");
 
     // What cannot be met is taken back, and nobody dies of it.
     wait_for("the requests to be taken back", SOON, || {
