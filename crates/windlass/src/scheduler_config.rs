@@ -39,8 +39,8 @@ mod tests {
     use super::*;
 
     /// The profiles of a file of this text, or all of the error's chain.
-    fn profiles_of(test: &str, text: &str) -> Result<Profiles, String> {
-        let name = format!("windlass-{}-{test}.yaml", std::process::id());
+    fn profiles_of(case: &str, text: &str) -> Result<Profiles, String> {
+        let name = format!("windlass-{}-{case}.yaml", std::process::id());
         let file: PathBuf = std::env::temp_dir().join(name);
         fs::write(&file, text).unwrap();
         let flag = format!("--scheduler-config-file={}", file.display());
