@@ -9,6 +9,7 @@ pub mod join;
 pub mod labels;
 pub mod manifests;
 pub mod pin;
+pub mod provision;
 pub mod rotation;
 pub mod token;
 pub mod userdata;

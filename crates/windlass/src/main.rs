@@ -18,6 +18,8 @@ mod logging;
 mod manifests;
 mod output;
 #[cfg(feature = "cluster")]
+mod provision;
+#[cfg(feature = "cluster")]
 mod reach;
 #[cfg(feature = "cluster")]
 mod run;
@@ -73,6 +75,9 @@ enum Command {
     /// Print or check the permissions that Windlass needs on AWS.
     #[cfg(feature = "cluster")]
     Iam(iam::IamArgs),
+    /// Plan, make, compare and delete the AWS resources of the node groups.
+    #[cfg(feature = "cluster")]
+    Provision(provision::ProvisionArgs),
     /// Render what is applied to the cluster, or mend an old manifest.
     #[cfg(feature = "cluster")]
     Manifests(manifests::ManifestsArgs),
@@ -122,6 +127,8 @@ fn main() -> ExitCode {
         Command::Join(args) => join::run(&args),
         #[cfg(feature = "cluster")]
         Command::CsrApprover(args) => csr_approver::run(&args),
+        #[cfg(feature = "cluster")]
+        Command::Provision(args) => provision::run(&args),
         Command::Version { output } => print_version(output).map(succeeded),
         Command::Completions { shell } => completions(shell).map(succeeded),
     };

@@ -228,6 +228,19 @@ fn groups(config: &ClusterConfig, problems: &mut Problems) {
             &format!("{path}.name"),
             || format!("`{name}` is no name for a group: expected at most 63 of a-z, 0-9 and `-`"),
         );
+        if let Some(aws_name) = &group.group.auto_scaling_group {
+            let allowed = |c: char| c.is_ascii_alphanumeric() || "-_./()".contains(c);
+            problems.expect(
+                (3..=128).contains(&aws_name.len()) && aws_name.chars().all(allowed),
+                &format!("{path}.autoScalingGroup"),
+                || {
+                    format!(
+                        "`{aws_name}`: expected 3 to 128 of letters, digits and `-_./()`, which a \
+                         launch template's name is made of too"
+                    )
+                },
+            );
+        }
         problems.expect(names.insert(name.clone()), &format!("{path}.name"), || {
             format!("`{name}` is the name of an earlier group too: names are unique")
         });

@@ -16,7 +16,8 @@ const METADATA_HOP_LIMIT: u32 = 1;
 pub struct ResolvedGroup<'a> {
     /// The group as the file has it.
     pub group: &'a Group,
-    /// Name of its Auto Scaling group and of its launch template: `<cluster>-<group>`.
+    /// Name of its Auto Scaling group and of its launch template: `<cluster>-<group>`, if the file
+    /// does not say otherwise.
     pub aws_name: String,
     /// Its subnets.
     pub subnets: &'a [String],
@@ -52,7 +53,10 @@ impl ClusterConfig {
         };
         ResolvedGroup {
             group,
-            aws_name: format!("{}-{}", self.spec.cluster, group.name),
+            aws_name: group
+                .auto_scaling_group
+                .clone()
+                .unwrap_or_else(|| format!("{}-{}", self.spec.cluster, group.name)),
             subnets: if group.subnets.is_empty() {
                 &self.spec.subnets
             } else {

@@ -298,6 +298,10 @@ impl Default for RootVolume {
 pub struct Group {
     /// Its name; the Auto Scaling group is `<cluster>-<name>`.
     pub name: String,
+    /// Name of its Auto Scaling group and launch template, where that is another: of a group that
+    /// was imported.
+    #[serde(default)]
+    pub auto_scaling_group: Option<String>,
     /// Least instances.
     pub min: u32,
     /// Most instances.

@@ -218,53 +218,68 @@ fn acting() -> Vec<Right> {
 
 /// Optional APIs.
 fn optional() -> Vec<Right> {
+    const GROUP: &str = "autoscaling.x-k8s.io";
     vec![
         cluster(
-            "autoscaling.x-k8s.io",
+            GROUP,
             &["provisioningrequests"],
-            WATCH,
-            "Requests for capacity.",
+            &["get", "list", "watch", "delete"],
+            "Requests for capacity; those that are long over are deleted.",
             Feature::ProvisioningRequests,
         ),
         cluster(
-            "autoscaling.x-k8s.io",
+            GROUP,
             &["provisioningrequests/status"],
-            &["get", "update", "patch"],
+            &["update"],
             "Answering requests for capacity.",
             Feature::ProvisioningRequests,
         ),
         cluster(
             "",
             &["podtemplates"],
-            &["get", "list", "watch"],
-            "The pods that a request or a buffer stands for.",
+            WATCH,
+            "The pods that a request stands for.",
             Feature::ProvisioningRequests,
         ),
         cluster(
-            "autoscaling.x-k8s.io",
+            GROUP,
             &["capacitybuffers"],
-            WATCH,
+            &["get", "list", "watch"],
             "Buffers of spare capacity.",
             Feature::CapacityBuffers,
         ),
         cluster(
-            "autoscaling.x-k8s.io",
+            GROUP,
             &["capacitybuffers/status"],
-            &["get", "update", "patch"],
+            &["update"],
             "Telling how a buffer fares.",
             Feature::CapacityBuffers,
         ),
         cluster(
-            "autoscaling.x-k8s.io",
-            &["capacityquotas"],
+            "",
+            &["podtemplates", "resourcequotas"],
             WATCH,
+            "The pods that a buffer stands for, and how many there may be.",
+            Feature::CapacityBuffers,
+        ),
+        cluster(
+            "apps",
+            &["deployments"],
+            WATCH,
+            "What a buffer's size is a share of.",
+            Feature::CapacityBuffers,
+        ),
+        cluster(
+            GROUP,
+            &["capacityquotas"],
+            &["get", "list", "watch"],
             "Quotas of capacity.",
             Feature::CapacityQuotas,
         ),
         cluster(
-            "autoscaling.x-k8s.io",
+            GROUP,
             &["capacityquotas/status"],
-            &["get", "update", "patch"],
+            &["update"],
             "Telling how much of a quota is used.",
             Feature::CapacityQuotas,
         ),
@@ -455,7 +470,7 @@ mod tests {
         assert!(verbs_on(&[], "capacityquotas").is_empty());
         assert_eq!(
             verbs_on(&["--capacity-quotas-enabled"], "capacityquotas"),
-            ["list", "watch"]
+            ["get", "list", "watch"]
         );
     }
 

@@ -1,0 +1,227 @@
+//! What the resources should be. Pure: what AWS alone knows comes in as [`Facts`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use windlass_aws_client::ec2::{
+    LaunchTemplateContent, MetadataOptions, TemplateEbs, TemplateVolume,
+};
+
+use super::policies;
+use super::resource::{
+    Grant, Group, Hook, LaunchTemplate, Mixed, NodeRole, Parameter, Profile, Resource, ResourceId,
+    ResourceKind, Tags,
+};
+use super::{GROUP_TAG, OWNER_TAG};
+use crate::cluster_config::{ClusterConfig, ResolvedGroup};
+use crate::userdata::{self, UserDataError};
+
+/// What AWS alone knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// Id of the account.
+    pub account: String,
+    /// Id of each group's image, by the group's name in the file.
+    pub images: BTreeMap<String, String>,
+}
+
+/// How spot pools are chosen: cheap, and not about to be taken back.
+const SPOT_ALLOCATION: &str = "price-capacity-optimized";
+/// AWS would end instances without draining them to even zones out.
+const SUSPENDED: [&str; 1] = ["AZRebalance"];
+
+/// Name of the nodes' role, policy and instance profile.
+pub fn node_role_name(config: &ClusterConfig) -> String {
+    format!("{}-windlass-node", config.spec.cluster)
+}
+
+/// Every resource of a cluster.
+///
+/// # Errors
+///
+/// When a group's user data cannot be rendered; a checked configuration's can.
+pub fn desired(
+    config: &ClusterConfig,
+    facts: &Facts,
+) -> Result<BTreeMap<ResourceId, Resource>, UserDataError> {
+    let mut resources = BTreeMap::new();
+    let mut add = |name: String, resource: Resource| {
+        let kind = resource.kind();
+        resources.insert(ResourceId { kind, name }, resource);
+    };
+    let place = policies::place(config, &facts.account);
+    let name = node_role_name(config);
+    add(
+        name.clone(),
+        Resource::Role(NodeRole {
+            trust: policies::trust(&place),
+            policies: [(name.clone(), policies::node(config, &place))].into(),
+            tags: tags(config),
+        }),
+    );
+    add(
+        name.clone(),
+        Resource::Profile(Profile {
+            roles: [name].into(),
+            tags: tags(config),
+        }),
+    );
+    add(
+        config.join_parameter(),
+        Resource::Parameter(Parameter { tags: tags(config) }),
+    );
+    for group in config.groups() {
+        add(
+            group.aws_name.clone(),
+            Resource::LaunchTemplate(Box::new(launch_template(config, facts, &group)?)),
+        );
+        add(
+            group.aws_name.clone(),
+            Resource::Group(Box::new(auto_scaling_group(config, &group))),
+        );
+    }
+    Ok(resources)
+}
+
+/// Which resources there may be: those that are desired, and those of groups that the file no
+/// longer has.
+pub fn ids(config: &ClusterConfig) -> BTreeSet<ResourceId> {
+    let mut ids = BTreeSet::new();
+    let mut add = |kind, name: String| {
+        ids.insert(ResourceId { kind, name });
+    };
+    add(ResourceKind::Role, node_role_name(config));
+    add(ResourceKind::InstanceProfile, node_role_name(config));
+    add(ResourceKind::Parameter, config.join_parameter());
+    for group in config.groups() {
+        add(ResourceKind::LaunchTemplate, group.aws_name.clone());
+        add(ResourceKind::AutoScalingGroup, group.aws_name);
+    }
+    ids
+}
+
+fn tags(config: &ClusterConfig) -> Tags {
+    let mut tags = config.spec.tags.clone();
+    tags.insert(OWNER_TAG.to_owned(), config.spec.cluster.clone());
+    tags
+}
+
+fn launch_template(
+    config: &ClusterConfig,
+    facts: &Facts,
+    group: &ResolvedGroup<'_>,
+) -> Result<LaunchTemplate, UserDataError> {
+    let script = config.user_data(group).render()?;
+    let user_data = userdata::as_base64(userdata::as_mime(&script)?.as_bytes());
+    let volume = group.root_volume;
+    let mut own_tags = tags(config);
+    own_tags.insert(GROUP_TAG.to_owned(), group.group.name.clone());
+    let mut launched = own_tags.clone();
+    launched.insert("Name".to_owned(), group.aws_name.clone());
+    let content = LaunchTemplateContent {
+        image_id: facts.images.get(&group.group.name).cloned(),
+        instance_type: group.instance_types.first().map(|&name| name.to_owned()),
+        instance_profile: Some(node_role_name(config)),
+        security_groups: config.spec.security_groups.clone(),
+        user_data: Some(user_data),
+        volumes: vec![TemplateVolume {
+            device: volume.device.clone(),
+            ebs: TemplateEbs {
+                size_gib: Some(volume.size.gib),
+                kind: Some(volume.kind.clone()),
+                iops: volume.iops,
+                throughput: volume.throughput,
+                encrypted: true,
+                kms_key: volume.kms_key.clone(),
+                delete_on_termination: true,
+            },
+        }],
+        metadata_options: MetadataOptions {
+            http_tokens: Some("required".to_owned()),
+            hop_limit: Some(group.metadata_hop_limit),
+            http_endpoint: Some("enabled".to_owned()),
+            // Keys with a slash, such as the cloud controller's, would make the launch fail.
+            instance_metadata_tags: Some("disabled".to_owned()),
+        },
+        shutdown_behavior: None,
+        key_name: None,
+        tags: ["instance", "network-interface", "volume"]
+            .map(|kind| (kind.to_owned(), launched.clone()))
+            .into(),
+    };
+    Ok(LaunchTemplate {
+        content,
+        version: None,
+        tags: own_tags,
+    })
+}
+
+fn auto_scaling_group(config: &ClusterConfig, group: &ResolvedGroup<'_>) -> Group {
+    let spec = &config.spec;
+    let mixed = group.instances.map(|instances| Mixed {
+        types: instances.types.clone(),
+        on_demand_base: instances.on_demand_base,
+        on_demand_percentage: 100 - instances.spot.0,
+        spot_allocation_strategy: SPOT_ALLOCATION.to_owned(),
+    });
+    let hooks = spec.join.lifecycle_hook.iter().map(|hook| {
+        let definition = Hook {
+            transition: "autoscaling:EC2_INSTANCE_LAUNCHING".to_owned(),
+            timeout_seconds: seconds(hook.timeout.0),
+            default_result: "ABANDON".to_owned(),
+        };
+        (hook.name.clone(), definition)
+    });
+    Group {
+        min: group.group.min,
+        max: group.group.max,
+        subnets: group.subnets.iter().cloned().collect(),
+        launch_template: Some(group.aws_name.clone()),
+        version: None,
+        launch_configuration: None,
+        mixed,
+        health_check_grace_seconds: seconds(spec.token.boot_budget.0),
+        suspended: SUSPENDED.map(str::to_owned).into(),
+        hooks: hooks.collect(),
+        tags: group_tags(config, group),
+        instances: 0,
+    }
+}
+
+fn seconds(duration: std::time::Duration) -> u32 {
+    u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
+}
+
+/// The tags of a group. Instances get those that the cloud controller and people look for.
+fn group_tags(config: &ClusterConfig, group: &ResolvedGroup<'_>) -> BTreeMap<String, Grant> {
+    let spec = &config.spec;
+    let mut tags = BTreeMap::new();
+    let mut add = |key: String, value: &str, propagate: bool| {
+        let value = value.to_owned();
+        tags.insert(key, Grant { value, propagate });
+    };
+    for (key, value) in &spec.tags {
+        add(key.clone(), value, false);
+    }
+    let [enabled, owned] = config.discovery_tags();
+    add(enabled, "true", false);
+    add(owned, "owned", false);
+    add(
+        format!("kubernetes.io/cluster/{}", spec.cluster),
+        "owned",
+        true,
+    );
+    add("Name".to_owned(), &group.aws_name, true);
+    add(OWNER_TAG.to_owned(), &spec.cluster, false);
+    add(GROUP_TAG.to_owned(), &group.group.name, false);
+    for (key, value) in group.node_template_tags() {
+        add(key, &value, false);
+    }
+    tags
+}
+
+/// Whether a tag of a group is Windlass's to remove when the file no longer has it.
+pub(super) fn is_own_tag(key: &str, cluster: &str) -> bool {
+    key.starts_with("k8s.io/cluster-autoscaler/")
+        || key.starts_with("windlass.dev/")
+        || key == format!("kubernetes.io/cluster/{cluster}")
+}

@@ -1,0 +1,161 @@
+//! A group that was made by hand, as the configuration file would have it. Pure.
+
+use serde_json::{Map, Value, json};
+
+use super::resource::Group;
+
+/// What a group's instances are made of, as its launch configuration or template says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Launch {
+    /// Id of the machine image.
+    pub image: Option<String>,
+    /// Instance type.
+    pub instance_type: Option<String>,
+}
+
+/// The entry of `spec.groups` that describes a group as it is.
+///
+/// Labels, taints and resources come from the group's node-template tags, which is where a group
+/// of the Go autoscaler promises them.
+pub fn entry(name: &str, aws_name: &str, group: &Group, launch: &Launch) -> Value {
+    const PREFIX: &str = "k8s.io/cluster-autoscaler/node-template/";
+    let mut labels = Map::new();
+    let mut resources = Map::new();
+    let mut options = Map::new();
+    let mut taints = Vec::new();
+    for (key, grant) in &group.tags {
+        let Some((kind, rest)) = key
+            .strip_prefix(PREFIX)
+            .and_then(|rest| rest.split_once('/'))
+        else {
+            continue;
+        };
+        let value = json!(grant.value);
+        match kind {
+            // The group's own name is set by itself, the volume's size by the volume.
+            "label" if rest != "windlass.dev/node-group" => {
+                labels.insert(rest.to_owned(), value);
+            }
+            "taint" => taints.push(json!(taint(rest, &grant.value))),
+            "resources" if rest != "ephemeral-storage" => {
+                resources.insert(rest.to_owned(), value);
+            }
+            "autoscaling-options" => {
+                options.insert(rest.to_owned(), value);
+            }
+            _ => {}
+        }
+    }
+    let mut entry = json!({
+        "name": name,
+        "autoScalingGroup": aws_name,
+        "min": group.min,
+        "max": group.max,
+        "subnets": group.subnets,
+    });
+    if let Some(mixed) = &group.mixed {
+        entry["instances"] = json!({
+            "types": mixed.types,
+            "spot": format!("{}%", 100_u32.saturating_sub(mixed.on_demand_percentage)),
+            "onDemandBase": mixed.on_demand_base,
+        });
+    } else if let Some(instance_type) = &launch.instance_type {
+        entry["instanceType"] = json!(instance_type);
+    }
+    if let Some(image) = &launch.image {
+        entry["image"] = json!({ "id": image });
+    }
+    for (field, map) in [
+        ("labels", labels),
+        ("resources", resources),
+        ("autoscalingOptions", options),
+    ] {
+        if !map.is_empty() {
+            entry[field] = Value::Object(map);
+        }
+    }
+    if !taints.is_empty() {
+        entry["taints"] = json!(taints);
+    }
+    entry
+}
+
+/// A tag's `value:Effect` as `key=value:Effect`.
+fn taint(key: &str, tag: &str) -> String {
+    match tag.strip_prefix(':') {
+        Some(effect) => format!("{key}:{effect}"),
+        None => format!("{key}={tag}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster_config::ClusterConfig;
+    use crate::manifests::yaml;
+    use crate::provision::resource::Grant;
+
+    #[test]
+    fn an_entry_is_one_that_the_file_takes_and_says_the_same() {
+        let mut group = Group {
+            min: 1,
+            max: 5,
+            subnets: ["subnet-1".to_owned()].into(),
+            ..Group::default()
+        };
+        for (key, value) in [
+            ("k8s.io/cluster-autoscaler/node-template/label/tier", "web"),
+            (
+                "k8s.io/cluster-autoscaler/node-template/taint/a",
+                "b:NoSchedule",
+            ),
+            (
+                "k8s.io/cluster-autoscaler/node-template/taint/c",
+                ":NoExecute",
+            ),
+            ("k8s.io/cluster-autoscaler/node-template/resources/gpu", "1"),
+            ("k8s.io/cluster-autoscaler/enabled", "true"),
+        ] {
+            let grant = Grant {
+                value: value.to_owned(),
+                propagate: true,
+            };
+            group.tags.insert(key.to_owned(), grant);
+        }
+        let launch = Launch {
+            image: Some("ami-1".to_owned()),
+            instance_type: Some("m4.large".to_owned()),
+        };
+        let entry = entry(
+            "web",
+            "k8s workers".replace(' ', "-").as_str(),
+            &group,
+            &launch,
+        );
+        let file = json!({
+            "apiVersion": "windlass.dev/v1alpha1",
+            "kind": "Cluster",
+            "spec": {
+                "cluster": "prod", "region": "us-west-2", "endpoint": "a:443",
+                "kubernetes": "v1.36.3", "securityGroups": ["sg-1"], "groups": [entry],
+            },
+        });
+        let config = ClusterConfig::read("cluster.yaml", &yaml::to_yaml(&file)).unwrap();
+        let group = config.groups().next().unwrap();
+        assert_eq!(group.aws_name, "k8s-workers");
+        assert_eq!(group.instance_types, ["m4.large"]);
+        let tags = group.node_template_tags();
+        assert_eq!(
+            tags["k8s.io/cluster-autoscaler/node-template/taint/c"],
+            ":NoExecute"
+        );
+        assert_eq!(
+            tags["k8s.io/cluster-autoscaler/node-template/label/tier"],
+            "web"
+        );
+        assert_eq!(
+            tags["k8s.io/cluster-autoscaler/node-template/resources/gpu"],
+            "1"
+        );
+    }
+}

@@ -1,0 +1,462 @@
+//! From what is to what should be. Pure: resources in, changes out.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use serde::Serialize;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use super::desired::is_own_tag;
+use super::diff::{self, FieldChange};
+use super::resource::{Group, Resource, ResourceId, ResourceKind};
+
+/// Resources by their ids.
+pub type Resources = BTreeMap<ResourceId, Resource>;
+
+/// What is done with a resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// It is made.
+    Create,
+    /// It is changed in place.
+    Change,
+    /// It is deleted.
+    Destroy,
+    /// Nothing: somebody has to decide first.
+    Attention,
+}
+
+/// A resource that is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// What is done.
+    pub action: Action,
+    /// The resource.
+    #[serde(flatten)]
+    pub id: ResourceId,
+    /// The fields in which it differs.
+    pub fields: Vec<FieldChange>,
+    /// What else is to be said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// All that is to be done, in its order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Plan {
+    /// The cluster.
+    pub cluster: String,
+    /// The changes.
+    pub changes: Vec<Change>,
+    /// Digest of what the plan was made from: a plan of another state is not carried out.
+    pub state: String,
+}
+
+/// What the operator has allowed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Allowed {
+    /// Lowering `max` below what a group has: AWS then ends instances of its choice.
+    pub shrink: bool,
+    /// Moving groups from their launch configuration to a launch template.
+    pub migrate: bool,
+}
+
+/// Compares what should be with what is.
+pub fn plan(cluster: &str, desired: &Resources, observed: &Resources, allowed: Allowed) -> Plan {
+    let desired = versions(desired, observed);
+    let mut changes = Vec::new();
+    for (id, wanted) in &desired {
+        let Some(found) = observed.get(id) else {
+            changes.push(create(id, wanted));
+            continue;
+        };
+        if let Some(change) = compare(cluster, id, wanted, found, allowed) {
+            changes.push(change);
+        }
+    }
+    for (id, found) in observed {
+        if !desired.contains_key(id) && found.owner() == Some(cluster) {
+            changes.push(Change {
+                action: Action::Attention,
+                id: id.clone(),
+                fields: Vec::new(),
+                note: Some(
+                    "is not in the file any more: put it back, or run `windlass provision destroy \
+                     --group`"
+                        .to_owned(),
+                ),
+            });
+        }
+    }
+    Plan {
+        cluster: cluster.to_owned(),
+        changes,
+        state: state(cluster, &desired, observed),
+    }
+}
+
+/// The deletion of what is ours, in the order in which it can be done.
+pub fn destruction(cluster: &str, observed: &Resources) -> Plan {
+    let changes = observed.iter().rev().map(|(id, found)| {
+        if found.owner() == Some(cluster) {
+            Change {
+                action: Action::Destroy,
+                id: id.clone(),
+                fields: Vec::new(),
+                note: match found {
+                    Resource::Group(group) if 0 < group.instances => {
+                        Some(format!("with its {} instances", group.instances))
+                    }
+                    _ => None,
+                },
+            }
+        } else {
+            not_ours(cluster, id, found)
+        }
+    });
+    Plan {
+        cluster: cluster.to_owned(),
+        changes: changes.collect(),
+        state: state(cluster, &Resources::new(), observed),
+    }
+}
+
+/// Numbers of launch templates' versions, which count up: a template that changes gets the next,
+/// and its group is pinned to it.
+pub(super) fn versions(desired: &Resources, observed: &Resources) -> Resources {
+    let mut desired = desired.clone();
+    let numbers: BTreeMap<String, u64> = desired
+        .iter()
+        .filter_map(|(id, wanted)| {
+            let Resource::LaunchTemplate(wanted) = wanted else {
+                return None;
+            };
+            let number = match observed.get(id) {
+                Some(Resource::LaunchTemplate(found)) => {
+                    let newest = found.version.unwrap_or(1);
+                    newest + u64::from(found.content != wanted.content)
+                }
+                _ => 1,
+            };
+            Some((id.name.clone(), number))
+        })
+        .collect();
+    for resource in desired.values_mut() {
+        if let Resource::Group(group) = resource
+            && let Some(template) = &group.launch_template
+        {
+            group.version = numbers.get(template).map(u64::to_string);
+        }
+    }
+    desired
+}
+
+fn create(id: &ResourceId, wanted: &Resource) -> Change {
+    Change {
+        action: Action::Create,
+        id: id.clone(),
+        fields: diff::fields(&Value::Null, &comparable(wanted)),
+        note: None,
+    }
+}
+
+fn not_ours(cluster: &str, id: &ResourceId, found: &Resource) -> Change {
+    let whose = match found.owner() {
+        Some(other) => format!("belongs to cluster `{other}`"),
+        None => "was not made by Windlass".to_owned(),
+    };
+    let hint = match id.kind {
+        ResourceKind::AutoScalingGroup => {
+            "take it over with `windlass provision import`, or rename the group in the file"
+        }
+        _ => "tag it to take it over, or remove it",
+    };
+    Change {
+        action: Action::Attention,
+        id: id.clone(),
+        fields: Vec::new(),
+        note: Some(format!(
+            "exists and {whose} (no tag {}={cluster}): {hint}",
+            super::OWNER_TAG
+        )),
+    }
+}
+
+fn compare(
+    cluster: &str,
+    id: &ResourceId,
+    wanted: &Resource,
+    found: &Resource,
+    allowed: Allowed,
+) -> Option<Change> {
+    if found.owner() != Some(cluster) {
+        return Some(not_ours(cluster, id, found));
+    }
+    let found_part = ours(cluster, wanted, found);
+    let fields = diff::fields(&comparable(&found_part), &comparable(wanted));
+    if fields.is_empty() {
+        return None;
+    }
+    let (mut action, mut note) = (Action::Change, None);
+    if let (Resource::Group(wanted), Resource::Group(found)) = (wanted, found) {
+        let max = usize::try_from(wanted.max).unwrap_or(usize::MAX);
+        if max < found.instances {
+            let what = format!(
+                "it has {} instances, and AWS would end {} of its own choice",
+                found.instances,
+                found.instances - max
+            );
+            if allowed.shrink {
+                note = Some(what);
+            } else {
+                action = Action::Attention;
+                note = Some(format!("{what}: allow it with --yes-shrink"));
+            }
+        } else if let Some(old) = &found.launch_configuration {
+            if allowed.migrate {
+                note = Some(format!(
+                    "new instances are of the template from then on; launch configuration `{old}` \
+                     stays, for going back"
+                ));
+            } else {
+                action = Action::Attention;
+                note = Some(
+                    "it has a launch configuration: move it with `windlass provision migrate`"
+                        .to_owned(),
+                );
+            }
+        } else if wanted.version != found.version {
+            note = Some(
+                "instances that are there keep their version: replace them with `windlass \
+                 provision roll`"
+                    .to_owned(),
+            );
+        }
+    }
+    Some(Change {
+        action,
+        id: id.clone(),
+        fields,
+        note,
+    })
+}
+
+/// The part of a resource that is Windlass's to say: others' tags, hooks and suspended processes
+/// are theirs.
+fn ours(cluster: &str, wanted: &Resource, found: &Resource) -> Resource {
+    let own = |wanted: &super::Tags, found: &super::Tags| -> super::Tags {
+        found
+            .iter()
+            .filter(|(key, _)| wanted.contains_key(*key) || is_own_tag(key, cluster))
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect()
+    };
+    match (wanted, found) {
+        (Resource::Role(wanted), Resource::Role(found)) => {
+            let mut found = found.clone();
+            found.tags = own(&wanted.tags, &found.tags);
+            // Policies of other names somebody attached for a purpose of theirs.
+            found
+                .policies
+                .retain(|name, _| wanted.policies.contains_key(name));
+            Resource::Role(found)
+        }
+        (Resource::Profile(wanted), Resource::Profile(found)) => {
+            let mut found = found.clone();
+            found.tags = own(&wanted.tags, &found.tags);
+            Resource::Profile(found)
+        }
+        (Resource::Parameter(wanted), Resource::Parameter(found)) => {
+            let mut found = found.clone();
+            found.tags = own(&wanted.tags, &found.tags);
+            Resource::Parameter(found)
+        }
+        (Resource::LaunchTemplate(wanted), Resource::LaunchTemplate(found)) => {
+            let mut found = found.clone();
+            found.tags = own(&wanted.tags, &found.tags);
+            Resource::LaunchTemplate(found)
+        }
+        (Resource::Group(wanted), Resource::Group(found)) => {
+            Resource::Group(Box::new(own_group(cluster, wanted, found)))
+        }
+        _ => found.clone(),
+    }
+}
+
+fn own_group(cluster: &str, wanted: &Group, found: &Group) -> Group {
+    let mut found = found.clone();
+    found
+        .tags
+        .retain(|key, _| wanted.tags.contains_key(key) || is_own_tag(key, cluster));
+    found
+        .hooks
+        .retain(|name, _| wanted.hooks.contains_key(name) || name.starts_with("windlass-"));
+    found
+        .suspended
+        .retain(|process| wanted.suspended.contains(process));
+    found
+}
+
+/// A resource's fields as they are compared: policies in one form, user data as text.
+fn comparable(resource: &Resource) -> Value {
+    let mut fields = resource.fields();
+    match resource {
+        Resource::Role(_) => {
+            normalize(&mut fields["trust"]);
+            if let Some(policies) = fields["policies"].as_object_mut() {
+                policies.values_mut().for_each(normalize);
+            }
+        }
+        Resource::LaunchTemplate(template) => {
+            let content = &template.content;
+            let text = content.user_data.as_deref().map(decoded);
+            fields["content"]["user_data"] = json!(text);
+            let mut groups = content.security_groups.clone();
+            groups.sort();
+            fields["content"]["security_groups"] = json!(groups);
+        }
+        Resource::Profile(_) | Resource::Parameter(_) | Resource::Group(_) => {}
+    }
+    fields
+}
+
+fn decoded(base64: &str) -> String {
+    BASE64_STANDARD.decode(base64).map_or_else(
+        |_| base64.to_owned(),
+        |bytes| String::from_utf8_lossy(&bytes).into_owned(),
+    )
+}
+
+/// IAM takes one word and a list of it for the same, and lists in any order.
+fn normalize(value: &mut Value) {
+    match value {
+        Value::Array(items) => {
+            items.iter_mut().for_each(normalize);
+            if items.iter().all(Value::is_string) {
+                items.sort_by(|a, b| a.as_str().cmp(&b.as_str()));
+            }
+            if let [only] = items.as_mut_slice()
+                && only.is_string()
+            {
+                *value = only.take();
+            }
+        }
+        Value::Object(map) => map.values_mut().for_each(normalize),
+        _ => {}
+    }
+}
+
+/// A digest of what a plan is made from. Instances come and go without a plan's becoming wrong.
+fn state(cluster: &str, desired: &Resources, observed: &Resources) -> String {
+    let mut digest = Sha256::new();
+    digest.update(cluster);
+    for resources in [desired, observed] {
+        for (id, resource) in resources {
+            digest.update(format!("\n{id}\n{}", comparable(resource)));
+        }
+    }
+    digest
+        .finalize()
+        .iter()
+        .fold(String::new(), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+}
+
+impl Plan {
+    /// Whether there is nothing to do and nothing to say.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// What somebody has to decide before the plan can be carried out.
+    pub fn attention(&self) -> impl Iterator<Item = &Change> {
+        self.changes
+            .iter()
+            .filter(|change| change.action == Action::Attention)
+    }
+
+    /// For people: like a diff, one line at the end that counts.
+    pub fn to_text(&self) -> String {
+        if self.is_empty() {
+            return format!(
+                "No changes: cluster `{}` is as the file says.\n",
+                self.cluster
+            );
+        }
+        let mut text = String::new();
+        for change in &self.changes {
+            let mark = match change.action {
+                Action::Create => '+',
+                Action::Change => '~',
+                Action::Destroy => '-',
+                Action::Attention => '!',
+            };
+            let _ = write!(text, "{mark} {}", change.id);
+            match &change.note {
+                Some(note) => {
+                    let _ = writeln!(text, ": {note}");
+                }
+                None => text.push('\n'),
+            }
+            for field in &change.fields {
+                text.push_str(&field_text(change.action, field));
+            }
+        }
+        let count = |action| {
+            self.changes
+                .iter()
+                .filter(|change| change.action == action)
+                .count()
+        };
+        let _ = write!(
+            text,
+            "\nPlan: {} to create, {} to change, {} to destroy",
+            count(Action::Create),
+            count(Action::Change),
+            count(Action::Destroy)
+        );
+        let attention = count(Action::Attention);
+        if 0 < attention {
+            let _ = write!(text, "; {attention} need attention first");
+        }
+        text.push_str(".\n");
+        text
+    }
+}
+
+fn field_text(action: Action, field: &FieldChange) -> String {
+    let FieldChange { path, old, new } = field;
+    let text = |value: &Option<Value>| value.as_ref().and_then(Value::as_str).map(str::to_owned);
+    let (old_text, new_text) = (text(old), text(new));
+    let is_long = |text: &Option<String>| text.as_ref().is_some_and(|text| text.contains('\n'));
+    if is_long(&old_text) || is_long(&new_text) {
+        if action == Action::Create {
+            let count = new_text.unwrap_or_default().lines().count();
+            return format!("    {path}: {count} lines\n");
+        }
+        let mut lines = format!("    {path}:\n");
+        for line in diff::lines(&old_text.unwrap_or_default(), &new_text.unwrap_or_default()) {
+            let _ = writeln!(lines, "      {line}");
+        }
+        return lines;
+    }
+    let show = |value: &Option<Value>| match value {
+        None => "(none)".to_owned(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    };
+    if action == Action::Create {
+        format!("    {path}: {}\n", show(new))
+    } else {
+        format!("    {path}: {} → {}\n", show(old), show(new))
+    }
+}
+
+#[cfg(test)]
+mod tests;

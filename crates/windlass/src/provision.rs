@@ -1,0 +1,521 @@
+//! `windlass provision`: the AWS resources of the node groups.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use clap::{Args, Subcommand, ValueEnum};
+use windlass_aws_client::autoscaling::Tag;
+use windlass_aws_client::{CallError, Client, Options};
+use windlass_provision::cluster_config::ClusterConfig;
+use windlass_provision::manifests::yaml;
+use windlass_provision::provision::execute::{ExecuteError, Executor};
+use windlass_provision::provision::lock::{Held, Lock};
+use windlass_provision::provision::plan::{self, Action, Allowed, Change, Plan, Resources};
+use windlass_provision::provision::{
+    GROUP_TAG, OWNER_TAG, Resource, ResourceKind, advice, desired, export, import, observe,
+};
+
+use crate::cluster_file::ConfigArgs;
+use crate::output::{self, Format};
+
+/// Exit code of `plan` and `drift` when something differs.
+const DIFFERS: u8 = 2;
+
+/// Arguments of `windlass provision`.
+#[derive(Args)]
+pub(crate) struct ProvisionArgs {
+    #[command(subcommand)]
+    command: ProvisionCommand,
+}
+
+#[derive(Subcommand)]
+enum ProvisionCommand {
+    /// Show what `apply` would do. Exit code 0: nothing, 2: something.
+    Plan(PlanArgs),
+    /// Make AWS what the file says. Safe to run again, also after it was interrupted.
+    Apply(ApplyArgs),
+    /// Tell what differs from the file. Exit code 0: nothing, 2: something.
+    Drift(DriftArgs),
+    /// Take over a group that was made by hand: print its entry for the file, and tag it.
+    Import(ImportArgs),
+    /// Move groups from their launch configuration to a launch template.
+    Migrate(ApplyArgs),
+    /// Print the same resources for another tool.
+    Export(ExportArgs),
+    /// Delete what carries this cluster's tag.
+    Destroy(DestroyArgs),
+}
+
+#[derive(Args)]
+struct PlanArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Also write the plan to a file, which `apply` takes.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// How it is printed.
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    output: Format,
+    #[command(flatten)]
+    allow: AllowArgs,
+}
+
+#[derive(Args)]
+struct AllowArgs {
+    /// Lower a group's `max` below what it has: AWS then ends instances of its own choice.
+    #[arg(long)]
+    yes_shrink: bool,
+}
+
+impl AllowArgs {
+    fn allowed(&self) -> Allowed {
+        Allowed {
+            shrink: self.yes_shrink,
+            ..Allowed::default()
+        }
+    }
+}
+
+#[derive(Args)]
+struct ApplyArgs {
+    /// A plan that `plan --out` wrote: refused if anything has changed since.
+    #[arg(value_name = "PLAN")]
+    plan: Option<PathBuf>,
+    #[command(flatten)]
+    config: ConfigArgs,
+    #[command(flatten)]
+    allow: AllowArgs,
+    /// Do not ask.
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    lock: LockArgs,
+}
+
+#[derive(Args)]
+struct LockArgs {
+    /// Take the lock away from somebody who is surely gone.
+    #[arg(long)]
+    force_unlock: bool,
+}
+
+#[derive(Args)]
+struct DriftArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// How it is printed.
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    output: Format,
+}
+
+#[derive(Args)]
+struct ImportArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Name of the Auto Scaling group.
+    #[arg(long, value_name = "NAME")]
+    asg: String,
+    /// Name of the node group in the file.
+    #[arg(long, value_name = "NAME")]
+    group: String,
+    /// Do not ask.
+    #[arg(long)]
+    yes: bool,
+}
+
+#[derive(Args)]
+struct ExportArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// For which tool.
+    #[arg(long, value_enum)]
+    format: ExportFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ExportFormat {
+    /// A template, as JSON.
+    #[value(name = "cloudformation")]
+    CloudFormation,
+    /// A file `windlass.tf.json`.
+    Terraform,
+}
+
+#[derive(Args)]
+struct DestroyArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Delete one node group alone, by its name in the file or its former one.
+    #[arg(long, value_name = "NAME")]
+    group: Option<String>,
+    /// Delete groups that still have instances, and these with them: nothing is drained.
+    #[arg(long)]
+    force: bool,
+    /// Do not ask.
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    lock: LockArgs,
+}
+
+pub(crate) fn run(args: &ProvisionArgs) -> anyhow::Result<ExitCode> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("start the runtime")?
+        .block_on(async {
+            match &args.command {
+                ProvisionCommand::Plan(args) => show(args).await,
+                ProvisionCommand::Apply(args) => Box::pin(apply(args, args.allow.allowed())).await,
+                ProvisionCommand::Import(args) => import(args).await,
+                ProvisionCommand::Migrate(args) => {
+                    let allowed = Allowed {
+                        migrate: true,
+                        ..args.allow.allowed()
+                    };
+                    Box::pin(apply(args, allowed)).await
+                }
+                ProvisionCommand::Drift(args) => drift(args).await,
+                ProvisionCommand::Export(args) => export(args).await,
+                ProvisionCommand::Destroy(args) => Box::pin(destroy(args)).await,
+            }
+        })
+}
+
+/// A failed call with what to do about it.
+fn advised(error: CallError) -> anyhow::Error {
+    let hint = advice::advice(&error);
+    anyhow::Error::new(error).context(format!("AWS refused or did not answer; hint: {hint}"))
+}
+
+/// The file, AWS, and what both say.
+struct Ground {
+    config: ClusterConfig,
+    client: Client,
+    desired: Resources,
+    observed: Resources,
+}
+
+async fn ground(args: &ConfigArgs) -> anyhow::Result<Ground> {
+    let config = args.read()?;
+    let client = connect(&config).await?;
+    let desired = desired(&client, &config).await?;
+    let observed = observe::observe(&client, &config).await.map_err(advised)?;
+    Ok(Ground {
+        config,
+        client,
+        desired,
+        observed,
+    })
+}
+
+/// What the file asks for, with the images as of now.
+async fn desired(client: &Client, config: &ClusterConfig) -> anyhow::Result<Resources> {
+    let facts = match observe::facts(client, config).await {
+        Ok(facts) => facts,
+        Err(observe::FactsError::Call(error)) => return Err(advised(error)),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(desired::desired(config, &facts)?)
+}
+
+async fn connect(config: &ClusterConfig) -> anyhow::Result<Client> {
+    let options = Options {
+        region: Some(config.spec.region.clone()),
+        ..Options::default()
+    };
+    Ok(Client::connect(options).await?)
+}
+
+impl Ground {
+    fn plan(&self, allowed: Allowed) -> Plan {
+        let cluster = &self.config.spec.cluster;
+        plan::plan(cluster, &self.desired, &self.observed, allowed)
+    }
+}
+
+fn print(plan: &Plan, format: Format) -> anyhow::Result<()> {
+    match format.encoding() {
+        None => output::data(&plan.to_text()),
+        Some(encoding) => output::document(encoding, plan),
+    }
+}
+
+fn differs(plan: &Plan) -> ExitCode {
+    if plan.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(DIFFERS)
+    }
+}
+
+async fn show(args: &PlanArgs) -> anyhow::Result<ExitCode> {
+    let plan = ground(&args.config).await?.plan(args.allow.allowed());
+    print(&plan, args.output)?;
+    if let Some(path) = &args.out {
+        let json = serde_json::to_value(&plan).context("write the plan as JSON")?;
+        fs::write(path, format!("{json:#}\n"))
+            .with_context(|| format!("write `{}`", path.display()))?;
+    }
+    Ok(differs(&plan))
+}
+
+async fn drift(args: &DriftArgs) -> anyhow::Result<ExitCode> {
+    let plan = ground(&args.config).await?.plan(Allowed::default());
+    print(&plan, args.output)?;
+    Ok(differs(&plan))
+}
+
+/// Prints the group's entry for the file, and tags the group as this cluster's. Nothing else is
+/// changed: the next plan says what the file would have otherwise.
+async fn import(args: &ImportArgs) -> anyhow::Result<ExitCode> {
+    let config = args.config.read()?;
+    let client = connect(&config).await?;
+    let found = observe::group(&client, &args.asg).await.map_err(advised)?;
+    let Some(group) = found else {
+        bail!("there is no Auto Scaling group `{}`", args.asg);
+    };
+    let cluster = &config.spec.cluster;
+    let owner = group.tags.get(OWNER_TAG).map(|tag| tag.value.as_str());
+    if owner.is_some_and(|owner| owner != cluster) {
+        bail!(
+            "`{}` belongs to cluster `{}`: that cluster has to let go of it first",
+            args.asg,
+            owner.unwrap_or_default()
+        );
+    }
+    let launch = observe::launch(&client, &group).await.map_err(advised)?;
+    let entry = import::entry(&args.group, &args.asg, &group, &launch);
+    output::data(&yaml::to_yaml(&serde_json::json!({ "groups": [entry] })))?;
+    output::talk(
+        "Put this entry into spec.groups; `windlass provision plan` then says what differs.",
+    );
+    let question = format!("Tag `{}` as a group of cluster `{cluster}`?", args.asg);
+    if !args.yes && !confirmed(&question)? {
+        bail!("nothing was done");
+    }
+    let tags = [(OWNER_TAG, cluster), (GROUP_TAG, &args.group)].map(|(key, value)| Tag {
+        key: key.to_owned(),
+        value: value.clone(),
+        propagate_at_launch: false,
+    });
+    let tagged = client.autoscaling().put_tags(&args.asg, &tags).await;
+    tagged.map_err(advised)?;
+    output::talk("Done.");
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
+    let config = args.config.read()?;
+    let client = connect(&config).await?;
+    let desired = desired(&client, &config).await?;
+    let export = match args.format {
+        ExportFormat::CloudFormation => export::cloud_formation(&config.spec.cluster, &desired),
+        ExportFormat::Terraform => {
+            export::terraform(config.spec.token.kms_key.as_deref(), &desired)
+        }
+    };
+    for left in &export.left_out {
+        output::talk(&format!("left out: {left}"));
+    }
+    output::document(output::Encoding::Json, &export.template)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn apply(args: &ApplyArgs, allowed: Allowed) -> anyhow::Result<ExitCode> {
+    let config = args.config.read()?;
+    let client = connect(&config).await?;
+    let work = Box::pin(async {
+        let ground = ground(&args.config).await?;
+        let plan = ground.plan(allowed);
+        if let Some(path) = &args.plan {
+            refuse_if_stale(path, &plan)?;
+        }
+        output::talk(plan.to_text().trim_end());
+        if plan.is_empty() {
+            return Ok(ExitCode::SUCCESS);
+        }
+        let attention = plan.attention().count();
+        if 0 < attention {
+            bail!(
+                "{attention} of the changes need a decision first (marked `!`): nothing was done"
+            );
+        }
+        if !args.yes && args.plan.is_none() && !confirmed("Carry this out?")? {
+            bail!("nothing was done");
+        }
+        carry_out(&ground, &plan).await?;
+        output::talk("Done.");
+        Ok(ExitCode::SUCCESS)
+    });
+    with_lock(&client, &config, &args.lock, work).await
+}
+
+fn refuse_if_stale(path: &std::path::Path, plan: &Plan) -> anyhow::Result<()> {
+    let file = path.display();
+    let text = fs::read_to_string(path).with_context(|| format!("read `{file}`"))?;
+    let written: serde_json::Value =
+        serde_json::from_str(&text).with_context(|| format!("`{file}` is not a plan"))?;
+    if written["state"] != plan.state {
+        bail!(
+            "`{file}` was made from another state: the file or AWS has changed since; make a new \
+             plan"
+        );
+    }
+    Ok(())
+}
+
+/// Changes nothing unless nobody else does at the same time.
+async fn with_lock(
+    client: &Client,
+    config: &ClusterConfig,
+    args: &LockArgs,
+    work: impl Future<Output = anyhow::Result<ExitCode>>,
+) -> anyhow::Result<ExitCode> {
+    let held = if args.force_unlock {
+        Held::Break
+    } else {
+        Held::Respect
+    };
+    let now = jiff::Timestamp::now();
+    let lock = Lock::take(client, &config.spec.cluster, &holder(), now, held).await?;
+    let result = work.await;
+    if let Err(error) = lock.release(client).await {
+        output::talk(&format!("the lock could not be released: {error}"));
+    }
+    result
+}
+
+/// Who holds the lock: the same for the same person on the same machine, so that a run goes on
+/// after its predecessor was killed.
+fn holder() -> String {
+    let host = rustix::system::uname();
+    let user = std::env::var("USER").unwrap_or_else(|_| "somebody".to_owned());
+    format!("{user}@{}", host.nodename().to_string_lossy())
+}
+
+fn confirmed(question: &str) -> anyhow::Result<bool> {
+    output::talk(&format!("{question} Only `yes` does it (or --yes):"));
+    let mut answer = String::new();
+    std::io::stdin()
+        .read_line(&mut answer)
+        .context("read the answer")?;
+    Ok(answer.trim() == "yes")
+}
+
+async fn carry_out(ground: &Ground, plan: &Plan) -> anyhow::Result<()> {
+    let executor = Executor {
+        client: &ground.client,
+        kms_key: ground.config.spec.token.kms_key.as_deref(),
+        report: &|change: &Change| {
+            let done = match change.action {
+                Action::Create => "created",
+                Action::Change => "changed",
+                Action::Destroy => "deleted",
+                Action::Attention => "left",
+            };
+            output::talk(&format!("{done} {}", change.id));
+        },
+    };
+    let result = executor
+        .execute(plan, &ground.desired, &ground.observed)
+        .await;
+    result.map_err(|error: ExecuteError| {
+        let hint = error.call().map(advice::advice);
+        let error = anyhow::Error::new(error);
+        match hint {
+            Some(hint) => error.context(format!(
+                "not everything was done; what was made stays, and the next run goes on from it; \
+                 hint: {hint}"
+            )),
+            None => error,
+        }
+    })
+}
+
+async fn destroy(args: &DestroyArgs) -> anyhow::Result<ExitCode> {
+    let config = args.config.read()?;
+    let client = connect(&config).await?;
+    let work = Box::pin(async {
+        let observed = observe::observe(&client, &config).await.map_err(advised)?;
+        let observed = match &args.group {
+            Some(group) => only_group(&config, group, observed)?,
+            None => observed,
+        };
+        let plan = plan::destruction(&config.spec.cluster, &observed);
+        if plan.is_empty() {
+            output::talk("There is nothing to delete.");
+            return Ok(ExitCode::SUCCESS);
+        }
+        output::talk(plan.to_text().trim_end());
+        refuse_instances(&plan, &observed, args.force)?;
+        if !args.yes && !confirmed("Delete this?")? {
+            bail!("nothing was done");
+        }
+        let ground = Ground {
+            config: config.clone(),
+            client: client.clone(),
+            desired: Resources::new(),
+            observed,
+        };
+        carry_out(&ground, &plan).await?;
+        output::talk("Done.");
+        Ok(ExitCode::SUCCESS)
+    });
+    with_lock(&client, &config, &args.lock, work).await
+}
+
+/// Group and template of one node group.
+fn only_group(
+    config: &ClusterConfig,
+    group: &str,
+    observed: Resources,
+) -> anyhow::Result<Resources> {
+    let in_file = config.groups().find(|found| found.group.name == group);
+    let name = match in_file {
+        Some(found) => found.aws_name,
+        None => format!("{}-{group}", config.spec.cluster),
+    };
+    let kinds = [ResourceKind::LaunchTemplate, ResourceKind::AutoScalingGroup];
+    let found: Resources = observed
+        .into_iter()
+        .filter(|(id, _)| kinds.contains(&id.kind) && id.name == name)
+        .collect();
+    if found.is_empty() {
+        bail!("there is neither a group nor a template `{name}`");
+    }
+    Ok(found)
+}
+
+/// Instances run pods; ending them without a drain has to be asked for.
+fn refuse_instances(plan: &Plan, observed: &Resources, force: bool) -> anyhow::Result<()> {
+    if force {
+        return Ok(());
+    }
+    for change in &plan.changes {
+        if change.action == Action::Destroy
+            && let Some(Resource::Group(group)) = observed.get(&change.id)
+            && 0 < group.instances
+        {
+            bail!(
+                "{} has {} instances: set its `min` and its pods to nothing and let the \
+                 autoscaler drain it, or end them as they are with --force",
+                change.id,
+                group.instances
+            );
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_holder_of_a_lock_is_one_word() {
+        assert!(!holder().contains(' ') && holder().contains('@'));
+    }
+}
