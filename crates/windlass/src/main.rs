@@ -32,6 +32,8 @@ mod simulate;
 mod token;
 #[cfg(feature = "cluster")]
 mod userdata;
+#[cfg(feature = "cluster")]
+mod verify;
 
 #[cfg(feature = "cluster")]
 use std::ffi::OsString;
@@ -78,6 +80,9 @@ enum Command {
     /// Plan, make, compare and delete the AWS resources of the node groups.
     #[cfg(feature = "cluster")]
     Provision(provision::ProvisionArgs),
+    /// Prove on a live cluster that pods bring nodes, and that nodes go with them.
+    #[cfg(feature = "cluster")]
+    Verify(verify::VerifyArgs),
     /// Render what is applied to the cluster, or mend an old manifest.
     #[cfg(feature = "cluster")]
     Manifests(manifests::ManifestsArgs),
@@ -129,6 +134,8 @@ fn main() -> ExitCode {
         Command::CsrApprover(args) => csr_approver::run(&args),
         #[cfg(feature = "cluster")]
         Command::Provision(args) => provision::run(&args),
+        #[cfg(feature = "cluster")]
+        Command::Verify(args) => verify::run(&args),
         Command::Version { output } => print_version(output).map(succeeded),
         Command::Completions { shell } => completions(shell).map(succeeded),
     };
