@@ -4,6 +4,8 @@
 mod cluster_file;
 #[cfg(feature = "cluster")]
 mod csr_approver;
+#[cfg(feature = "cluster")]
+mod doctor;
 #[cfg(feature = "simulate")]
 mod explain;
 #[cfg(feature = "cluster")]
@@ -80,6 +82,9 @@ enum Command {
     /// Plan, make, compare and delete the AWS resources of the node groups.
     #[cfg(feature = "cluster")]
     Provision(provision::ProvisionArgs),
+    /// Look at every precondition, change nothing, and say what to do.
+    #[cfg(feature = "cluster")]
+    Doctor(doctor::DoctorArgs),
     /// Prove on a live cluster that pods bring nodes, and that nodes go with them.
     #[cfg(feature = "cluster")]
     Verify(verify::VerifyArgs),
@@ -136,6 +141,8 @@ fn main() -> ExitCode {
         Command::Provision(args) => provision::run(&args),
         #[cfg(feature = "cluster")]
         Command::Verify(args) => verify::run(&args),
+        #[cfg(feature = "cluster")]
+        Command::Doctor(args) => doctor::run(&args),
         Command::Version { output } => print_version(output).map(succeeded),
         Command::Completions { shell } => completions(shell).map(succeeded),
     };

@@ -1,0 +1,151 @@
+//! `windlass doctor`: every precondition, read-only, one line each with what to do.
+
+mod aws;
+mod kubernetes;
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Args;
+use serde::Serialize;
+
+use crate::cluster_file::ConfigArgs;
+use crate::output::{self, Format};
+
+/// Exit code when something should be looked at.
+const WARNED: u8 = 1;
+/// Exit code when something does not work.
+const FAILED: u8 = 2;
+
+/// Arguments of `windlass doctor`.
+#[derive(Args)]
+pub(crate) struct DoctorArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Path of a kubeconfig; without it the pod's own service account is used.
+    #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
+    kubeconfig: Option<String>,
+    /// How the findings are printed.
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    output: Format,
+}
+
+/// How a precondition stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Standing {
+    Ok,
+    Warning,
+    Failed,
+}
+
+/// One precondition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct Finding {
+    standing: Standing,
+    what: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fix: Option<String>,
+}
+
+/// Collects findings.
+#[derive(Default)]
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn ok(&mut self, what: impl Into<String>) {
+        self.0.push(Finding {
+            standing: Standing::Ok,
+            what: what.into(),
+            fix: None,
+        });
+    }
+
+    fn warn(&mut self, what: impl Into<String>, fix: impl Into<String>) {
+        self.add(Standing::Warning, what, fix);
+    }
+
+    fn fail(&mut self, what: impl Into<String>, fix: impl Into<String>) {
+        self.add(Standing::Failed, what, fix);
+    }
+
+    fn add(&mut self, standing: Standing, what: impl Into<String>, fix: impl Into<String>) {
+        self.0.push(Finding {
+            standing,
+            what: what.into(),
+            fix: Some(fix.into()),
+        });
+    }
+
+    fn worst(&self) -> Standing {
+        let standings = self.0.iter().map(|finding| finding.standing);
+        standings.max().unwrap_or(Standing::Ok)
+    }
+
+    fn to_text(&self) -> String {
+        let mut text = String::new();
+        for Finding {
+            standing,
+            what,
+            fix,
+        } in &self.0
+        {
+            let mark = match standing {
+                Standing::Ok => "ok    ",
+                Standing::Warning => "warn  ",
+                Standing::Failed => "FAIL  ",
+            };
+            text.push_str(mark);
+            text.push_str(what);
+            if let Some(fix) = fix {
+                text.push_str("  → ");
+                text.push_str(fix);
+            }
+            text.push('\n');
+        }
+        text
+    }
+}
+
+pub(crate) fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let mut findings = Findings::default();
+    match args.config.read() {
+        Err(error) => findings.fail(format!("{error:#}"), "mend the file"),
+        Ok(config) => {
+            let groups = config.spec.groups.len();
+            findings.ok(format!("the configuration is valid ({groups} groups)"));
+            tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .context("start the runtime")?
+                .block_on(async {
+                    aws::look(&config, &mut findings).await;
+                    kubernetes::look(&config, args.kubeconfig.clone(), &mut findings).await;
+                });
+        }
+    }
+    match args.output.encoding() {
+        None => output::data(&findings.to_text())?,
+        Some(encoding) => output::document(encoding, &findings.0)?,
+    }
+    Ok(match findings.worst() {
+        Standing::Ok => ExitCode::SUCCESS,
+        Standing::Warning => ExitCode::from(WARNED),
+        Standing::Failed => ExitCode::from(FAILED),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_tells_how_it_stands_and_what_to_do() {
+        let mut findings = Findings::default();
+        findings.ok("a");
+        findings.warn("b", "do c");
+        assert_eq!(findings.to_text(), "ok    a\nwarn  b  → do c\n");
+        assert_eq!(findings.worst(), Standing::Warning);
+    }
+}

@@ -1,0 +1,168 @@
+//! What AWS should have.
+
+use jiff::{SignedDuration, Timestamp};
+use windlass_aws_client::{CallError, Client, Options};
+use windlass_provision::cluster_config::ClusterConfig;
+use windlass_provision::document::JoinDocument;
+use windlass_provision::provision::plan::{self, Allowed};
+use windlass_provision::provision::{advice, desired, observe};
+
+use super::Findings;
+
+/// Maxima of all groups together from which on many instances may read the parameter at once.
+const MANY_NODES: u32 = 200;
+
+pub(super) async fn look(config: &ClusterConfig, findings: &mut Findings) {
+    let options = Options {
+        region: Some(config.spec.region.clone()),
+        ..Options::default()
+    };
+    let client = match Client::connect(options).await {
+        Ok(client) => client,
+        Err(error) => return findings.fail(error.to_string(), "give AWS credentials"),
+    };
+    match client.sts().get_caller_identity().await {
+        Ok(caller) => findings.ok(format!("AWS answers as {}", caller.arn)),
+        Err(error) => return failed(findings, &error),
+    }
+    resources(&client, config, findings).await;
+    credential(&client, config, findings).await;
+    launches(&client, config, findings).await;
+    let most: u32 = config.spec.groups.iter().map(|group| group.max).sum();
+    if MANY_NODES < most {
+        findings.warn(
+            format!("the groups together may have {most} nodes, which read the parameter at boot"),
+            "raise Parameter Store's throughput in its settings: 40 reads a second is the default",
+        );
+    }
+}
+
+fn failed(findings: &mut Findings, error: &CallError) {
+    findings.fail(error.to_string(), advice::advice(error));
+}
+
+async fn resources(client: &Client, config: &ClusterConfig, findings: &mut Findings) {
+    let facts = match observe::facts(client, config).await {
+        Ok(facts) => facts,
+        Err(error) => return findings.fail(error.to_string(), "name another image in the file"),
+    };
+    let desired = match desired::desired(config, &facts) {
+        Ok(desired) => desired,
+        Err(error) => return findings.fail(error.to_string(), "mend the group in the file"),
+    };
+    let observed = match observe::observe(client, config).await {
+        Ok(observed) => observed,
+        Err(error) => return failed(findings, &error),
+    };
+    let plan = plan::plan(
+        &config.spec.cluster,
+        &desired,
+        &observed,
+        Allowed::default(),
+    );
+    if plan.is_empty() {
+        findings.ok(format!(
+            "{} AWS resources are as the file says",
+            desired.len()
+        ));
+    }
+    for change in &plan.changes {
+        let fields: Vec<&str> = change
+            .fields
+            .iter()
+            .take(3)
+            .map(|field| field.path.as_str())
+            .collect();
+        let what = if observed.contains_key(&change.id) {
+            format!("{} differs from the file: {}", change.id, fields.join(", "))
+        } else {
+            format!("{} is not there", change.id)
+        };
+        findings.warn(what, "`windlass provision plan`, then `apply`");
+    }
+}
+
+async fn credential(client: &Client, config: &ClusterConfig, findings: &mut Findings) {
+    let name = config.join_parameter();
+    let found = match client.ssm().get_parameter(&name).await {
+        Ok(found) => found,
+        Err(error) => return failed(findings, &error),
+    };
+    let Some(parameter) = found else {
+        return findings.fail(
+            format!("parameter {name} is not there: no node can join"),
+            "`windlass provision apply`, and run the token rotator",
+        );
+    };
+    if config.spec.token.kms_key.is_none() {
+        findings.warn(
+            format!(
+                "{name} is encrypted with the account's own key, which every principal may use"
+            ),
+            "name a key in spec.token.kmsKey",
+        );
+    }
+    let document = match JoinDocument::from_value(&parameter.value) {
+        Ok(document) => document,
+        Err(error) => {
+            return findings.fail(
+                format!("{name} holds no join credential: {error}"),
+                "run the token rotator: `windlass manifests --component token-rotator`",
+            );
+        }
+    };
+    let left = document.expires.duration_since(Timestamp::now());
+    let budget = SignedDuration::try_from(config.spec.token.boot_budget.0).unwrap_or_default();
+    if left < budget {
+        findings.fail(
+            format!(
+                "the published token has {} s left, and a booting node needs {} s",
+                left.as_secs(),
+                budget.as_secs()
+            ),
+            "look at the token rotator's log",
+        );
+    } else {
+        findings.ok(format!(
+            "the published token is good for {} s",
+            left.as_secs()
+        ));
+    }
+    if document.endpoint != config.spec.endpoint {
+        findings.fail(
+            format!(
+                "nodes are sent to {}, and spec.endpoint is {}",
+                document.endpoint, config.spec.endpoint
+            ),
+            "mend spec.endpoint, or --endpoint of the rotator",
+        );
+    }
+}
+
+/// Launches that failed within the last hour.
+async fn launches(client: &Client, config: &ClusterConfig, findings: &mut Findings) {
+    let since = Timestamp::now() - SignedDuration::from_hours(1);
+    let autoscaling = client.autoscaling();
+    for group in config.groups() {
+        let name = &group.aws_name;
+        let activities = autoscaling.describe_scaling_activities(name, since);
+        // A group that is not there has been told of already.
+        let Ok(activities) = activities.await else {
+            continue;
+        };
+        let failed: Vec<&str> = activities
+            .iter()
+            .filter(|activity| activity.status_code == "Failed")
+            .map(|activity| activity.status_message.as_str())
+            .collect();
+        if let Some(newest) = failed.first() {
+            findings.warn(
+                format!(
+                    "{name}: {} launches failed in the last hour: {newest}",
+                    failed.len()
+                ),
+                "capacity: other types or zones; quota: raise it; template: mend the file",
+            );
+        }
+    }
+}

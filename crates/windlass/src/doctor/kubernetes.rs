@@ -1,0 +1,286 @@
+//! What the cluster should have.
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+use windlass_kube::{Api, ApiError, ConnectOptions, connect};
+use windlass_provision::cluster_config::{CloudProvider, ClusterConfig};
+use windlass_provision::cluster_info::{self, ClusterInfo};
+use windlass_provision::manifests::autoscaler;
+
+use super::Findings;
+
+/// How long a node may be without its cloud's properties before somebody should look.
+const INITIALIZED_WITHIN: SignedDuration = SignedDuration::from_mins(5);
+const UNINITIALIZED: &str = "node.cloudprovider.kubernetes.io/uninitialized";
+
+pub(super) async fn look(
+    config: &ClusterConfig,
+    kubeconfig: Option<String>,
+    findings: &mut Findings,
+) {
+    let options = ConnectOptions {
+        kubeconfig,
+        kubernetes: None,
+        queries_per_second: 20.0,
+        burst: 40,
+    };
+    let api = match connect(&options).await {
+        Ok(api) => api,
+        Err(error) => {
+            return findings.fail(
+                format!("no way to the API server: {error}"),
+                "name a kubeconfig with --kubeconfig",
+            );
+        }
+    };
+    if !version(&api, config, findings).await {
+        return;
+    }
+    discovery_document(&api, config, findings).await;
+    uploaded_certificates(&api, findings).await;
+    lease(&api, config, findings).await;
+    deployment(&api, config, findings).await;
+    nodes(&api, config, findings).await;
+}
+
+fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
+    value
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+}
+
+fn failed(findings: &mut Findings, what: &str, error: &ApiError) {
+    let fix = match error.code() {
+        Some(403) => "use a kubeconfig that may read it",
+        Some(401) => "renew the kubeconfig's credential",
+        _ => "look at the API server",
+    };
+    findings.fail(format!("{what}: {error}"), fix);
+}
+
+/// The part of a version that says what is compatible, such as `1.36`.
+fn minor(version: &str) -> &str {
+    let version = version.trim_start_matches('v');
+    let end = version
+        .match_indices('.')
+        .nth(1)
+        .map_or(version.len(), |(index, _)| index);
+    &version[..end]
+}
+
+async fn version(api: &Api, config: &ClusterConfig, findings: &mut Findings) -> bool {
+    let version: Value = match api.get("/version").await {
+        Ok(version) => version,
+        Err(error) => {
+            failed(findings, "the API server does not answer", &error);
+            return false;
+        }
+    };
+    let found = text(&version, "/gitVersion");
+    let named = &config.spec.kubernetes;
+    if minor(found) == minor(named) {
+        findings.ok(format!("the API server is {found}"));
+    } else {
+        findings.warn(
+            format!("the API server is {found}, and spec.kubernetes is {named}"),
+            "mend spec.kubernetes, so that images and kubelets fit",
+        );
+    }
+    true
+}
+
+async fn discovery_document(api: &Api, config: &ClusterConfig, findings: &mut Findings) {
+    let path = format!(
+        "/api/v1/namespaces/{}/configmaps/{}",
+        cluster_info::NAMESPACE,
+        cluster_info::NAME
+    );
+    let what = "ConfigMap kube-public/cluster-info";
+    let config_map: Value = match api.get(&path).await {
+        Ok(config_map) => config_map,
+        Err(error) if error.is_not_found() => {
+            return findings.fail(
+                format!("{what} is not there: no token is signed, no node can join"),
+                "`kubeadm init phase bootstrap-token`",
+            );
+        }
+        Err(error) => return failed(findings, what, &error),
+    };
+    let info = match ClusterInfo::from_config_map(&config_map) {
+        Ok(info) => info,
+        Err(error) => {
+            return findings.fail(
+                format!("{what}: {error}"),
+                "`kubeadm init phase bootstrap-token`",
+            );
+        }
+    };
+    let served = cluster_info::endpoint_of(&info.server).unwrap_or_default();
+    if served == config.spec.endpoint {
+        findings.ok(format!(
+            "{what} sends nodes to {served}, as spec.endpoint does"
+        ));
+    } else {
+        findings.warn(
+            format!(
+                "{what} sends nodes to {served}, and spec.endpoint is {}",
+                config.spec.endpoint
+            ),
+            "nodes that discover by token end up at the former: make them agree",
+        );
+    }
+}
+
+/// The control plane's keys, which holders of a bootstrap token may read while they are there.
+async fn uploaded_certificates(api: &Api, findings: &mut Findings) {
+    let path = "/api/v1/namespaces/kube-system/secrets/kubeadm-certs";
+    let found: Result<Value, ApiError> = api.get(path).await;
+    if found.is_ok() {
+        findings.warn(
+            "Secret kube-system/kubeadm-certs is there, and holders of a join token may read it",
+            "delete it once the control plane has joined",
+        );
+    }
+}
+
+async fn lease(api: &Api, config: &ClusterConfig, findings: &mut Findings) {
+    let namespace = &config.spec.autoscaler.namespace;
+    let path = format!(
+        "/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/{}",
+        autoscaler::NAME
+    );
+    let fix = "`windlass manifests | kubectl apply --server-side -f -`, and look at its log";
+    let lease: Value = match api.get(&path).await {
+        Ok(lease) => lease,
+        Err(error) if error.is_not_found() => {
+            return findings.fail("no autoscaler has ever taken its lease", fix);
+        }
+        Err(error) => return failed(findings, "the autoscaler's lease", &error),
+    };
+    let renewed = text(&lease, "/spec/renewTime").parse::<Timestamp>();
+    let age = renewed.map(|renewed| Timestamp::now().duration_since(renewed));
+    match age {
+        Ok(age) if age < SignedDuration::from_mins(1) => {
+            findings.ok(format!(
+                "the autoscaler runs ({})",
+                text(&lease, "/spec/holderIdentity")
+            ));
+        }
+        _ => findings.fail(
+            "nobody has renewed the autoscaler's lease for a minute",
+            fix,
+        ),
+    }
+}
+
+/// The running autoscaler looks for the tags that the groups have.
+async fn deployment(api: &Api, config: &ClusterConfig, findings: &mut Findings) {
+    let namespace = &config.spec.autoscaler.namespace;
+    let path = format!(
+        "/apis/apps/v1/namespaces/{namespace}/deployments/{}",
+        autoscaler::NAME
+    );
+    let deployment: Value = match api.get(&path).await {
+        Ok(deployment) => deployment,
+        // It may be called otherwise, or run outside the cluster; the lease has told.
+        Err(error) if error.is_not_found() => return,
+        Err(error) => return failed(findings, "the autoscaler's Deployment", &error),
+    };
+    let containers = deployment["spec"]["template"]["spec"]["containers"].as_array();
+    let words: Vec<&str> = containers
+        .into_iter()
+        .flatten()
+        .flat_map(|container| ["command", "args"].map(|field| container[field].as_array()))
+        .flatten()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    let discovery = words
+        .iter()
+        .find_map(|word| word.strip_prefix("--node-group-auto-discovery=asg:tag="));
+    let wanted = config.discovery_tags();
+    let Some(found) = discovery else {
+        return findings.warn(
+            "the autoscaler discovers no groups by tags",
+            "give it `--node-group-auto-discovery`, as `windlass manifests` does",
+        );
+    };
+    let unknown: Vec<&str> = found
+        .split(',')
+        .filter(|tag| {
+            let key = tag.split('=').next().unwrap_or(tag);
+            !wanted.iter().any(|wanted| wanted == key)
+        })
+        .collect();
+    if unknown.is_empty() {
+        findings.ok("the autoscaler looks for the tags that the groups have");
+    } else {
+        findings.fail(
+            format!(
+                "the autoscaler looks for {}, and the groups have {}",
+                unknown.join(", "),
+                wanted.join(", ")
+            ),
+            "apply what `windlass manifests` renders",
+        );
+    }
+}
+
+/// Nodes that no cloud controller has adopted.
+async fn nodes(api: &Api, config: &ClusterConfig, findings: &mut Findings) {
+    let list: Value = match api.get("/api/v1/nodes").await {
+        Ok(list) => list,
+        Err(error) => return failed(findings, "nodes", &error),
+    };
+    let now = Timestamp::now();
+    let items: Vec<&Value> = list["items"].as_array().into_iter().flatten().collect();
+    let waiting: Vec<&str> = items
+        .iter()
+        .filter(|node| {
+            let taints = node["spec"]["taints"].as_array();
+            let is_waiting = taints
+                .into_iter()
+                .flatten()
+                .any(|taint| taint["key"] == UNINITIALIZED);
+            let created = text(node, "/metadata/creationTimestamp").parse::<Timestamp>();
+            is_waiting && created.is_ok_and(|time| INITIALIZED_WITHIN < now.duration_since(time))
+        })
+        .map(|node| text(node, "/metadata/name"))
+        .collect();
+    if !waiting.is_empty() {
+        let fix = match config.spec.cloud_provider {
+            CloudProvider::External => "run a cloud controller manager, or set cloudProvider: none",
+            CloudProvider::None => "these nodes were started with cloud-provider=external",
+        };
+        findings.fail(format!("never initialized: {}", waiting.join(", ")), fix);
+    }
+    let without_id: Vec<&str> = items
+        .iter()
+        .filter(|node| text(node, "/spec/providerID").is_empty())
+        .map(|node| text(node, "/metadata/name"))
+        .collect();
+    if without_id.is_empty() {
+        findings.ok(format!("{} nodes have their provider id", items.len()));
+    } else {
+        findings.warn(
+            format!(
+                "no provider id, so the autoscaler knows no instance of: {}",
+                without_id.join(", ")
+            ),
+            "join nodes with `windlass userdata`, or run a cloud controller manager",
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_patch_release_is_compatible() {
+        assert_eq!(minor("v1.36.3"), "1.36");
+        assert_eq!(minor("v1.36.1-eks-abc"), "1.36");
+        assert_eq!(minor("1.36"), "1.36");
+    }
+}
