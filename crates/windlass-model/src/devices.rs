@@ -195,8 +195,8 @@ pub struct Device {
     pub name: SmolStr,
     /// Attributes by name, qualified or not.
     pub attributes: Vec<(SmolStr, DeviceAttribute)>,
-    /// Capacities by name, qualified or not.
-    pub capacity: Vec<(SmolStr, Quantity)>,
+    /// Capacities, each name once.
+    pub capacity: Vec<DeviceCapacity>,
     /// Taints.
     pub taints: Vec<DeviceTaint>,
     /// Where it can be used, of a slice with [`SliceNodes::PerDevice`].
@@ -205,6 +205,43 @@ pub struct Device {
     pub consumes_counters: Vec<CounterSet>,
     /// Whether several claims may have it at once.
     pub allows_multiple_allocations: bool,
+    /// Whether a claim that has it can be used on the node alone that it was allocated for.
+    pub binds_to_node: bool,
+    /// Whether it must be made ready before a pod that has it can be bound.
+    pub has_binding_conditions: bool,
+}
+
+/// How much a device has of something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceCapacity {
+    /// The name, qualified or not.
+    pub name: SmolStr,
+    /// How much.
+    pub value: Quantity,
+    /// What claims may take of it, where that is not just anything.
+    pub policy: Option<CapacityPolicy>,
+}
+
+/// What claims may take of a capacity.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct CapacityPolicy {
+    /// What a claim takes that does not say; `None` is all.
+    pub default: Option<Quantity>,
+    /// Amounts of a range.
+    pub valid_range: Option<CapacityRange>,
+    /// These amounts, ascending; where it is empty there is no such rule.
+    pub valid_values: Vec<Quantity>,
+}
+
+/// A range of amounts.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct CapacityRange {
+    /// The least.
+    pub min: Option<Quantity>,
+    /// The most.
+    pub max: Option<Quantity>,
+    /// The distance of two amounts.
+    pub step: Option<Quantity>,
 }
 
 /// A device attribute's value.

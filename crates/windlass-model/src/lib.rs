@@ -39,9 +39,10 @@ pub use capacity::{
 pub use cluster::{Cluster, Namespace, SchedulerVersion};
 pub use condition::{StatusCondition, find_condition, is_condition_true, set_condition};
 pub use devices::{
-    AllocatedDevice, Allocation, AllocationMode, CapacityRequest, Counter, CounterSet, Device,
-    DeviceAttribute, DeviceClass, DeviceConstraint, DeviceRequest, DeviceSubRequest, DeviceTaint,
-    DeviceToleration, ResourceClaim, ResourceSlice, SliceNodes,
+    AllocatedDevice, Allocation, AllocationMode, CapacityPolicy, CapacityRange, CapacityRequest,
+    Counter, CounterSet, Device, DeviceAttribute, DeviceCapacity, DeviceClass, DeviceConstraint,
+    DeviceRequest, DeviceSubRequest, DeviceTaint, DeviceToleration, ResourceClaim, ResourceSlice,
+    SliceNodes,
 };
 pub use duration::{DurationError, format_go_duration, parse_go_duration};
 pub use group::{

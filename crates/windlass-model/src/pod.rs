@@ -181,6 +181,11 @@ pub enum Claim {
     NotNeeded,
     /// Of a template, and the claim has not been made yet.
     NotCreatedYet,
+    /// Neither of a name nor of a template.
+    Unknown {
+        /// The name of the entry in the pod's `spec.resourceClaims`.
+        entry: SmolStr,
+    },
 }
 
 /// What says whether a pod may be moved.

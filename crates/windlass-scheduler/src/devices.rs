@@ -2,7 +2,9 @@
 //! Source: `pkg/scheduler/framework/plugins/dynamicresources`.
 
 mod allocated;
+mod capacity;
 mod constraints;
+mod expression;
 mod pools;
 mod search;
 mod selectors;
@@ -19,6 +21,7 @@ use windlass_model::{
 use crate::rejection::Code;
 use crate::snapshot::NodeState;
 use allocated::Allocated;
+use pools::ByPool;
 use search::{Ground, Stop};
 use selectors::Selectors;
 
@@ -36,6 +39,7 @@ pub(crate) struct Devices {
     by_resource: Arc<BTreeMap<SmolStr, SmolStr>>,
     local_slices: Arc<FxHashMap<SmolStr, Vec<Arc<ResourceSlice>>>>,
     shared_slices: Arc<Vec<Arc<ResourceSlice>>>,
+    by_pool: Arc<ByPool>,
     claims: FxHashMap<ObjectName, Arc<ClaimState>>,
     allocated: Allocated,
     selectors: Selectors,
@@ -82,9 +86,12 @@ impl Devices {
         };
         let mut local: FxHashMap<SmolStr, Vec<Arc<ResourceSlice>>> = FxHashMap::default();
         let mut shared = Vec::new();
+        let mut by_pool = ByPool::default();
         for slice in &cluster.resource_slices {
+            let pool = (slice.driver.clone(), slice.pool.clone());
+            by_pool.entry(pool).or_default().push(Arc::clone(slice));
             match &slice.nodes {
-                SliceNodes::Node(node) => {
+                SliceNodes::Node(node) if slice.shared_counters.is_empty() => {
                     local
                         .entry(node.clone())
                         .or_default()
@@ -95,6 +102,7 @@ impl Devices {
         }
         devices.local_slices = Arc::new(local);
         devices.shared_slices = Arc::new(shared);
+        devices.by_pool = Arc::new(by_pool);
         for (name, claim) in &cluster.resource_claims {
             let state = ClaimState {
                 allocation: claim.allocation.clone().map(Arc::new),
@@ -121,6 +129,7 @@ impl Devices {
     /// Runs `PreFilter`; `None` when the pod has nothing to do with devices.
     pub(crate) fn plan(&self, pod: &Pod) -> Result<Option<Arc<DevicePlan>>, (Code, SmolStr)> {
         let fail = |text: String| Err((Code::UnschedulableAndUnresolvable, SmolStr::from(text)));
+        let mut states = Vec::new();
         let mut plan = DevicePlan {
             allocated: Vec::new(),
             to_allocate: Vec::new(),
@@ -133,6 +142,13 @@ impl Devices {
                     let pod = pod.full_name();
                     return fail(format!("pod \"{pod}\": ResourceClaim not created yet"));
                 }
+                Claim::Unknown { entry } => {
+                    let pod = pod.full_name();
+                    return fail(format!(
+                        "pod \"{pod}\", spec.resourceClaim \"{entry}\": none of the supported \
+                         fields are set"
+                    ));
+                }
                 Claim::Named {
                     name,
                     from_template,
@@ -140,7 +156,7 @@ impl Devices {
             };
             let full_name = ObjectName::new(pod.namespace().clone(), name.clone());
             let Some(state) = self.claims.get(&full_name) else {
-                return fail(format!("claim {full_name} not found"));
+                return fail(format!("claim {}/{name} not found", pod.namespace()));
             };
             if state.claim.is_being_deleted {
                 return fail(format!("resourceclaim \"{name}\" is being deleted"));
@@ -151,38 +167,50 @@ impl Devices {
                     pod.full_name()
                 ));
             }
-            match &state.allocation {
-                Some(allocation) => plan.allocated.push(Arc::clone(allocation)),
-                None => plan.to_allocate.push(Arc::clone(&state.claim)),
-            }
+            states.push(state);
         }
-        for claim in &plan.to_allocate {
-            if let Err(text) = self.check_classes(claim) {
-                return fail(text);
+        for state in states {
+            let Some(allocation) = &state.allocation else {
+                self.check_classes(&state.claim)?;
+                plan.to_allocate.push(Arc::clone(&state.claim));
+                continue;
+            };
+            let selector = allocation.node_selector.as_ref();
+            if selector.is_some_and(|selector| !pools::is_valid(selector)) {
+                let text = SmolStr::new_static("invalid nodeSelectorTerms");
+                return Err((Code::Error, text));
             }
+            plan.allocated.push(Arc::clone(allocation));
         }
         self.plan_extended(pod, &mut plan);
         let is_empty = pod.shape.constraints.claims.is_empty() && plan.extended.is_empty();
         Ok((!is_empty).then(|| Arc::new(plan)))
     }
 
-    fn check_classes(&self, claim: &ResourceClaim) -> Result<(), String> {
+    fn check_classes(&self, claim: &ResourceClaim) -> Result<(), (Code, SmolStr)> {
+        let unresolvable = Code::UnschedulableAndUnresolvable;
         for request in &claim.requests {
             let exists = |request: &str, class: &SmolStr| {
+                if class.is_empty() {
+                    let text = format!("request {request}: unsupported request type");
+                    return Err((Code::Error, text.into()));
+                }
                 if self.classes.contains_key(class) {
                     return Ok(());
                 }
-                Err(format!(
-                    "request {request}: device class {class} does not exist"
-                ))
+                let text = format!("request {request}: device class {class} does not exist");
+                Err((unresolvable, text.into()))
             };
             if let Some(exactly) = &request.exactly {
                 exists(&request.name, &exactly.device_class)?;
-            } else if request.first_available.is_empty() {
-                return Err(format!(
+                continue;
+            }
+            if request.first_available.is_empty() {
+                let text = format!(
                     "resource claim {}, request {}: unknown request type",
                     claim.name, request.name
-                ));
+                );
+                return Err((unresolvable, text.into()));
             }
             for alternative in &request.first_available {
                 let name = format!("{}/{}", request.name, alternative.name);
@@ -242,24 +270,32 @@ impl Devices {
         if claims.is_empty() {
             return verdict.map(|()| (claims, Vec::new()));
         }
+        let failed = |text: String| {
+            let text = format!("running \"DynamicResources\" filter plugin: {text}");
+            (Code::Error, text.into())
+        };
         let local = self.local_slices.get(&node.name).into_iter().flatten();
-        let brought = state.brought.iter().flat_map(|brought| &brought.slices);
-        let slices = local.chain(brought).chain(self.shared_slices.iter());
+        let slices = local.chain(self.shared_slices.iter());
+        let brought = state.brought.as_ref().map_or(&[][..], |b| &b.slices);
+        let pools = pools::gather(slices, brought, &self.by_pool, node);
         let ground = Ground {
             node,
-            pools: pools::gather(&slices, node),
+            pools: pools.map_err(failed)?,
             classes: &self.classes,
             allocated: &self.allocated,
         };
         match search::search(&ground, &claims, &mut self.selectors) {
             Ok(Some(allocations)) => verdict.map(|()| (claims, allocations)),
-            Ok(None) | Err(Stop::TooMany | Stop::GaveUp) => {
-                Err(unresolvable("cannot allocate all claims"))
+            Ok(None) => Err(unresolvable("cannot allocate all claims")),
+            Err(Stop::InvalidPools) => Err(unresolvable("invalid resource pools were encountered")),
+            Err(Stop::TooMany) => Err(failed("allocation max size exceeded".to_owned())),
+            Err(Stop::GaveUp) => {
+                let name = &node.name;
+                Err(failed(format!(
+                    "node {name}: timed out trying to allocate devices"
+                )))
             }
-            Err(Stop::Failed(text)) => {
-                let text = format!("running \"DynamicResources\" filter plugin: {text}");
-                Err((Code::Error, text.into()))
-            }
+            Err(Stop::Failed(text)) => Err(failed(text)),
         }
     }
 
@@ -432,6 +468,6 @@ fn claim_names(pod: &Pod) -> impl Iterator<Item = ObjectName> + '_ {
             Claim::Named { name, .. } => {
                 Some(ObjectName::new(pod.namespace().clone(), name.clone()))
             }
-            Claim::NotNeeded | Claim::NotCreatedYet => None,
+            Claim::NotNeeded | Claim::NotCreatedYet | Claim::Unknown { .. } => None,
         })
 }

@@ -20,6 +20,8 @@ import (
 
 // lister is the snapshot: nodes in the case's order, with their pods.
 type lister struct {
+	// What is not answered below no plugin of the default profile asks.
+	fwk.SharedLister
 	infos  []fwk.NodeInfo
 	byName map[string]fwk.NodeInfo
 	used   sets.Set[string]
@@ -64,6 +66,11 @@ func (l *lister) HavePodsWithAffinityList() ([]fwk.NodeInfo, error) {
 
 func (l *lister) HavePodsWithRequiredAntiAffinityList() ([]fwk.NodeInfo, error) {
 	return l.with(func(info fwk.NodeInfo) int { return len(info.GetPodsWithRequiredAntiAffinity()) }), nil
+}
+
+// HavePodsWithRequiredNonHostScopedAntiAffinityList is asked since 1.37, by what is off there.
+func (l *lister) HavePodsWithRequiredNonHostScopedAntiAffinityList() ([]fwk.NodeInfo, error) {
+	return l.HavePodsWithRequiredAntiAffinityList()
 }
 
 func (l *lister) with(count func(fwk.NodeInfo) int) []fwk.NodeInfo {

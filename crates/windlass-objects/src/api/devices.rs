@@ -183,13 +183,38 @@ pub struct ResourcePool {
 pub struct Device {
     pub name: SmolStr,
     pub attributes: BTreeMap<SmolStr, DeviceAttribute>,
-    pub capacity: BTreeMap<SmolStr, ValueOf>,
+    pub capacity: BTreeMap<SmolStr, DeviceCapacity>,
     pub taints: Vec<DeviceTaint>,
     pub consumes_counters: Vec<ConsumedCounters>,
     pub node_name: Option<SmolStr>,
     pub node_selector: Option<NodeSelector>,
     pub all_nodes: bool,
     pub allow_multiple_allocations: bool,
+    pub binds_to_node: bool,
+    pub binding_conditions: Option<Vec<SmolStr>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct DeviceCapacity {
+    pub value: Amount,
+    pub request_policy: Option<CapacityPolicy>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct CapacityPolicy {
+    pub default: Option<Amount>,
+    pub valid_range: Option<CapacityRange>,
+    pub valid_values: Vec<Amount>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct CapacityRange {
+    pub min: Option<Amount>,
+    pub max: Option<Amount>,
+    pub step: Option<Amount>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

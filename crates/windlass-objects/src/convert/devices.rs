@@ -1,7 +1,8 @@
 use windlass_model::{
-    AllocatedDevice, Allocation, AllocationMode, CapacityRequest, Counter, CounterSet, Device,
-    DeviceAttribute, DeviceClass, DeviceConstraint, DeviceRequest, DeviceSubRequest, DeviceTaint,
-    DeviceToleration, ResourceClaim, ResourceSlice, SliceNodes, SmolStr,
+    AllocatedDevice, Allocation, AllocationMode, CapacityPolicy, CapacityRange, CapacityRequest,
+    Counter, CounterSet, Device, DeviceAttribute, DeviceCapacity, DeviceClass, DeviceConstraint,
+    DeviceRequest, DeviceSubRequest, DeviceTaint, DeviceToleration, ResourceClaim, ResourceSlice,
+    SliceNodes, SmolStr,
 };
 
 use crate::api;
@@ -134,8 +135,8 @@ fn slice_nodes(
 ) -> SliceNodes {
     match (name, selector) {
         (Some(name), _) if !name.is_empty() => SliceNodes::Node(name.clone()),
-        (_, Some(selector)) => SliceNodes::Selector(node_selector(selector)),
         _ if all_nodes => SliceNodes::All,
+        (_, Some(selector)) => SliceNodes::Selector(node_selector(selector)),
         _ => SliceNodes::None,
     }
 }
@@ -208,7 +209,11 @@ fn device(device: &api::Device) -> Device {
         capacity: device
             .capacity
             .iter()
-            .map(|(name, capacity)| (name.clone(), capacity.value.0))
+            .map(|(name, capacity)| DeviceCapacity {
+                name: name.clone(),
+                value: capacity.value.0,
+                policy: capacity.request_policy.as_ref().map(capacity_policy),
+            })
             .collect(),
         taints: device
             .taints
@@ -230,6 +235,21 @@ fn device(device: &api::Device) -> Device {
             .map(|consumed| counter_set(&consumed.counter_set, &consumed.counters))
             .collect(),
         allows_multiple_allocations: device.allow_multiple_allocations,
+        binds_to_node: device.binds_to_node,
+        has_binding_conditions: device.binding_conditions.is_some(),
+    }
+}
+
+fn capacity_policy(policy: &api::CapacityPolicy) -> CapacityPolicy {
+    let amount = |amount: &api::Amount| amount.0;
+    CapacityPolicy {
+        default: policy.default.as_ref().map(amount),
+        valid_range: policy.valid_range.as_ref().map(|range| CapacityRange {
+            min: range.min.as_ref().map(amount),
+            max: range.max.as_ref().map(amount),
+            step: range.step.as_ref().map(amount),
+        }),
+        valid_values: policy.valid_values.iter().map(amount).collect(),
     }
 }
 

@@ -399,8 +399,9 @@ fn spread_constraint(constraint: &api::SpreadConstraint) -> SpreadConstraint {
         max_skew: constraint.max_skew,
         min_domains: constraint.min_domains.unwrap_or(1),
         when_unsatisfiable: match constraint.when_unsatisfiable.as_str() {
-            "ScheduleAnyway" => WhenUnsatisfiable::ScheduleAnyway,
-            _ => WhenUnsatisfiable::DoNotSchedule,
+            "DoNotSchedule" => WhenUnsatisfiable::DoNotSchedule,
+            // A word that is not known keeps no pod off a node either.
+            _ => WhenUnsatisfiable::ScheduleAnyway,
         },
         selector: constraint.label_selector.as_ref().map(label_selector),
         match_label_keys: constraint.match_label_keys.clone(),
@@ -491,6 +492,11 @@ fn claim(entry: &api::PodClaim, statuses: &[api::PodClaim]) -> Claim {
         return Claim::Named {
             name: name.clone(),
             from_template: false,
+        };
+    }
+    if entry.resource_claim_template_name.is_none() {
+        return Claim::Unknown {
+            entry: entry.name.clone(),
         };
     }
     match statuses.iter().find(|status| status.name == entry.name) {

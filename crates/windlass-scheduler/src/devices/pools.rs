@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rustc_hash::FxHashSet;
-use windlass_model::{CounterSet, Device, Node, ResourceSlice, SmolStr};
+use rustc_hash::{FxHashMap, FxHashSet};
+use windlass_model::{CounterSet, Device, Node, NodeSelector, ResourceSlice, SliceNodes, SmolStr};
 
 /// A device by driver, pool and name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -12,18 +12,29 @@ pub(super) struct DeviceId {
     pub(super) device: SmolStr,
 }
 
+/// All slices by driver and pool.
+pub(super) type ByPool = FxHashMap<(SmolStr, SmolStr), Vec<Arc<ResourceSlice>>>;
+
 /// What of a driver's pool is usable from one node.
 pub(super) struct Pool<'a> {
     pub(super) driver: &'a SmolStr,
     pub(super) name: &'a SmolStr,
-    /// Of the newest generation, by name.
+    pub(super) state: PoolState,
+    /// Those with devices for the node, by name.
     pub(super) slices: Vec<&'a Arc<ResourceSlice>>,
-    /// All of the newest generation, usable from this node or not.
-    pub(super) all_slices: Vec<&'a Arc<ResourceSlice>>,
+    /// Those of the same generation that are for other nodes.
+    others: Vec<&'a Arc<ResourceSlice>>,
+    counter_sets: Vec<&'a CounterSet>,
+}
+
+/// Whether devices of a pool may be given away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PoolState {
+    Usable,
     /// Some slices of the generation are not there (yet).
-    pub(super) is_incomplete: bool,
-    /// Two devices have one name.
-    pub(super) is_invalid: bool,
+    Incomplete,
+    /// Two devices or counter sets have one name, or a device takes of a counter that is not there.
+    Invalid,
 }
 
 impl<'a> Pool<'a> {
@@ -35,69 +46,170 @@ impl<'a> Pool<'a> {
         }
     }
 
-    pub(super) fn counter_sets(&self) -> impl Iterator<Item = &'a CounterSet> {
-        self.all_slices
-            .iter()
-            .flat_map(|slice| &slice.shared_counters)
+    pub(super) fn counter_sets(&self) -> impl Iterator<Item = &'a CounterSet> + '_ {
+        self.counter_sets.iter().copied()
     }
 
-    pub(super) fn is_usable(&self) -> bool {
-        !self.is_incomplete && !self.is_invalid
+    /// All devices of the pool's generation, usable from the node or not.
+    pub(super) fn all_devices(&self) -> impl Iterator<Item = &'a Device> + '_ {
+        let slices = self.slices.iter().chain(&self.others);
+        slices.flat_map(|slice| &slice.devices)
+    }
+
+    fn has_binding_conditions(&self) -> bool {
+        let mut devices = self.slices.iter().flat_map(|slice| &slice.devices);
+        devices.any(|device| device.has_binding_conditions)
     }
 }
 
-/// The pools with devices for the node, by driver and name. Old generations are passed over; so is
-/// a pool whose newest generation has nothing for this node.
+/// The pools with something for the node, by driver and name; those whose devices must be made
+/// ready come last. An error is the text of one.
 /// Source: `k8s.io/dynamic-resource-allocation/structured` `GatherPools`.
 pub(super) fn gather<'a>(
-    slices: &(impl Iterator<Item = &'a Arc<ResourceSlice>> + Clone),
+    slices: impl Iterator<Item = &'a Arc<ResourceSlice>>,
+    brought: &'a [Arc<ResourceSlice>],
+    all: &'a ByPool,
     node: &Node,
-) -> Vec<Pool<'a>> {
-    let mut usable: BTreeMap<(&SmolStr, &SmolStr), Vec<&Arc<ResourceSlice>>> = BTreeMap::new();
-    for slice in slices.clone().filter(|slice| is_for(slice, node)) {
-        let of_pool = usable.entry((&slice.driver, &slice.pool)).or_default();
-        of_pool.push(slice);
+) -> Result<Vec<Pool<'a>>, String> {
+    let mut found: BTreeMap<(&SmolStr, &SmolStr), Vec<&Arc<ResourceSlice>>> = BTreeMap::new();
+    for slice in slices.chain(brought) {
+        if !is_for(slice, node)? {
+            continue;
+        }
+        let of_pool = found.entry((&slice.driver, &slice.pool)).or_default();
+        match of_pool.first().map(|first| first.pool_generation) {
+            Some(generation) if slice.pool_generation < generation => {}
+            Some(generation) if generation < slice.pool_generation => *of_pool = vec![slice],
+            _ => of_pool.push(slice),
+        }
     }
-    usable
+    let mut pools: Vec<Pool<'a>> = found
         .into_iter()
-        .filter_map(|((driver, name), mut usable)| {
-            let all = slices
-                .clone()
-                .filter(|slice| slice.driver == *driver && slice.pool == *name);
-            let generation = all.clone().map(|slice| slice.pool_generation).max()?;
-            usable.retain(|slice| slice.pool_generation == generation);
-            usable.sort_by(|a, b| a.name.cmp(&b.name));
-            let first = usable.first()?;
-            let all_slices: Vec<_> = all
-                .filter(|slice| slice.pool_generation == generation)
-                .collect();
-            let count = i64::try_from(all_slices.len()).unwrap_or(i64::MAX);
-            Some(Pool {
-                driver,
-                name,
-                is_incomplete: count != first.pool_slice_count,
-                is_invalid: has_duplicates(&usable),
-                slices: usable,
-                all_slices,
-            })
+        .filter_map(|((driver, name), slices)| {
+            let known = all
+                .get(&(driver.clone(), name.clone()))
+                .into_iter()
+                .flatten();
+            let is_here =
+                |slice: &&Arc<ResourceSlice>| slice.driver == *driver && slice.pool == *name;
+            let of_pool: Vec<_> = known.chain(brought.iter().filter(is_here)).collect();
+            pool(driver, name, slices, &of_pool)
         })
-        .collect()
+        .collect();
+    pools.sort_by_key(Pool::has_binding_conditions);
+    Ok(pools)
 }
 
-fn is_for(slice: &ResourceSlice, node: &Node) -> bool {
-    let (name, labels) = (&node.name, &node.labels);
-    if slice.nodes == windlass_model::SliceNodes::PerDevice {
-        slice
-            .devices
+/// The pool of these slices of one generation; `None` when that turns out to be an old one. The
+/// slices for other nodes are among `of_pool`.
+fn pool<'a>(
+    driver: &'a SmolStr,
+    name: &'a SmolStr,
+    mut slices: Vec<&'a Arc<ResourceSlice>>,
+    of_pool: &[&'a Arc<ResourceSlice>],
+) -> Option<Pool<'a>> {
+    let first = slices.first()?;
+    let (generation, wanted) = (first.pool_generation, first.pool_slice_count);
+    let is_whole = |count: usize| i64::try_from(count) == Ok(wanted);
+    let mut pool = Pool {
+        driver,
+        name,
+        state: PoolState::Usable,
+        slices: Vec::new(),
+        others: Vec::new(),
+        counter_sets: Vec::new(),
+    };
+    if !is_whole(slices.len()) {
+        if of_pool
             .iter()
-            .any(|device| device.covers(name, labels))
+            .any(|slice| generation < slice.pool_generation)
+        {
+            return None;
+        }
+        let current: Vec<_> = of_pool
+            .iter()
+            .copied()
+            .filter(|slice| slice.pool_generation == generation)
+            .collect();
+        if !is_whole(current.len()) {
+            pool.state = PoolState::Incomplete;
+            return Some(pool);
+        }
+        let is_other =
+            |slice: &&Arc<ResourceSlice>| slices.iter().all(|own| own.name != slice.name);
+        pool.others = current.into_iter().filter(is_other).collect();
+    }
+    slices.sort_by(|a, b| a.name.cmp(&b.name));
+    let (counting, offering): (Vec<_>, Vec<_>) = slices
+        .into_iter()
+        .partition(|slice| !slice.shared_counters.is_empty());
+    pool.counter_sets = counting
+        .iter()
+        .flat_map(|slice| &slice.shared_counters)
+        .collect();
+    let devices = counting.iter().chain(&offering).chain(&pool.others);
+    let is_valid = are_distinct(offering.iter().flat_map(|s| &s.devices).map(|d| &d.name))
+        && are_distinct(pool.counter_sets.iter().map(|set| &set.name))
+        && devices
+            .flat_map(|slice| &slice.devices)
+            .all(|device| takes_what_there_is(device, &pool.counter_sets));
+    if is_valid {
+        pool.slices = offering;
     } else {
-        slice.covers(name, labels)
+        pool.state = PoolState::Invalid;
+    }
+    Some(pool)
+}
+
+fn takes_what_there_is(device: &Device, sets: &[&CounterSet]) -> bool {
+    device.consumes_counters.iter().all(|taken| {
+        sets.iter()
+            .find(|set| set.name == taken.name)
+            .is_some_and(|set| {
+                let is_there =
+                    |name: &SmolStr| set.counters.iter().any(|counter| counter.name == *name);
+                taken.counters.iter().all(|counter| is_there(&counter.name))
+            })
+    })
+}
+
+fn are_distinct<'n>(names: impl Iterator<Item = &'n SmolStr>) -> bool {
+    let mut seen = FxHashSet::default();
+    let mut names = names;
+    names.all(|name| seen.insert(name))
+}
+
+/// Whether the slice has something for the node. Counters are needed wherever their pool is used.
+fn is_for(slice: &ResourceSlice, node: &Node) -> Result<bool, String> {
+    if !slice.shared_counters.is_empty() {
+        return Ok(true);
+    }
+    if slice.nodes == SliceNodes::PerDevice {
+        for device in &slice.devices {
+            check(&device.nodes)?;
+            if device.covers(&node.name, &node.labels) {
+                return Ok(true);
+            }
+        }
+        return Ok(false);
+    }
+    check(&slice.nodes)?;
+    Ok(slice.covers(&node.name, &node.labels))
+}
+
+fn check(nodes: &SliceNodes) -> Result<(), String> {
+    match nodes {
+        SliceNodes::Selector(selector) if !is_valid(selector) => {
+            Err("gather pool information: failed to parse node selector".to_owned())
+        }
+        _ => Ok(()),
     }
 }
 
-fn has_duplicates(slices: &[&Arc<ResourceSlice>]) -> bool {
-    let mut names = FxHashSet::default();
-    let mut devices = slices.iter().flat_map(|slice| &slice.devices);
-    !devices.all(|device| names.insert(&device.name))
+/// Whether all terms that say something could be parsed.
+pub(super) fn is_valid(selector: &NodeSelector) -> bool {
+    selector.terms.iter().all(|term| {
+        let is_empty = term.match_expressions.is_empty() && term.match_fields.is_empty();
+        is_empty || term.is_valid()
+    })
 }

@@ -6,14 +6,15 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 use windlass_model::{
-    AllocatedDevice, Allocation, AllocationMode, Device, DeviceClass, DeviceSubRequest,
+    AllocatedDevice, Allocation, AllocationMode, CounterSet, Device, DeviceClass, DeviceSubRequest,
     DeviceTaint, DeviceToleration, Node, NodeSelector, NodeSelectorTerm, Quantity, Requirement,
     RequirementOperator, ResourceClaim, ResourceSlice, SliceNodes, SmolStr,
 };
 
 use super::allocated::{Allocated, Consumed};
+use super::capacity::{consumption, is_allowed};
 use super::constraints::{ConstraintState, RequestName};
-use super::pools::{DeviceId, Pool};
+use super::pools::{DeviceId, Pool, PoolState};
 use super::selectors::Selectors;
 
 /// Most devices of one claim. Source: `resource.k8s.io/v1` `AllocationResultsMaxSize`.
@@ -30,6 +31,8 @@ const SIMULATED_SHARE: &str = "simulated";
 pub(super) enum Stop {
     /// The check failed, with this text.
     Failed(String),
+    /// A pool whose devices might have helped makes no sense.
+    InvalidPools,
     /// More devices than a claim can hold.
     TooMany,
     /// Too many steps.
@@ -118,11 +121,14 @@ pub(super) fn search<'a>(
     for claim in 0..claims.len() {
         search.prepare(claim)?;
     }
-    let is_found = match search.step(Step::start(0), (0, 0, 0)) {
-        Err(Stop::TooMany | Stop::GaveUp) => false,
-        result => result?,
-    };
-    Ok(is_found.then(|| search.allocations()))
+    if search.step(Step::start(0), (0, 0, 0))? {
+        return Ok(Some(search.allocations()));
+    }
+    let is_invalid = |pool: &Pool<'_>| pool.state == PoolState::Invalid;
+    if ground.pools.iter().any(is_invalid) {
+        return Err(Stop::InvalidPools);
+    }
+    Ok(None)
 }
 
 impl Step {
@@ -196,6 +202,11 @@ impl<'a> Search<'a, '_> {
         let claim_name = &self.claims[claim].name;
         let failed =
             |what: &str| Stop::Failed(format!("claim {claim_name}, request {own_name}: {what}"));
+        if let Some(index) = details.selectors.iter().position(SmolStr::is_empty) {
+            return Err(failed(&format!(
+                "selector #{index}: CEL expression empty (unsupported selector type?)"
+            )));
+        }
         let Some(class) = self.ground.classes.get(&details.device_class) else {
             let class = &details.device_class;
             return Err(failed(&format!("could not retrieve device class {class}")));
@@ -212,12 +223,11 @@ impl<'a> Search<'a, '_> {
                 wanted.count = usize::try_from(details.count).unwrap_or(0);
             }
             AllocationMode::All => {
-                let broken = self.ground.pools.iter().find(|pool| !pool.is_usable());
-                if let Some(pool) = broken {
-                    let state = if pool.is_incomplete {
-                        "currently being updated"
-                    } else {
-                        "currently invalid"
+                for pool in &self.ground.pools {
+                    let state = match pool.state {
+                        PoolState::Usable => continue,
+                        PoolState::Incomplete => "currently being updated",
+                        PoolState::Invalid => "currently invalid",
                     };
                     let (driver, pool) = (pool.driver, pool.name);
                     return Err(failed(&format!(
@@ -331,7 +341,7 @@ impl<'a> Search<'a, '_> {
 
     fn step_from(&mut self, step: Step, from: Place) -> Result<bool, Stop> {
         for pool in from.0..self.ground.pools.len() {
-            if !self.ground.pools[pool].is_usable() {
+            if self.ground.pools[pool].state != PoolState::Usable {
                 continue;
             }
             let first_slice = if pool == from.0 { from.1 } else { 0 };
@@ -400,17 +410,17 @@ impl<'a> Search<'a, '_> {
         if self.is_in_use(step, details, place) && !(is_shared && details.admin_access) {
             return Ok(false);
         }
-        let repels = |taint: &DeviceTaint| {
-            matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute")
-                && !details.tolerations.iter().any(|t| tolerates(t, taint))
-        };
-        if device.taints.iter().any(repels) || !self.is_within_capacity(details, place) {
-            return Ok(false);
-        }
         let id = self.id(place);
         let is_share_of_used = is_shared
             && (self.sharing.contains_key(&place) || self.ground.allocated.consumed(&id).is_some());
         if !is_share_of_used && !self.has_counters(place) {
+            return Ok(false);
+        }
+        let repels = |taint: &DeviceTaint| {
+            matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute")
+                && !details.tolerations.iter().any(|t| tolerates(t, taint))
+        };
+        if device.taints.iter().any(repels) {
             return Ok(false);
         }
         let wanted = &self.wanted[step.claim][step.request][step.alternative];
@@ -435,11 +445,20 @@ impl<'a> Search<'a, '_> {
             }
             return Ok(false);
         }
+        // Looked at once more: what was given since may have used it up.
+        if !self.is_within_capacity(details, place) {
+            let name = &self.wanted[step.claim][step.request][step.alternative].name;
+            for constraint in &mut self.constraints[step.claim] {
+                constraint.remove(name);
+            }
+            return Ok(false);
+        }
         let consumed = if is_shared {
             consumption(details, device)
         } else {
             Consumed::new()
         };
+        let wanted = &self.wanted[step.claim][step.request][step.alternative];
         let request = wanted.name.full();
         let slice = self.slice(place);
         self.choices[step.claim].push(Choice {
@@ -524,11 +543,10 @@ impl<'a> Search<'a, '_> {
         Ok(is_selectable)
     }
 
-    /// Whether what the request wants of the device's capacity is left. What it does not name of
-    /// a shared device it wants whole.
+    /// Whether what the request wants of the device's capacity may be had and is left.
     fn is_within_capacity(&self, details: &DeviceSubRequest, place: Place) -> bool {
         let device = self.device(place);
-        let is_defined = |name: &SmolStr| device.capacity.iter().any(|(n, _)| n == name);
+        let is_defined = |name: &SmolStr| device.capacity.iter().any(|c| c.name == *name);
         if !details
             .capacity
             .iter()
@@ -540,46 +558,43 @@ impl<'a> Search<'a, '_> {
         let wanted = consumption(details, device);
         let given = self.sharing.get(&place).map(|(_, consumed)| consumed);
         let before = self.ground.allocated.consumed(&id);
-        device.capacity.iter().all(|(name, most)| {
+        device.capacity.iter().all(|capacity| {
             let of = |consumed: Option<&Consumed>| {
-                let amount = consumed.and_then(|consumed| consumed.get(name));
+                let amount = consumed.and_then(|consumed| consumed.get(&capacity.name));
                 amount.copied().unwrap_or(Quantity::ZERO)
             };
-            of(Some(&wanted)).plus(of(given)).plus(of(before)) <= *most
+            let wanted = of(Some(&wanted));
+            is_allowed(wanted, capacity)
+                && wanted.plus(of(given)).plus(of(before)) <= capacity.value
         })
     }
 
-    /// Whether the pool's shared counters allow for the device.
+    /// Whether the pool's shared counters allow for the device. All of them are looked at: where
+    /// one is overdrawn, no device that takes of any can be had.
     fn has_counters(&self, place: Place) -> bool {
+        let consumed = &self.device(place).consumes_counters;
+        if consumed.is_empty() {
+            return true;
+        }
         let pool = &self.ground.pools[place.0];
-        self.device(place).consumes_counters.iter().all(|set| {
-            let declared = pool
-                .counter_sets()
-                .find(|declared| declared.name == set.name);
-            set.counters.iter().all(|counter| {
-                let most =
-                    declared.and_then(|set| set.counters.iter().find(|c| c.name == counter.name));
-                let Some(most) = most else {
-                    return true;
-                };
-                let key = (place.0, set.name.clone(), counter.name.clone());
+        pool.counter_sets().all(|set| {
+            set.counters.iter().all(|most| {
+                let key = (place.0, set.name.clone(), most.name.clone());
                 let taken = self.counters.get(&key).copied().unwrap_or(Quantity::ZERO);
-                let before = self.counted_before(pool, &set.name, &counter.name);
-                taken.plus(before).plus(counter.value) <= most.value
+                let before = self.counted_before(pool, &set.name, &most.name);
+                let wanted = sum_of(consumed, &set.name, &most.name);
+                taken.plus(before).plus(wanted) <= most.value
             })
         })
     }
 
     /// What allocated devices of the pool have taken of a counter.
     fn counted_before(&self, pool: &Pool<'a>, set: &SmolStr, counter: &SmolStr) -> Quantity {
-        let devices = pool.all_slices.iter().flat_map(|slice| &slice.devices);
-        devices
+        pool.all_devices()
             .filter(|device| self.ground.allocated.is_used(&pool.device_id(device)))
-            .flat_map(|device| &device.consumes_counters)
-            .filter(|consumed| consumed.name == *set)
-            .flat_map(|consumed| &consumed.counters)
-            .filter(|consumed| consumed.name == *counter)
-            .fold(Quantity::ZERO, |sum, consumed| sum.plus(consumed.value))
+            .fold(Quantity::ZERO, |sum, device| {
+                sum.plus(sum_of(&device.consumes_counters, set, counter))
+            })
     }
 
     fn count(&mut self, place: Place, combine: impl Fn(Quantity, Quantity) -> Quantity) {
@@ -627,23 +642,15 @@ impl<'a> Search<'a, '_> {
     fn node_selector(&self, choices: &[Choice<'a>]) -> Option<NodeSelector> {
         let mut term = NodeSelectorTerm::default();
         for choice in choices {
+            if self.device(choice.place).binds_to_node {
+                return Some(on_node(&self.ground.node.name));
+            }
             let nodes = match &choice.slice.nodes {
                 SliceNodes::PerDevice => &self.device(choice.place).nodes,
                 nodes => nodes,
             };
             match nodes {
-                SliceNodes::Node(name) => {
-                    let by_name = Requirement {
-                        key: SmolStr::new_static("metadata.name"),
-                        operator: RequirementOperator::In,
-                        values: vec![name.clone()],
-                    };
-                    let terms = vec![NodeSelectorTerm {
-                        match_expressions: Vec::new(),
-                        match_fields: vec![by_name],
-                    }];
-                    return Some(NodeSelector { terms });
-                }
+                SliceNodes::Node(name) => return Some(on_node(name)),
                 SliceNodes::Selector(selector) => {
                     for other in selector.terms.iter().take(1) {
                         extend_new(&mut term.match_expressions, &other.match_expressions);
@@ -658,6 +665,19 @@ impl<'a> Search<'a, '_> {
     }
 }
 
+fn on_node(name: &SmolStr) -> NodeSelector {
+    let by_name = Requirement {
+        key: SmolStr::new_static("metadata.name"),
+        operator: RequirementOperator::In,
+        values: vec![name.clone()],
+    };
+    let term = NodeSelectorTerm {
+        match_expressions: Vec::new(),
+        match_fields: vec![by_name],
+    };
+    NodeSelector { terms: vec![term] }
+}
+
 fn extend_new(requirements: &mut Vec<Requirement>, more: &[Requirement]) {
     for requirement in more {
         if !requirements.contains(requirement) {
@@ -666,18 +686,13 @@ fn extend_new(requirements: &mut Vec<Requirement>, more: &[Requirement]) {
     }
 }
 
-fn consumption(details: &DeviceSubRequest, device: &Device) -> Consumed {
-    device
-        .capacity
-        .iter()
-        .map(|(name, most)| {
-            let wanted = details
-                .capacity
-                .iter()
-                .find(|request| request.name == *name);
-            (name.clone(), wanted.map_or(*most, |request| request.amount))
-        })
-        .collect()
+/// What of these counters is of one name in one set.
+fn sum_of(sets: &[CounterSet], set: &SmolStr, counter: &SmolStr) -> Quantity {
+    sets.iter()
+        .filter(|taken| taken.name == *set)
+        .flat_map(|taken| &taken.counters)
+        .filter(|taken| taken.name == *counter)
+        .fold(Quantity::ZERO, |sum, taken| sum.plus(taken.value))
 }
 
 fn combine(sum: &mut Consumed, other: &Consumed, with: impl Fn(Quantity, Quantity) -> Quantity) {

@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use kube_cel::KubeCelExt;
 use kube_cel::cel::objects::{Key, Map};
-use kube_cel::cel::{Context, Program, Value};
+use kube_cel::cel::parser::Parser;
+use kube_cel::cel::{Context, IdedExpr, Program, Value};
 use rustc_hash::FxHashMap;
-use windlass_model::{Device, DeviceAttribute, SmolStr};
+use windlass_model::{Device, DeviceAttribute, DeviceCapacity, SmolStr};
+
+use super::expression::expand;
 
 /// Compiled selectors by their text; `None` for one that does not compile.
 #[derive(Clone, Default)]
@@ -21,7 +24,7 @@ impl std::fmt::Debug for Selectors {
 }
 
 struct Selector {
-    program: Program,
+    expression: IdedExpr,
     /// Domains that the text looks into without asking whether they are there.
     domains: Vec<String>,
 }
@@ -44,7 +47,7 @@ impl Selectors {
         let mut context = Context::default().with_all();
         let value = device_value(driver, device, &selector.domains, &context)?;
         context.add_variable_from_value("device", value);
-        match selector.program.execute(&context) {
+        match Value::resolve(&selector.expression, &context) {
             Ok(Value::Bool(matches)) => Ok(matches),
             Ok(other) => Err(format!("CEL runtime error: {other:?} is not a bool")),
             Err(error) => Err(format!("CEL runtime error: {error}")),
@@ -53,9 +56,10 @@ impl Selectors {
 }
 
 fn compile(expression: &str) -> Option<Selector> {
-    let program = Program::compile(expression).ok()?;
-    Some(Selector {
-        program,
+    let parser = Parser::default().enable_optional_syntax(true);
+    let mut tree = parser.parse(expression).ok()?;
+    expand(&mut tree).then(|| Selector {
+        expression: tree,
         domains: indexed_domains(expression),
     })
 }
@@ -105,8 +109,8 @@ fn device_value(
         attributes.insert(driver, name, value);
     }
     let mut capacity = Domains::new(domains);
-    for (name, amount) in &device.capacity {
-        let value = made_by("quantity", &amount.to_string(), context)?;
+    for DeviceCapacity { name, value, .. } in &device.capacity {
+        let value = made_by("quantity", &value.to_string(), context)?;
         capacity.insert(driver, name, value);
     }
     let allows_several = device.allows_multiple_allocations;
@@ -169,7 +173,11 @@ mod tests {
                 ("other.com/index".into(), DeviceAttribute::Int(3)),
                 ("firmware".into(), DeviceAttribute::Version("1.2.3".into())),
             ],
-            capacity: vec![("memory".into(), "40Gi".parse().unwrap())],
+            capacity: vec![DeviceCapacity {
+                name: "memory".into(),
+                value: "40Gi".parse().unwrap(),
+                policy: None,
+            }],
             ..Device::default()
         }
     }
@@ -187,6 +195,10 @@ mod tests {
             "device.attributes[\"gpu.com\"].firmware.isGreaterThan(semver(\"1.2.0\"))",
             "device.capacity[\"gpu.com\"].memory.compareTo(quantity(\"40Gi\")) >= 0",
             "!has(device.attributes[\"none.com\"].model)",
+            "device.attributes[\"gpu.com\"].?none.orValue(\"x\") == \"x\"",
+            "device.attributes[\"gpu.com\"].?model.orValue(\"x\") == \"A100\"",
+            "cel.bind(gpu, device.attributes[\"gpu.com\"], gpu.model == \"A100\" && has(gpu.firmware))",
+            "cel.bind(a, 1, cel.bind(b, a + 1, a + b == 3))",
             "!(\"none.com\" in device.attributes && device.attributes[\"none.com\"].x == 1)",
         ] {
             assert_eq!(matches(expression), Ok(true), "{expression}");
@@ -197,6 +209,9 @@ mod tests {
     fn what_cannot_be_evaluated_is_an_error() {
         for expression in [
             "1 +",
+            "Object{a: 1}.a == 1",
+            "[Object{}].size() == 1",
+            "cel.bind(1, 2, true)",
             "device.attributes[\"gpu.com\"].none == 1",
             "device.driver",
         ] {

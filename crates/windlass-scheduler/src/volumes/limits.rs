@@ -77,6 +77,11 @@ impl Limits {
             let Some(claim) = super::claim_of(pod, volume, catalog) else {
                 continue;
             };
+            if claim.name.is_empty() {
+                let text = "PersistentVolumeClaim had no name".to_owned();
+                limits.fail(Code::Error, text);
+                continue;
+            }
             let Some(object) = claim.claim else {
                 let text = format!(
                     "looking up PVC {}/{}: {}",
@@ -150,10 +155,11 @@ impl Limits {
         }
         let limit = |driver: &str| {
             csi_node.and_then(|node| {
-                node.drivers
-                    .iter()
-                    .find(|(name, _)| name == driver)
-                    .and_then(|(_, limit)| *limit)
+                // Of several entries for one driver the last that has a limit holds.
+                let of_driver = |(name, limit): &(SmolStr, Option<_>)| {
+                    if name == driver { *limit } else { None }
+                };
+                node.drivers.iter().rev().find_map(of_driver)
             })
         };
         let has_limits =
