@@ -3,13 +3,18 @@ use windlass_model::{Device, DeviceAttribute, DeviceConstraint, SmolStr};
 /// A claim's constraint and the devices that it holds over so far.
 pub(super) struct ConstraintState<'a> {
     constraint: &'a DeviceConstraint,
-    values: Vec<&'a DeviceAttribute>,
+    /// How many devices it holds over.
+    devices: usize,
+    /// Of a `MatchAttribute` the value; of a `DistinctAttribute` the last device's for each
+    /// request: the scheduler forgets those of other devices of the same request.
+    values: Vec<(&'a SmolStr, &'a DeviceAttribute)>,
 }
 
 impl<'a> ConstraintState<'a> {
     pub(super) fn new(constraint: &'a DeviceConstraint) -> Self {
         Self {
             constraint,
+            devices: 0,
             values: Vec::new(),
         }
     }
@@ -17,7 +22,7 @@ impl<'a> ConstraintState<'a> {
     /// Takes a device in; false, and nothing taken in, when the constraint would not hold.
     pub(super) fn add(
         &mut self,
-        request: &RequestName<'_>,
+        request: &RequestName<'a>,
         driver: &str,
         device: &'a Device,
     ) -> bool {
@@ -38,15 +43,25 @@ impl<'a> ConstraintState<'a> {
         let Some(value) = look_up(device, driver, attribute) else {
             return false;
         };
-        let holds = if matches!(self.constraint, DeviceConstraint::MatchAttribute { .. }) {
-            self.values.first().is_none_or(|first| *first == value)
-        } else {
-            !self.values.contains(&value)
-        };
-        if holds {
-            self.values.push(value);
+        let is_match = matches!(self.constraint, DeviceConstraint::MatchAttribute { .. });
+        let mut known = self.values.iter().map(|(_, known)| *known);
+        let holds = self.devices == 0
+            || if is_match {
+                known.any(|known| known == value)
+            } else {
+                known.all(|known| known != value)
+            };
+        if !holds {
+            return false;
         }
-        holds
+        self.devices += 1;
+        if is_match {
+            self.values.clear();
+        } else {
+            self.values.retain(|(name, _)| *name != request.request);
+        }
+        self.values.push((request.request, value));
+        true
     }
 
     /// Takes the device that was added last out again.
@@ -56,8 +71,12 @@ impl<'a> ConstraintState<'a> {
             | DeviceConstraint::DistinctAttribute { requests, .. } => requests,
             DeviceConstraint::Unknown => return,
         };
-        if request.is_among(requests) {
-            self.values.pop();
+        if !request.is_among(requests) {
+            return;
+        }
+        self.devices -= 1;
+        if matches!(self.constraint, DeviceConstraint::DistinctAttribute { .. }) {
+            self.values.retain(|(name, _)| *name != request.request);
         }
     }
 }

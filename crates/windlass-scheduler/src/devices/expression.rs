@@ -3,10 +3,10 @@
 
 use kube_cel::cel::IdedExpr;
 use kube_cel::cel::common::ast::{
-    CallExpr, ComprehensionExpr, EntryExpr, Expr, ListExpr, LiteralValue,
+    CallExpr, ComprehensionExpr, EntryExpr, Expr, ListExpr, LiteralValue, SelectExpr, operators,
 };
 
-/// Puts `cel.bind` in terms of what can be evaluated; false where the expression makes an object,
+/// Puts `cel.bind` and `map.?key` in terms of what can be evaluated; false where the expression makes an object,
 /// of which there are no types here.
 pub(super) fn expand(tree: &mut IdedExpr) -> bool {
     let is_known = match &mut tree.expr {
@@ -36,11 +36,50 @@ pub(super) fn expand(tree: &mut IdedExpr) -> bool {
         }
     };
     if let Expr::Call(call) = &mut tree.expr
-        && let Some(binding) = binding(call)
+        && let Some(other) = binding(call).or_else(|| optional_value(call))
     {
-        tree.expr = binding;
+        tree.expr = other;
     }
     is_known
+}
+
+/// `map.?key` as `"key" in map ? optional.of(map.key) : optional.none()`: the evaluator's own way
+/// fails where the key is missing.
+fn optional_value(call: &CallExpr) -> Option<Expr> {
+    if call.func_name != operators::OPT_SELECT {
+        return None;
+    }
+    let [map, key] = &call.args[..] else {
+        return None;
+    };
+    let Expr::Literal(LiteralValue::String(field)) = &key.expr else {
+        return None;
+    };
+    // Of an optional value the evaluator does it right.
+    if matches!(&map.expr, Expr::Call(inner) if inner.func_name == operators::CONDITIONAL) {
+        return None;
+    }
+    let value = Expr::Select(SelectExpr {
+        operand: Box::new(map.clone()),
+        field: field.inner().to_owned(),
+        test: false,
+    });
+    let is_there = called(operators::IN, vec![key.clone(), map.clone()]);
+    let some = called("optional.of", vec![unnumbered(value)]);
+    let none = called("optional.none", Vec::new());
+    Some(called(operators::CONDITIONAL, vec![is_there, some, none]).expr)
+}
+
+fn called(function: &str, args: Vec<IdedExpr>) -> IdedExpr {
+    unnumbered(Expr::Call(CallExpr {
+        func_name: function.to_owned(),
+        target: None,
+        args,
+    }))
+}
+
+fn unnumbered(expr: Expr) -> IdedExpr {
+    IdedExpr { id: 0, expr }
 }
 
 /// `cel.bind(name, value, body)` as a loop over nothing that begins with the value.
@@ -57,7 +96,6 @@ fn binding(call: &mut CallExpr) -> Option<Expr> {
         return None;
     };
     let name = name.clone();
-    let unnumbered = |expr| IdedExpr { id: 0, expr };
     Some(Expr::Comprehension(Box::new(ComprehensionExpr {
         iter_range: unnumbered(Expr::List(ListExpr::default())),
         iter_var: "#unused".to_owned(),

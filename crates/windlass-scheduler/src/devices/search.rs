@@ -151,8 +151,8 @@ impl<'a> Search<'a, '_> {
         let mut least = 0;
         for (index, request) in claim.requests.iter().enumerate() {
             let alternatives: Vec<_> = match &request.exactly {
-                Some(exactly) => vec![(None, exactly)],
-                None => request
+                Some(exactly) if request.first_available.is_empty() => vec![(None, exactly)],
+                _ => request
                     .first_available
                     .iter()
                     .map(|alternative| (Some(&alternative.name), alternative))
@@ -202,11 +202,6 @@ impl<'a> Search<'a, '_> {
         let claim_name = &self.claims[claim].name;
         let failed =
             |what: &str| Stop::Failed(format!("claim {claim_name}, request {own_name}: {what}"));
-        if let Some(index) = details.selectors.iter().position(SmolStr::is_empty) {
-            return Err(failed(&format!(
-                "selector #{index}: CEL expression empty (unsupported selector type?)"
-            )));
-        }
         let Some(class) = self.ground.classes.get(&details.device_class) else {
             let class = &details.device_class;
             return Err(failed(&format!("could not retrieve device class {class}")));
