@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use crate::end_to_end::{self, PACKAGE, Wanted, step};
+use crate::end_to_end::{self, PACKAGE, Wanted};
 use crate::suites::{self, Show};
-use crate::{cargo, instructions, terminal};
+use crate::{cargo, terminal};
 
 /// Longest time for unit and conformance tests; building them cold is most of it.
 const UNIT_DEADLINE: Duration = Duration::from_mins(40);
@@ -41,9 +41,6 @@ pub(crate) fn run(scope: &Scope) -> Result<()> {
             cargo::command(&workspace),
             Show::Lines,
         )?);
-    }
-    if matches!(scope, Scope::All) {
-        step("instruction-counts", &mut outcomes, instructions::check);
     }
     match scope {
         Scope::All | Scope::EndToEnd => end_to_end::run(&Wanted::All, &mut outcomes)?,
