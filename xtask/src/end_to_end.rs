@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use windlass_parts::{Parts, workspace_root};
+use windlass_parts::{NodeParts, Parts, workspace_root};
 
 use crate::suites::{self, Outcome, Show};
 use crate::{cargo, terminal};
@@ -24,7 +24,9 @@ const ELSEWHERE: [&str; 1] = ["moto"];
 /// selection of packages would build their dependencies with other features once more.
 pub(crate) const SELECTION: [&str; 3] = ["--workspace", "--features", "windlass-aws/moto-tests"];
 /// Suites that measure times, or whose deadlines are the cluster's own: nothing runs beside them.
-const ALONE: &[&str] = &["failover", "reaction"];
+const ALONE: &[&str] = &["failover", "reaction", "join", "howto"];
+/// Suites that join a real node, whose kubelet has the ports that it has: alone too.
+const WITH_A_NODE: &[&str] = &["join", "howto"];
 
 /// Longest time for one suite.
 const DEADLINE: Duration = Duration::from_mins(15);
@@ -58,6 +60,13 @@ pub(crate) fn run(wanted: &Wanted<'_>, outcomes: &mut Vec<Outcome>) -> Result<()
     let mut parts = None;
     let has_parts = step("parts", outcomes, || {
         parts = Some(Parts::ensure(&mut terminal::say)?);
+        if suites
+            .iter()
+            .any(|suite| WITH_A_NODE.contains(&&*suite.name))
+        {
+            NodeParts::ensure(&mut terminal::say)?;
+            windlass_parts::aws_cli(&mut terminal::say)?;
+        }
         Ok(())
     });
     let given = env::var_os("WINDLASS_BIN").filter(|path| !path.is_empty());

@@ -198,6 +198,37 @@ impl Machine {
         &self.imds
     }
 
+    /// Puts a program into its PATH, before all others.
+    pub fn add_program(&self, name: &str, script: &str) -> Result<()> {
+        let path = self.directory.join("bin").join(name);
+        // It may be a link to the real one.
+        let _ = fs::remove_file(&path);
+        fs::write(&path, script).with_context(|| format!("write `{}`", path.display()))?;
+        fs::set_permissions(&path, Permissions::from_mode(0o755))?;
+        Ok(())
+    }
+
+    /// Puts the AWS command line into its PATH.
+    pub fn add_aws_cli(&self) -> Result<()> {
+        let aws = windlass_parts::aws_cli(&mut |_| {})?;
+        symlink(aws, self.directory.join("bin/aws"))?;
+        Ok(())
+    }
+
+    /// Has kubeadm called with more arguments, by branches of a shell's `case` over its verb;
+    /// `$real` is the real one.
+    pub fn wrap_kubeadm(&self, branches: &str) -> Result<()> {
+        let real = Parts::ensure(&mut |_| {})?.kubeadm;
+        let real = real.display();
+        self.add_program(
+            "kubeadm",
+            &format!(
+                "#!/bin/bash\nreal={real}\ncase ${{1:-}} in\n{branches}\n\
+                 *) exec \"$real\" \"$@\" ;;\nesac\n"
+            ),
+        )
+    }
+
     /// A variable for all that is run from now on.
     pub fn set_env(&mut self, name: &str, value: &str) {
         self.environment.retain(|(known, _)| known != name);

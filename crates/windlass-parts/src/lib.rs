@@ -51,7 +51,8 @@ impl Parts {
         let (cache, _lock) = locked_cache()?;
         let testbed = workspace_root().join("testbed");
         let go = go::ensure(&testbed.join("controlplane"), &cache, say)?;
-        let moto_server = moto::ensure(&testbed.join("moto"), &cache, say)?;
+        let moto_server =
+            moto::ensure(&testbed.join("moto"), &cache, ("moto", "moto_server"), say)?;
         Ok(Self {
             etcd: go.program("etcd"),
             api_server: go.program("kube-apiserver"),
@@ -86,6 +87,13 @@ impl NodeParts {
             cni_plugins: PathBuf::from("/usr/lib/cni"),
         })
     }
+}
+
+/// The AWS command line, `aws`: built and installed as [`Parts::ensure`] does.
+pub fn aws_cli(say: &mut dyn FnMut(&str)) -> Result<PathBuf> {
+    let (cache, _lock) = locked_cache()?;
+    let source = workspace_root().join("testbed/awscli");
+    moto::ensure(&source, &cache, ("awscli", "aws"), say)
 }
 
 /// The cache, and the lock by which one process at a time fills it.

@@ -1,4 +1,5 @@
-//! moto, the AWS of the test bed: a virtual environment of Python made from pinned requirements.
+//! moto, the AWS of the test bed, and the AWS command line: virtual environments of Python made
+//! from pinned requirements.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,17 +10,23 @@ use anyhow::{Context, Result};
 use crate::key::Key;
 use crate::system;
 
-pub(crate) fn ensure(source: &Path, cache: &Path, say: &mut dyn FnMut(&str)) -> Result<PathBuf> {
+/// The program `bin/PROGRAM` of the environment NAME, which the requirements in `source` make.
+pub(crate) fn ensure(
+    source: &Path,
+    cache: &Path,
+    (name, program): (&str, &str),
+    say: &mut dyn FnMut(&str),
+) -> Result<PathBuf> {
     let requirements = source.join("requirements.txt");
-    let directory = cache.join(Key::new().add_file(&requirements)?.name("moto"));
-    let server = directory.join("bin/moto_server");
+    let directory = cache.join(Key::new().add_file(&requirements)?.name(name));
+    let server = directory.join("bin").join(program);
     // An environment whose Python has gone with an upgrade of the system is made anew.
     let is_whole = directory.join("complete").exists() && directory.join("bin/python").exists();
     if is_whole {
         return Ok(server);
     }
     system::require(&[system::Program::Python])?;
-    say("installing moto");
+    say(&format!("installing {name}"));
     if directory.exists() {
         fs::remove_dir_all(&directory)
             .with_context(|| format!("remove `{}`", directory.display()))?;
