@@ -25,6 +25,7 @@ pub(crate) fn check(config: &Config, earlier: &[FlagError]) -> Vec<FlagError> {
         }
     };
     let Config {
+        process,
         actuation,
         scheduler,
         features,
@@ -33,6 +34,14 @@ pub(crate) fn check(config: &Config, earlier: &[FlagError]) -> Vec<FlagError> {
         logging,
         ..
     } = config;
+
+    if process.token_rotation && process.token_cluster.is_none() {
+        refuse(
+            &["token-rotation", "token-cluster"],
+            "--token-rotation needs --token-cluster: whose join credential is to be kept fresh"
+                .to_owned(),
+        );
+    }
 
     if !actuation.drain_priority_config.is_empty()
         && actuation.max_graceful_termination_sec != DEFAULT_GRACEFUL_TERMINATION_SEC

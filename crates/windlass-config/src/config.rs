@@ -97,6 +97,8 @@ pub(crate) static GROUPS: &[&[Flag]] = &[
 pub(crate) const ADDITIONS: &[&str] = &[
     "seed",
     "token-rotation",
+    "token-cluster",
+    "token-kms-key",
     "max-removals-per-hour",
     "max-removals-per-hour-percentage",
     "max-cache-age",

@@ -14,7 +14,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, PostParams};
 use serde_json::{Value, json};
-use windlass_e2e::{Ssm, Tool, prepare_for_joins, ssm_error};
+use windlass_e2e::{Run, Ssm, Tool, prepare_for_joins, ssm_error};
 use windlass_testbed::proxy::{Act, Matcher};
 use windlass_testbed::{Spec, Testbed, User, wait_for};
 
@@ -633,5 +633,103 @@ fn by_lease_one_rotator_acts_at_a_time() -> Result<()> {
         .filter(|rotator| rotator.log().contains("renewed the join credential"))
         .count();
     ensure!(acting == 1, "{acting} rotators act");
+    Ok(())
+}
+
+#[test]
+fn the_autoscaler_keeps_the_credential_fresh_where_it_is_told_to() -> Result<()> {
+    let (testbed, _) = begin()?;
+    let run = Run::of_cluster("demo").user(User::Admin);
+    {
+        let without = run.start(testbed, "run-without-rotation")?;
+        wait_for("the autoscaler to be at work", SOON, || {
+            Ok(without.is_healthy())
+        })?;
+    }
+    ensure!(
+        Ssm::of(testbed).get(PARAMETER)?.is_none(),
+        "nobody has asked for it"
+    );
+    let windlass = run
+        .flags(["--token-rotation=true", "--token-cluster=demo", "--v=5"])
+        .start(testbed, "run-with-rotation")?;
+    // After a random wait of up to two minutes.
+    wait_for("the published credential", Duration::from_mins(4), || {
+        Ok(Ssm::of(testbed).get(PARAMETER)?.is_some())
+    })?;
+    let (document, _) = published(testbed)?;
+    let token = token_of(&document);
+    ensure!(who_is(testbed, &token)?.is_some());
+    let sample = "windlass_join_token_rotations_total{result=\"renewed\"}";
+    wait_for("its metric", SOON, || {
+        Ok(windlass.sample(sample).is_ok_and(|count| count >= 1.0))
+    })?;
+    ensure!(
+        !windlass.log().contains(&token[7..]),
+        "a secret is in the log"
+    );
+    Ok(())
+}
+
+#[test]
+fn revocation_and_a_missing_signer_become_events() -> Result<()> {
+    let (testbed, tool) = begin()?;
+    let rotate = [
+        "token",
+        "rotate",
+        "--once",
+        "--spread",
+        "0s",
+        "--cluster",
+        "demo",
+    ];
+    tool.run(&rotate)?.expect(0)?;
+    let (document, _) = published(testbed)?;
+    tool.run(&["token", "delete", &token_of(&document)[..6]])?
+        .expect(0)?;
+    tool.run(&rotate)?.expect(0)?;
+    let events = testbed.cluster().events("kube-system")?;
+    let revoked = events
+        .iter()
+        .find(|event| event.reason.as_deref() == Some("TokenRevoked"));
+    ensure!(revoked.is_some(), "{events:?}");
+    let (document, _) = published(testbed)?;
+    ensure!(!format!("{events:?}").contains(&token_of(&document)[7..]));
+    Ok(())
+}
+
+#[test]
+fn what_runs_the_rotator_has_its_flags() -> Result<()> {
+    let (_, tool) = begin()?;
+    let render = |form: &str| {
+        let arguments = [
+            "token",
+            "rotate",
+            "--cluster",
+            "demo",
+            "--compat",
+            "2019",
+            "--render",
+            form,
+        ];
+        Ok::<_, anyhow::Error>(tool.run(&arguments)?.expect(0)?.stdout)
+    };
+    let command = "/usr/local/bin/windlass token rotate";
+    let flags = "--cluster demo --compat 2019";
+    let service = render("service")?;
+    ensure!(
+        service.contains(&format!("ExecStart={command} --daemon {flags}\n")),
+        "{service}"
+    );
+    let timer = render("timer")?;
+    ensure!(
+        timer.contains(&format!("ExecStart={command} --once {flags}\n")),
+        "{timer}"
+    );
+    let cron = render("cron")?;
+    ensure!(
+        cron.contains(&format!("* * * * root {command} --once {flags} ")),
+        "{cron}"
+    );
     Ok(())
 }

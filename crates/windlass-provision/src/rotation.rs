@@ -8,6 +8,7 @@
 //! publish within the same second: both tokens are valid and signed before either is published,
 //! and the loser is deleted later, so that a race costs one spare token and breaks nothing.
 
+mod forms;
 mod keep;
 mod settings;
 mod turn;
@@ -24,9 +25,10 @@ use crate::document::JoinDocument;
 use crate::pin::CaPin;
 use crate::token::{BootstrapToken, TokenId};
 
+pub use forms::Form;
 pub use keep::{Coordination, keep};
 pub use settings::{Settings, SettingsError};
-pub use turn::{Failure, Outcome, Retry, Surroundings, TurnError, turn};
+pub use turn::{Failure, NOT_SIGNED, Outcome, Retry, Surroundings, TurnError, turn};
 
 /// What the parameter holds.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -32,9 +32,10 @@ use windlass_aws::Aws;
 use windlass_aws_client::{Observer, Operation};
 use windlass_config::{Config, FlagError, Warning};
 use windlass_kube::lease::{Elector, ElectorOptions, Leadership, Lost};
-use windlass_kube::{Api, ClusterStore, EventRecorder, RecorderOptions, StatusWriter};
+use windlass_kube::{Api, ClusterStore, Endpoint, EventRecorder, RecorderOptions, StatusWriter};
 use windlass_model::{ObjectName, SchedulerVersion};
 
+use crate::token::Rotation;
 use crate::{hint, output, reach, scheduler_config};
 use metrics::Registry;
 use shell::{Parts, Shell};
@@ -215,6 +216,9 @@ async fn prepare(config: &Arc<Config>) -> Result<Prepared> {
         registry.clone(),
         names_groups(config),
     ));
+    if let Some(rotation) = rotation(config, registry.clone()).await? {
+        tasks.spawn(rotation);
+    }
     let recorder_options = RecorderOptions {
         record_duplicates: process.record_duplicated_events,
     };
@@ -268,6 +272,37 @@ fn elector(config: &Config, api: &Api) -> Result<Elector> {
 async fn connect(config: &Config) -> Result<Api> {
     let api = windlass_kube::connect(&reach::api_server(config)).await;
     api.context("connect to the API server")
+}
+
+/// `--token-rotation`: leader or not, since any number of rotators may look.
+async fn rotation(
+    config: &Config,
+    registry: Registry,
+) -> Result<Option<impl Future<Output = ()> + use<>>> {
+    let process = &config.process;
+    let cluster = process.token_cluster.as_ref();
+    let Some(cluster) = cluster.filter(|_| process.token_rotation) else {
+        return Ok(None);
+    };
+    let endpoint = Endpoint::find(&reach::api_server(config))
+        .await
+        .context("connect to the API server")?;
+    let rotation = Rotation::new(endpoint, cluster, process.token_kms_key.as_deref())
+        .await
+        .context("--token-rotation")?;
+    let kept = rotation.keep(move |turn| {
+        if let Some(remaining) = turn.remaining {
+            let seconds = remaining.as_secs_f64();
+            registry.set("windlass_join_token_remaining_seconds", &[], seconds);
+        }
+        let labels = [("result", turn.result)];
+        registry.add("windlass_join_token_rotations_total", &labels, 1.0);
+    });
+    Ok(Some(async move {
+        if let Err(error) = kept.await {
+            warn!(%error, "the join credential is not kept fresh");
+        }
+    }))
 }
 
 /// Waits until the API server answers, and asks it whose scheduler decides.

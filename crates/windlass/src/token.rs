@@ -25,6 +25,7 @@ use windlass_provision::token::{
 use crate::output::{self, Format};
 use connection::ParameterArgs;
 pub(crate) use connection::{Cluster, ClusterArgs, install_tls};
+pub(crate) use rotate::Rotation;
 
 /// Arguments of `windlass token`.
 #[derive(Args)]

@@ -84,7 +84,17 @@ flag_group! {
     "seed" => seed: u64 = 0, Acted;
 
     /// Keep the join credential of new nodes fresh from this process too.
-    "token-rotation" => token_rotation: bool = false, NotYet;
+    ///
+    /// Every replica does, leader or not, each by the published token's age. Needs
+    /// `--token-cluster`.
+    "token-rotation" => token_rotation: bool = false, Acted;
+
+    /// Name of the cluster, for `--token-rotation`: it publishes in `/windlass/<cluster>/join`.
+    "token-cluster" => token_cluster: Option<String> = None, Acted;
+
+    /// Key that encrypts the join credential of `--token-rotation`: id, alias or ARN. Without it
+    /// the account's own key does.
+    "token-kms-key" => token_kms_key: Option<String> = None, Acted;
 }
 
 flag_group! {

@@ -17,6 +17,9 @@ use crate::token::{BootstrapToken, TokenId};
 /// How often the signature is looked for.
 const SIGNATURE_POLL: Duration = Duration::from_millis(500);
 
+/// The operation of a [`TurnError`] about a token that the signer did not sign.
+pub const NOT_SIGNED: &str = "the new token was not signed in time and was deleted";
+
 /// Whether an operation that failed is worth another try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retry {
@@ -371,7 +374,7 @@ async fn wait_until_signed(
                 .await
                 .while_in("cannot delete a token Secret that was not signed", left)?;
             return Err(TurnError {
-                operation: "the new token was not signed in time and was deleted",
+                operation: NOT_SIGNED,
                 remaining: left,
                 retry: Retry::Later,
                 hint: "start the controller manager with \

@@ -10,6 +10,9 @@ use windlass_provision::cluster_info::{self, ClusterInfo};
 use windlass_provision::pin::CaPin;
 use windlass_provision::token::{NAMESPACE, SECRET_TYPE, TokenId, TokenRecord, TokenRequest};
 
+/// The plain parameter of 2019.
+const COMPAT_PARAMETER: &str = "jointoken";
+
 /// Where the API server is.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ClusterArgs {
@@ -40,7 +43,7 @@ pub(super) struct ParameterArgs {
     #[arg(long, value_enum, value_name = "YEAR")]
     pub(super) compat: Option<CompatYear>,
     /// Name of the plain parameter.
-    #[arg(long, value_name = "NAME", default_value = "jointoken")]
+    #[arg(long, value_name = "NAME", default_value = COMPAT_PARAMETER)]
     pub(super) compat_parameter: String,
 }
 
@@ -53,6 +56,18 @@ pub(super) enum CompatYear {
 }
 
 impl ParameterArgs {
+    /// The parameter of a cluster, encrypted with a key of the operator's or the account's own.
+    pub(super) fn of(cluster: &str, kms_key: Option<&str>) -> Self {
+        Self {
+            cluster: cluster.to_owned(),
+            parameter: None,
+            kms_key: kms_key.map(str::to_owned),
+            region: None,
+            compat: None,
+            compat_parameter: COMPAT_PARAMETER.to_owned(),
+        }
+    }
+
     /// Name of the parameter.
     pub(super) fn name(&self) -> anyhow::Result<String> {
         let name = match &self.parameter {
@@ -120,6 +135,11 @@ impl Cluster {
         Ok(Self {
             endpoint: Endpoint::find(&options).await?,
         })
+    }
+
+    /// That of a client that is there already.
+    pub(super) fn of(endpoint: Endpoint) -> Self {
+        Self { endpoint }
     }
 
     /// As who the kubeconfig says.

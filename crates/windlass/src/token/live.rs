@@ -1,6 +1,6 @@
 //! The rotator's surroundings in earnest: the API server and Parameter Store.
 
-use std::cell::RefCell;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -35,7 +35,15 @@ pub(super) struct Live {
     groups: [GroupName; 2],
     identity: String,
     /// What was last read, for the time when nothing can be read.
-    last: RefCell<Option<Publication>>,
+    last: Mutex<Last>,
+}
+
+/// What a look has shown.
+#[derive(Default)]
+struct Last {
+    publication: Option<Publication>,
+    /// Tokens of ours that have not expired.
+    live: Option<usize>,
 }
 
 impl Live {
@@ -44,19 +52,27 @@ impl Live {
         args: &ParameterArgs,
         endpoint: Option<String>,
     ) -> anyhow::Result<Self> {
+        Self::of(Cluster::connect(cluster).await?, args, endpoint).await
+    }
+
+    pub(super) async fn of(
+        cluster: Cluster,
+        args: &ParameterArgs,
+        endpoint: Option<String>,
+    ) -> anyhow::Result<Self> {
         let parameter = args.name()?;
         let own_group = own_group(&args.cluster)?;
         let default_group = DEFAULT_NODE_GROUP.parse::<GroupName>()?;
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         Ok(Self {
-            cluster: Cluster::connect(cluster).await?,
+            cluster,
             client: connection::aws(args).await?,
             args: args.clone(),
             parameter,
             endpoint,
             groups: [default_group, own_group],
             identity: format!("{}/windlass {}", host.trim(), env!("CARGO_PKG_VERSION")),
-            last: RefCell::new(None),
+            last: Mutex::default(),
         })
     }
 
@@ -70,10 +86,25 @@ impl Live {
 
     /// How long the document that was last read is good by its own word.
     pub(super) fn last_known_remaining(&self) -> Option<Duration> {
-        let last = self.last.borrow();
-        let expires = last.as_ref()?.document.expires;
+        let expires = self.last().publication.as_ref()?.document.expires;
         let remaining = expires.duration_since(self.client.server_time());
         Some(Duration::try_from(remaining).unwrap_or_default())
+    }
+
+    /// Age of the document that was last read.
+    pub(super) fn last_known_age(&self) -> Option<Duration> {
+        let modified = self.last().publication.as_ref()?.modified;
+        let age = self.client.server_time().duration_since(modified);
+        Some(Duration::try_from(age).unwrap_or_default())
+    }
+
+    /// How many tokens of ours there were when they were last listed.
+    pub(super) fn last_known_live(&self) -> Option<usize> {
+        self.last().live
+    }
+
+    fn last(&self) -> MutexGuard<'_, Last> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn read_compat(&self) -> Result<Compat, Failure> {
@@ -170,7 +201,7 @@ impl Surroundings for Live {
             .tokens(Some(&selector))
             .await
             .map_err(kubernetes)?;
-        let tokens = records
+        let tokens: Vec<ManagedToken> = records
             .into_iter()
             .filter(|record| record.managed)
             .filter_map(|record| {
@@ -183,6 +214,8 @@ impl Surroundings for Live {
                 })
             })
             .collect();
+        let is_live = |token: &&ManagedToken| api_now < token.expires;
+        self.last().live = Some(tokens.iter().filter(is_live).count());
         let skew = aws_now.duration_since(api_now).abs();
         if skew > SKEW {
             tracing::warn!(
@@ -282,7 +315,7 @@ impl Surroundings for Live {
                     document,
                     modified: parameter.modified,
                 };
-                self.last.replace(Some(publication.clone()));
+                self.last().publication = Some(publication.clone());
                 Ok(Published::Document(Box::new(publication)))
             }
             Err(DocumentError::Version(version)) => Ok(Published::Newer(version)),
@@ -352,6 +385,32 @@ impl Surroundings for Live {
 
     fn identity(&self) -> String {
         self.identity.clone()
+    }
+}
+
+/// Says something that an operator should see beside the cluster's other events.
+pub(super) async fn record_event(api: windlass_kube::Api, reason: &'static str, message: String) {
+    let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let event = json!({
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"generateName": "windlass-token-", "namespace": NAMESPACE},
+        // An event is in the namespace of what it is about.
+        "involvedObject": {
+            "apiVersion": "v1", "kind": "ServiceAccount",
+            "namespace": NAMESPACE, "name": "windlass-token-rotator",
+        },
+        "type": "Warning",
+        "reason": reason,
+        "message": message,
+        "source": {"component": "windlass-token-rotator"},
+        "firstTimestamp": now,
+        "lastTimestamp": now,
+        "count": 1,
+    });
+    let path = format!("/api/v1/namespaces/{NAMESPACE}/events");
+    if let Err(problem) = api.create::<serde::de::IgnoredAny>(&path, &event).await {
+        tracing::debug!(%problem, reason, "the event was not written");
     }
 }
 

@@ -9,11 +9,14 @@ use rand_chacha::ChaCha20Rng;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
+use windlass_kube::Endpoint;
 use windlass_kube::lease::{Elector, ElectorOptions, Leadership};
-use windlass_provision::rotation::{Coordination, Outcome, Retry, Settings, TurnError, keep, turn};
+use windlass_provision::rotation::{
+    Coordination, Form, NOT_SIGNED, Outcome, Reason, Retry, Settings, TurnError, keep, turn,
+};
 
-use super::connection::{ClusterArgs, ParameterArgs};
-use super::live::Live;
+use super::connection::{Cluster, ClusterArgs, ParameterArgs};
+use super::live::{Live, record_event};
 use super::{duration, duration_or_zero, random, rounded, until_told_to_end};
 use crate::output;
 
@@ -68,6 +71,9 @@ pub(super) struct RotateArgs {
     /// Longest random wait before a look, with coordination by age.
     #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = duration_or_zero)]
     spread: Duration,
+    /// Print what runs this command on a control-plane node, with these very flags, and end.
+    #[arg(long, value_enum, value_name = "FORM")]
+    render: Option<FormName>,
     /// Write metrics to this file after every look, for `node_exporter`'s textfile collector.
     #[arg(long, value_name = "FILE")]
     metrics_file: Option<PathBuf>,
@@ -79,6 +85,16 @@ enum CoordinationName {
     Age,
     /// Who holds the Lease kube-system/windlass-token-rotator.
     Lease,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum FormName {
+    /// A systemd service that looks again and again.
+    Service,
+    /// A systemd service and its timer, every five minutes.
+    Timer,
+    /// A line for `/etc/cron.d`, every five minutes.
+    Cron,
 }
 
 const COMPAT_WARNING: &str = "\
@@ -101,6 +117,15 @@ pub(super) async fn rotate(args: &RotateArgs) -> anyhow::Result<ExitCode> {
     if args.parameter.compat.is_some() {
         output::talk(COMPAT_WARNING);
     }
+    if let Some(form) = args.render {
+        let form = match form {
+            FormName::Service => Form::Service,
+            FormName::Timer => Form::Timer,
+            FormName::Cron => Form::Cron,
+        };
+        output::data(&form.render(&forwarded(std::env::args().skip(3))))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let live = Live::connect(&args.cluster, &args.parameter, args.endpoint.clone()).await?;
     let mut random = random()?;
     let mut metrics = Metrics::new(args.metrics_file.clone());
@@ -112,6 +137,7 @@ pub(super) async fn rotate(args: &RotateArgs) -> anyhow::Result<ExitCode> {
         (true, CoordinationName::Age) => {
             let by_age = keep(&live, &settings, Coordination::Age, &mut random, |result| {
                 report(&live, &mut metrics, result);
+                announce(&live, result);
             });
             until_told_to_end(Box::pin(by_age)).await
         }
@@ -133,6 +159,9 @@ async fn once(
     loop {
         let result = turn(live, settings, random).await;
         report(live, metrics, &result);
+        if let Some((reason, message)) = announcement(&result) {
+            record_event(live.cluster().api().clone(), reason, message).await;
+        }
         match result {
             Ok(outcome) => {
                 output::data(&format!("{}\n", told(&outcome)))?;
@@ -194,6 +223,91 @@ fn told(outcome: &Outcome) -> String {
     }
 }
 
+/// The flags of this command that the rendered one has too: all but how it runs.
+fn forwarded(arguments: impl Iterator<Item = String>) -> Vec<String> {
+    let mut kept = Vec::new();
+    let mut arguments = arguments.peekable();
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--once" | "--daemon" => {}
+            "--render" => drop(arguments.next()),
+            _ if argument.starts_with("--render=") => {}
+            _ => kept.push(argument),
+        }
+    }
+    kept
+}
+
+/// What of a turn becomes an event: its reason and text.
+fn announcement(result: &Result<Outcome, TurnError>) -> Option<(&'static str, String)> {
+    match result {
+        Ok(Outcome::Renewed {
+            id,
+            reason: reason @ Reason::Revoked,
+            ..
+        }) => Some((
+            "TokenRevoked",
+            format!("{reason}; token {id} is published now"),
+        )),
+        Err(error) if error.operation == NOT_SIGNED => {
+            Some(("TokenNotSigned", format!("{NOT_SIGNED}: {}", error.hint)))
+        }
+        _ => None,
+    }
+}
+
+fn announce(live: &Live, result: &Result<Outcome, TurnError>) {
+    if let Some((reason, message)) = announcement(result) {
+        tokio::spawn(record_event(live.cluster().api().clone(), reason, message));
+    }
+}
+
+/// The rotator as a part of another process, by age, with the defaults of `windlass token rotate`.
+pub(crate) struct Rotation {
+    live: Live,
+    settings: Settings,
+}
+
+/// What a part's owner is told of each turn.
+pub(crate) struct TurnReport {
+    /// `failed`, `fresh` or `renewed`.
+    pub(crate) result: &'static str,
+    /// How long the published token is still good, where that is known.
+    pub(crate) remaining: Option<Duration>,
+}
+
+impl Rotation {
+    /// Nothing is sent yet.
+    pub(crate) async fn new(
+        endpoint: Endpoint,
+        cluster: &str,
+        kms_key: Option<&str>,
+    ) -> anyhow::Result<Self> {
+        let args = ParameterArgs::of(cluster, kms_key);
+        Ok(Self {
+            live: Live::of(Cluster::of(endpoint), &args, None).await?,
+            settings: Settings::default().validate()?,
+        })
+    }
+
+    /// Looks again and again until dropped.
+    pub(crate) async fn keep(self, mut told: impl FnMut(&TurnReport)) -> anyhow::Result<()> {
+        let Self { live, settings } = self;
+        let mut random = random()?;
+        let mut metrics = Metrics::new(None);
+        keep(&live, &settings, Coordination::Age, &mut random, |result| {
+            report(&live, &mut metrics, result);
+            announce(&live, result);
+            told(&TurnReport {
+                result: metrics::result_of(result),
+                remaining: live.last_known_remaining(),
+            });
+        })
+        .await;
+        Ok(())
+    }
+}
+
 fn report(live: &Live, metrics: &mut Metrics, result: &Result<Outcome, TurnError>) {
     let parameter = live.parameter();
     match result {
@@ -248,7 +362,12 @@ fn report(live: &Live, metrics: &mut Metrics, result: &Result<Outcome, TurnError
         Ok(_) => live.last_known_remaining(),
         Err(failed) => failed.remaining.or_else(|| live.last_known_remaining()),
     };
-    metrics.count(result, remaining);
+    metrics.count(
+        result,
+        remaining,
+        live.last_known_age(),
+        live.last_known_live(),
+    );
     if let Err(problem) = metrics.write() {
         warn!(problem = format!("{problem:#}"), "cannot write the metrics");
     }
@@ -313,6 +432,7 @@ async fn while_leading(
         let mut lost = leadership.clone();
         let acting = keep(live, settings, Coordination::Lease, random, |result| {
             report(live, metrics, result);
+            announce(live, result);
         });
         tokio::select! {
             biased;

@@ -363,6 +363,16 @@ pub(super) static CATALOG: &[Definition] = &[
     )
     .starting_with(ALONE),
     gauge(
+        "windlass_join_token_remaining_seconds",
+        &[],
+        "How long the published join token is still good, with --token-rotation.",
+    ),
+    counter(
+        "windlass_join_token_rotations_total",
+        &["result"],
+        "Looks at the published join token, by how they ended, with --token-rotation.",
+    ),
+    gauge(
         "windlass_view_age_seconds",
         &["of"],
         "How long ago the view of the API server and of AWS was last known to be current.",

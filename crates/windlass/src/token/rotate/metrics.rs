@@ -13,6 +13,17 @@ pub(super) struct Metrics {
     failed: u64,
     conflicts: u64,
     remaining: Option<Duration>,
+    age: Option<Duration>,
+    live: Option<usize>,
+}
+
+/// How a look ended, in one word: a label of the metrics.
+pub(super) fn result_of(result: &Result<Outcome, TurnError>) -> &'static str {
+    match result {
+        Ok(Outcome::Renewed { .. }) => "renewed",
+        Ok(Outcome::Fresh { .. } | Outcome::CompatMended | Outcome::Yielded { .. }) => "fresh",
+        Err(_) => "failed",
+    }
 }
 
 impl Metrics {
@@ -24,6 +35,8 @@ impl Metrics {
             failed: 0,
             conflicts: 0,
             remaining: None,
+            age: None,
+            live: None,
         }
     }
 
@@ -31,6 +44,8 @@ impl Metrics {
         &mut self,
         result: &Result<Outcome, TurnError>,
         remaining: Option<Duration>,
+        age: Option<Duration>,
+        live: Option<usize>,
     ) {
         match result {
             Ok(Outcome::Renewed { .. }) => self.renewed += 1,
@@ -39,6 +54,8 @@ impl Metrics {
             Err(_) => self.failed += 1,
         }
         self.remaining = remaining;
+        self.age = age;
+        self.live = live;
     }
 
     /// Replaces the file, so that a reader sees the old text or the new one.
@@ -72,6 +89,28 @@ impl Metrics {
             "How long the published join token is still good.",
             &remaining,
         );
+        let age: Vec<(&str, u64)> = self
+            .age
+            .map(|age| ("", age.as_secs()))
+            .into_iter()
+            .collect();
+        metric(
+            "windlass_join_token_age_seconds",
+            "gauge",
+            "How long ago the join token was published.",
+            &age,
+        );
+        let live: Vec<(&str, u64)> = self
+            .live
+            .map(|live| ("", live as u64))
+            .into_iter()
+            .collect();
+        metric(
+            "windlass_join_token_live",
+            "gauge",
+            "Tokens of the rotators that have not expired.",
+            &live,
+        );
         metric(
             "windlass_join_token_rotations_total",
             "counter",
@@ -102,10 +141,16 @@ mod tests {
         let fresh = Outcome::Fresh {
             remaining: Duration::from_mins(1),
         };
-        metrics.count(&Ok(fresh), Some(Duration::from_mins(1)));
+        let minute = Some(Duration::from_mins(1));
+        metrics.count(&Ok(fresh), minute, minute, Some(2));
         let text = metrics.to_text();
         assert!(
             text.contains("\nwindlass_join_token_remaining_seconds 60\n"),
+            "{text}"
+        );
+        assert!(text.contains("\nwindlass_join_token_live 2\n"), "{text}");
+        assert!(
+            text.contains("\nwindlass_join_token_age_seconds 60\n"),
             "{text}"
         );
         assert!(
