@@ -197,7 +197,7 @@ fn supply(dice: &Dice) -> Supply {
     }
     if dice.once_in(3) {
         let time = Duration::from_secs(u64::from(dice.below(60)));
-        supply = supply.pending_for(time, dice.of(&["Pending", "Pending:Wait"]));
+        supply = supply.pending_for(time, dice.of::<&str>(&["Pending", "Pending:Wait"]));
     }
     if dice.once_in(3) {
         supply = supply.terminating_for(Duration::from_secs(u64::from(dice.below(90))));
