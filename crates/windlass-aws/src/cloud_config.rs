@@ -319,7 +319,7 @@ signingregion=eu-west-1
         ] {
             match CloudConfig::parse(text) {
                 Err(CloudConfigError::Line { line: found, .. }) => {
-                    assert_eq!(found, line, "{text}")
+                    assert_eq!(found, line, "{text}");
                 }
                 other => panic!("{text}: {other:?}"),
             }

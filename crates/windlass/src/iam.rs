@@ -1,5 +1,6 @@
 //! `windlass iam`: the permissions that Windlass needs on AWS.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -102,11 +103,13 @@ fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     for feature in features(&args.policy)? {
         for (action, request) in iam::needs(feature, &place) {
             if judge(&document, &request, &args.file)? != Verdict::Allowed {
-                missing.push_str(&format!(
-                    "{action}\t{}\twithout it: {}\n",
+                // Writing into a String cannot fail.
+                let _ = writeln!(
+                    missing,
+                    "{action}\t{}\twithout it: {}",
                     feature.name(),
                     feature.without_it()
-                ));
+                );
             }
         }
     }
