@@ -34,7 +34,7 @@ impl Case {
 
     /// What differs, a line for each field; none if nothing does.
     fn differences(&self) -> Result<Vec<String>, Failed> {
-        let text = fs::read_to_string(&self.scenario)?;
+        let text = read(&self.scenario)?;
         let mut reader = ScenarioReader::new();
         reader.read(&self.scenario.display().to_string(), &text)?;
         let once = decide_once(&reader.finish()?);
@@ -42,7 +42,7 @@ impl Case {
             return Err(format!("the plan breaks a rule: {violation}").into());
         }
         let actual = once.decision.to_json();
-        let expected = fs::read_to_string(self.scenario.with_extension("expected.json"))?;
+        let expected = read(&self.scenario.with_extension("expected.json"))?;
         if actual == expected {
             return Ok(Vec::new());
         }
@@ -58,6 +58,10 @@ impl Case {
         }
         Ok(lines)
     }
+}
+
+fn read(file: &Path) -> Result<String, Failed> {
+    fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()).into())
 }
 
 /// Goes down objects; lists are compared as a whole, for one pod more moves all that follow.
