@@ -38,6 +38,21 @@ fn is_clean(node: &Node) -> bool {
     spec.unschedulable != Some(true) && taints.clone().all(|taint| taint.key != HARD_TAINT)
 }
 
+/// The names of so many nodes, once the scheduler may use each: a node that is ready is tainted for
+/// a moment longer.
+fn open_nodes(cluster: &Cluster, count: usize) -> Result<Vec<String>> {
+    cluster.wait_for_ready_nodes(count, SOON)?;
+    wait_for("nodes without taints", SOON, || {
+        let nodes = cluster.nodes()?;
+        let taints = nodes
+            .iter()
+            .filter_map(|node| node.spec.as_ref()?.taints.as_ref());
+        let mut names: Vec<String> = nodes.iter().map(name_of).collect();
+        names.sort_unstable();
+        Ok((taints.flatten().next().is_none()).then_some(names))
+    })
+}
+
 /// A spec for pods that would rather be on one node than on any other.
 fn rather_on(node: &str) -> Value {
     json!({"affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{
@@ -203,9 +218,7 @@ fn of_twenty_nodes_exactly_the_right_ones_go() -> Result<()> {
     let group = Group::new("web").sizes(0, 30, 20).discovered_by("demo");
     testbed.aws().create_group(&group)?;
     let cluster = testbed.cluster();
-    let nodes = cluster.wait_for_ready_nodes(20, SOON)?;
-    let mut nodes: Vec<String> = nodes.iter().map(name_of).collect();
-    nodes.sort_unstable();
+    let nodes = open_nodes(cluster, 20)?;
     let node = |index: usize| nodes[index].clone();
 
     let mut apps = Vec::new();
@@ -365,12 +378,15 @@ fn two_nodes() -> Result<&'static Testbed> {
     let group = Group::new("web").sizes(1, 10, 2).discovered_by("demo");
     testbed.aws().create_group(&group)?;
     let cluster = testbed.cluster();
-    let nodes = cluster.wait_for_ready_nodes(2, SOON)?;
-    cluster.deploy(&app("web-a", "300m", &name_of(&nodes[0])))?;
-    cluster.deploy(&app("web-b", "400m", &name_of(&nodes[1])))?;
-    for name in ["web-a", "web-b"] {
-        cluster.wait_until_all_run("default", name, 1, SOON)?;
+    let nodes = open_nodes(cluster, 2)?;
+    let apps = [
+        (app("web-a", "300m", &nodes[0]), nodes[0].clone()),
+        (app("web-b", "400m", &nodes[1]), nodes[1].clone()),
+    ];
+    for (app, _) in &apps {
+        cluster.deploy(app)?;
     }
+    all_are_placed(cluster, &apps)?;
     Ok(testbed)
 }
 
