@@ -1,10 +1,5 @@
 //! What the environment says, by processes of their own: a test must not change its own.
 
-#![expect(
-    clippy::print_stdout,
-    reason = "the other process tells by its standard output"
-)]
-
 use std::process::Command;
 
 use windlass_aws_client::{Client, Options};

@@ -1,7 +1,5 @@
 //! `--node-group-auto-discovery`, by the rules of the Go autoscaler's AWS provider.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use windlass_config::Config;
 
 fn tags(spec: &str) -> Result<Vec<String>, String> {

@@ -89,7 +89,7 @@ async fn a_launch_without_capacity_fails_and_stays_wanted() {
 #[tokio::test(start_paused = true)]
 async fn a_launch_takes_its_time() {
     let world = world(web(0, 9, 0));
-    let slow = Supply::default().launching_for(Duration::from_secs(60));
+    let slow = Supply::default().launching_for(Duration::from_mins(1));
     world.faults.supply("web", slow);
     world.set_desired(1).await;
     assert_eq!(world.listed().await, (1, vec![]));
@@ -154,7 +154,7 @@ async fn instances_pass_through_their_lifecycle() {
     let world = world(web(0, 9, 0));
     let supply = Supply::default()
         .pending_for(Duration::from_secs(30), "Pending:Wait")
-        .terminating_for(Duration::from_secs(60));
+        .terminating_for(Duration::from_mins(1));
     world.faults.supply("web", supply);
     world.set_desired(1).await;
     assert_eq!(world.listed().await.1, ["Pending:Wait"]);
@@ -187,7 +187,7 @@ async fn instances_pass_through_their_lifecycle() {
 #[tokio::test(start_paused = true)]
 async fn a_second_termination_of_the_same_instance_lowers_again() {
     let world = world(web(0, 9, 3));
-    let slow = Supply::default().terminating_for(Duration::from_secs(60));
+    let slow = Supply::default().terminating_for(Duration::from_mins(1));
     world.faults.supply("web", slow);
     world.listed().await;
     let instance = world.first_instance();

@@ -28,10 +28,7 @@ impl Form {
                 )
             }
             Self::Cron => {
-                let flags: String = flags
-                    .iter()
-                    .map(|flag| format!(" {}", cron_word(flag)))
-                    .collect();
+                let flags = words(flags, cron_word);
                 format!(
                     "# /etc/cron.d/{NAME}\n\
                      # Exit codes 3 and 4 are failures: have cron's mail read, or watch the metrics.\n\
@@ -58,11 +55,15 @@ fn service(command: &str, tail: &str) -> String {
 }
 
 fn systemd_command(mode: &str, flags: &[String]) -> String {
-    let flags: String = flags
-        .iter()
-        .map(|flag| format!(" {}", systemd_word(flag)))
-        .collect();
+    let flags = words(flags, systemd_word);
     format!("{PROGRAM} token rotate {mode}{flags}")
+}
+
+/// The flags as words of a command line, each with a blank before it.
+fn words(flags: &[String], quote: fn(&str) -> String) -> String {
+    flags
+        .iter()
+        .fold(String::new(), |line, flag| line + " " + &quote(flag))
 }
 
 /// Whether a word needs no quoting anywhere.
