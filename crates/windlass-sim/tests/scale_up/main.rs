@@ -10,4 +10,5 @@ mod flags;
 mod metrics;
 mod random;
 mod restart;
+mod status;
 mod world;
