@@ -216,7 +216,7 @@ async fn prepare(config: &Arc<Config>) -> Result<Prepared> {
         registry.clone(),
         names_groups(config),
     ));
-    if let Some(rotation) = rotation(config, registry.clone()).await? {
+    if let Some(rotation) = Box::pin(rotation(config, registry.clone())).await? {
         tasks.spawn(rotation);
     }
     let recorder_options = RecorderOptions {
@@ -287,7 +287,8 @@ async fn rotation(
     let endpoint = Endpoint::find(&reach::api_server(config))
         .await
         .context("connect to the API server")?;
-    let rotation = Rotation::new(endpoint, cluster, process.token_kms_key.as_deref())
+    let key = process.token_kms_key.as_deref();
+    let rotation = Box::pin(Rotation::new(endpoint, cluster, key))
         .await
         .context("--token-rotation")?;
     let kept = rotation.keep(move |turn| {

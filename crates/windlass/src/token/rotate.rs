@@ -126,7 +126,8 @@ pub(super) async fn rotate(args: &RotateArgs) -> anyhow::Result<ExitCode> {
         output::data(&form.render(&forwarded(std::env::args().skip(3))))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let live = Live::connect(&args.cluster, &args.parameter, args.endpoint.clone()).await?;
+    let endpoint = args.endpoint.clone();
+    let live = Box::pin(Live::connect(&args.cluster, &args.parameter, endpoint)).await?;
     let mut random = random()?;
     let mut metrics = Metrics::new(args.metrics_file.clone());
     match (args.daemon, args.coordination) {
