@@ -102,11 +102,14 @@ pub(crate) const ADDITIONS: &[&str] = &[
     "max-removals-per-hour",
     "max-removals-per-hour-percentage",
     "max-cache-age",
+    "drain-wait-for-ready-replacements",
     "aws-discovery-mode",
     "aws-mixed-template",
     "aws-max-pods",
     "aws-launch-api",
     "aws-protect-from-scale-in",
+    "aws-price-file",
+    "aws-ask-prices",
     "max-empty-bulk-delete",
 ];
 

@@ -139,7 +139,9 @@ fn every_flag_takes_what_its_type_takes_and_nothing_else() {
 fn every_bool_can_be_switched_the_other_way() {
     for flag in flags().filter(|flag| flag.kind == Kind::Bool && !is_of_another_cloud(flag)) {
         let other = flag.default_text() != "true";
-        let parsed = Config::parse([format!("--{}={other}", flag.name)]);
+        // `--token-rotation` has to be told whose credential.
+        let argument = format!("--{}={other}", flag.name);
+        let parsed = Config::parse(["--token-cluster=prod".to_owned(), argument]);
         match flag.status {
             Status::Locked { .. } => assert!(parsed.is_err(), "{}", flag.name),
             _ => assert_eq!(

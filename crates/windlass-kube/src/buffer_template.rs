@@ -144,10 +144,7 @@ fn pod_to_try(template: &Value) -> Value {
 /// Containers request what they are limited to, where they do not say.
 fn default_requests(template: &mut Value) {
     for list in ["containers", "initContainers"] {
-        let Some(containers) = template["spec"][list].as_array_mut() else {
-            continue;
-        };
-        for container in containers {
+        for container in containers_of(template, list) {
             let Some(limits) = container["resources"]["limits"].as_object().cloned() else {
                 continue;
             };
@@ -170,13 +167,21 @@ fn drop_tokens(template: &mut Value) {
         let name = entry["name"].as_str();
         name.is_some_and(|name| name.starts_with(TOKEN_VOLUME))
     };
-    let spec = &mut template["spec"];
-    drop_entries(spec, "volumes", is_token);
+    drop_entries(&mut template["spec"], "volumes", is_token);
     for list in ["containers", "initContainers"] {
-        for container in spec[list].as_array_mut().into_iter().flatten() {
+        for container in containers_of(template, list) {
             drop_entries(container, "volumeMounts", is_token);
         }
     }
+}
+
+/// The entries of `containers` or `initContainers`; none where the list is not there. Indexing would
+/// put a null in its place.
+fn containers_of<'a>(template: &'a mut Value, list: &str) -> impl Iterator<Item = &'a mut Value> {
+    let spec = template.get_mut("spec");
+    spec.and_then(|spec| spec.get_mut(list)?.as_array_mut())
+        .into_iter()
+        .flatten()
 }
 
 /// Takes entries out of a list, and the list itself when it has none left.
