@@ -237,13 +237,16 @@ fn what_is_called_over_a_growth_and_a_removal_is_what_is_granted() -> Result<()>
     testbed.aws().create_group(&web)?;
     create_odd_groups(testbed)?;
     testbed.cluster().wait_for_ready_nodes(1, SOON)?;
-    // A node that is there before AWS lists its instance would leave nothing to ask activities for.
-    let boot = Boot::after(Duration::from_secs(6));
-    testbed.joiner().set_boot("web", boot);
     let proxy = testbed.faulty_aws()?;
     let faults = proxy.faults().context("the proxy plays AWS")?;
-    let slow = Supply::default().launching_for(Duration::from_secs(3));
-    faults.supply("web", slow);
+    for group in ["web", "old", "attributes"] {
+        // A node that is there before AWS lists its instance would leave nothing to ask activities
+        // for.
+        let boot = Boot::after(Duration::from_secs(6));
+        testbed.joiner().set_boot(group, boot);
+        let slow = Supply::default().launching_for(Duration::from_secs(3));
+        faults.supply(group, slow);
+    }
     faults.answer(
         "GetInstanceTypesFromInstanceRequirements",
         Reply::xml(
