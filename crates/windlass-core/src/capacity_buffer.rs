@@ -2,8 +2,8 @@
 //! ones, so that nodes are added for them and kept for them. Source: `pkg/capacitybuffer`,
 //! `pkg/processors/capacitybuffer`.
 //!
-//! The controller ([`controller`]) finds out what a buffer's pods are like and how many they are;
-//! the injection ([`injection`]) has them wait. Each has a flag of its own.
+//! The controller (`controller`) finds out what a buffer's pods are like and how many they are;
+//! the injection (`injection`) has them wait. Each has a flag of its own.
 
 mod conditions;
 mod controller;

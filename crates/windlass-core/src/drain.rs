@@ -2,7 +2,7 @@
 //! Source: `pkg/core/scaledown/actuation`.
 //!
 //! A removal lives in [`Memory::drains`](crate::Memory::drains). Each loop advances each of them as
-//! far as it can go: by what came of its actions ([`absorb_outcomes`]), by what the cluster looks
+//! far as it can go: by what came of its actions (`absorb_outcomes`), by what the cluster looks
 //! like, by timers. What it waits for is in its [`Phase`], so that a successor of a killed process
 //! goes on where that one stopped: an action whose outcome nobody will report is asked for again.
 //!

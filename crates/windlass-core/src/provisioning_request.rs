@@ -2,10 +2,10 @@
 //! `pkg/provisioningrequest`, `pkg/processors/provreq`.
 //!
 //! Each loop, in this order: what came of earlier loops is noted and what is too old is ended
-//! ([`observe`], [`housekeeping`]); the oldest request that is due is accepted and its pods wait
-//! beside the real ones ([`inject`]); room that was found earlier is kept ([`booking`]); requests
-//! and pods take turns in scaling up ([`takes_turn`], [`provision`]); conditions are written
-//! ([`finish`]).
+//! (`observe`, `housekeeping`); the oldest request that is due is accepted and its pods wait
+//! beside the real ones (`inject`); room that was found earlier is kept (`booking`); requests
+//! and pods take turns in scaling up (`takes_turn`, `provision`); conditions are written
+//! (`finish`).
 
 mod booking;
 mod class;

@@ -1,10 +1,10 @@
 //! Which nodes are not needed, and which of them go now. Source: `pkg/core/scaledown`.
 //!
-//! One update, in order: candidates ([`candidates`]), the cheap reasons against each
-//! ([`eligibility`]), the simulated removal of the rest, each on top of those before it
-//! ([`simulation`]), the timers of what was found ([`unneeded`]); then, unless something holds
-//! removals back ([`hold`]), the nodes whose time has come ([`selection`]) as far as the budgets
-//! of the moment go ([`budgets`]). [`crate::drain`] carries a removal out.
+//! One update, in order: candidates (`candidates`), the cheap reasons against each
+//! (`eligibility`), the simulated removal of the rest, each on top of those before it
+//! (`simulation`), the timers of what was found (`unneeded`); then, unless something holds
+//! removals back (`hold`), the nodes whose time has come (`selection`) as far as the budgets
+//! of the moment go (`budgets`). [`crate::drain`] carries a removal out.
 
 mod budgets;
 mod candidates;

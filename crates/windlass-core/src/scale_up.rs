@@ -1,11 +1,11 @@
 //! Which group grows, and by how much. Source: `pkg/core/scaleup`, `pkg/estimator`,
 //! `pkg/expander`.
 //!
-//! In order: pods that are alike form classes ([`classes`]); groups that cannot grow are left
-//! out ([`filter_groups`]); for each class the groups are found on whose new node it would fit
-//! ([`fitting`]); for each group the nodes are counted that its pods need ([`estimate`]); the
-//! expanders choose one group ([`expander`]); limits cut the number ([`quota`]); similar groups
-//! share it ([`balance`]); the resizes are planned ([`execute`]).
+//! In order: pods that are alike form classes (`classes`); groups that cannot grow are left
+//! out (`filter_groups`); for each class the groups are found on whose new node it would fit
+//! (`fitting`); for each group the nodes are counted that its pods need (`estimate`); the
+//! expanders choose one group (`expander`); limits cut the number (`quota`); similar groups
+//! share it (`balance`); the resizes are planned (`execute`).
 
 mod balance;
 pub(crate) mod classes;
