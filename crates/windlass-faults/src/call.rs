@@ -185,7 +185,8 @@ fn percent_encode(text: &str, into: &mut String) {
     }
 }
 
-fn percent_decode(text: &str) -> String {
+/// A key or value of a form, decoded: `%2F` is a slash, `+` a blank. What is no escape stays as it is.
+pub fn percent_decode(text: &str) -> String {
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((first, tail)) = rest.split_first() {

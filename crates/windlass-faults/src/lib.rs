@@ -41,7 +41,7 @@ mod group;
 mod trouble;
 mod xml;
 
-pub use call::{Call, Lost, Reply, Upstream};
+pub use call::{Call, Lost, Reply, Upstream, percent_decode};
 pub use clock::Clock;
 pub use fake::{Fake, FakeGroup};
 pub use faults::{Entry, Faults, Truth, Victim};

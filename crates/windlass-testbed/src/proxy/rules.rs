@@ -202,26 +202,8 @@ pub(super) fn form_value(body: &[u8], name: &str) -> Option<String> {
     let form = std::str::from_utf8(body).ok()?;
     form.split('&')
         .filter_map(|pair| pair.split_once('='))
-        .find(|(key, _)| percent_decode(key) == name)
-        .map(|(_, value)| percent_decode(value))
-}
-
-fn percent_decode(text: &str) -> String {
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, tail)) = rest.split_first() {
-        rest = tail;
-        let hex = tail.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
-        match (first, hex.and_then(|hex| u8::from_str_radix(hex, 16).ok())) {
-            (b'%', Some(byte)) => {
-                decoded.push(byte);
-                rest = &tail[2..];
-            }
-            (b'+', _) => decoded.push(b' '),
-            (byte, _) => decoded.push(*byte),
-        }
-    }
-    String::from_utf8_lossy(&decoded).into_owned()
+        .find(|(key, _)| windlass_faults::percent_decode(key) == name)
+        .map(|(_, value)| windlass_faults::percent_decode(value))
 }
 
 #[cfg(test)]
