@@ -184,7 +184,11 @@ fn selection(suites: &[Suite]) -> Vec<&str> {
 }
 
 /// Does something that the suites need; a failure is told and ends up in the table.
-fn step(name: &str, outcomes: &mut Vec<Outcome>, act: impl FnOnce() -> Result<()>) -> bool {
+pub(crate) fn step(
+    name: &str,
+    outcomes: &mut Vec<Outcome>,
+    act: impl FnOnce() -> Result<()>,
+) -> bool {
     terminal::say(&format!("=== {name}"));
     let begun = Instant::now();
     let done = act();

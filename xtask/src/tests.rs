@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use crate::end_to_end::{self, PACKAGE, Wanted};
+use crate::end_to_end::{self, PACKAGE, Wanted, step};
 use crate::suites::{self, Show};
-use crate::{cargo, terminal};
+use crate::{cargo, instructions, terminal};
 
 /// Longest time for unit and conformance tests; building them cold is most of it.
 const UNIT_DEADLINE: Duration = Duration::from_mins(40);
@@ -41,6 +41,9 @@ pub(crate) fn run(scope: &Scope) -> Result<()> {
             cargo::command(&workspace),
             Show::Lines,
         )?);
+    }
+    if matches!(scope, Scope::All) {
+        step("instruction-counts", &mut outcomes, instructions::check);
     }
     match scope {
         Scope::All | Scope::EndToEnd => end_to_end::run(&Wanted::All, &mut outcomes)?,

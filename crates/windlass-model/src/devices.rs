@@ -255,6 +255,8 @@ pub enum DeviceAttribute {
     Bool(bool),
     /// A semantic version, as written.
     Version(SmolStr),
+    /// No value of a known kind: like none, not even itself, and an error where it is looked at.
+    Unset,
 }
 
 /// A device's mark that keeps claims away.

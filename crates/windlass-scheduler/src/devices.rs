@@ -15,7 +15,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 use windlass_model::{
     Allocation, AllocationMode, Claim, Cluster, DeviceClass, DeviceRequest, DeviceSubRequest,
-    ObjectName, Pod, ResourceClaim, ResourceSlice, SliceNodes, SmolStr,
+    ObjectName, Pod, ResourceClaim, ResourceSlice, SchedulerVersion, SliceNodes, SmolStr,
 };
 
 use crate::rejection::Code;
@@ -34,6 +34,7 @@ const EXTENDED_RESOURCES: &str = "<extended-resources>";
 /// Devices and who has them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Devices {
+    version: SchedulerVersion,
     classes: Arc<BTreeMap<SmolStr, Arc<DeviceClass>>>,
     /// The class of an extended resource.
     by_resource: Arc<BTreeMap<SmolStr, SmolStr>>,
@@ -78,8 +79,9 @@ struct Extended {
 }
 
 impl Devices {
-    pub(crate) fn new(cluster: &Cluster) -> Self {
+    pub(crate) fn new(cluster: &Cluster, version: SchedulerVersion) -> Self {
         let mut devices = Self {
+            version,
             classes: Arc::new(cluster.device_classes.clone()),
             by_resource: Arc::new(classes_by_resource(cluster.device_classes.values())),
             ..Self::default()
@@ -120,10 +122,7 @@ impl Devices {
     }
 
     fn class_of(&self, resource: &str) -> Option<&SmolStr> {
-        self.by_resource.get(resource).or_else(|| {
-            let class = resource.strip_prefix(CLASS_PREFIX)?;
-            self.classes.get(class).map(|class| &class.name)
-        })
+        self.by_resource.get(resource)
     }
 
     /// Runs `PreFilter`; `None` when the pod has nothing to do with devices.
@@ -277,12 +276,13 @@ impl Devices {
         let local = self.local_slices.get(&node.name).into_iter().flatten();
         let slices = local.chain(self.shared_slices.iter());
         let brought = state.brought.as_ref().map_or(&[][..], |b| &b.slices);
-        let pools = pools::gather(slices, brought, &self.by_pool, node);
+        let pools = pools::gather(slices, brought, &self.by_pool, node, self.version);
         let ground = Ground {
             node,
             pools: pools.map_err(failed)?,
             classes: &self.classes,
             allocated: &self.allocated,
+            version: self.version,
         };
         match search::search(&ground, &claims, &mut self.selectors) {
             Ok(Some(allocations)) => verdict.map(|()| (claims, allocations)),
@@ -398,21 +398,27 @@ impl Devices {
     }
 }
 
-/// The newest class with a resource's name has it; of equally old ones the first by name.
+/// The classes of extended resources: those that they name, of which the newest has a resource,
+/// and of equally old ones the first by name; and each class's own. A class that comes too late
+/// for the one does not have the other either.
+/// Source: `k8s.io/dynamic-resource-allocation/deviceclass/extendedresourcecache`.
 fn classes_by_resource<'a>(
     classes: impl Iterator<Item = &'a Arc<DeviceClass>>,
 ) -> BTreeMap<SmolStr, SmolStr> {
-    let mut newest: BTreeMap<SmolStr, &Arc<DeviceClass>> = BTreeMap::new();
-    for class in classes.filter(|class| !class.extended_resource_name.is_empty()) {
-        let known = newest
-            .entry(class.extended_resource_name.clone())
-            .or_insert(class);
-        if class.created_at > known.created_at {
-            *known = class;
+    let mut by_resource: BTreeMap<SmolStr, &Arc<DeviceClass>> = BTreeMap::new();
+    for class in classes {
+        let resource = &class.extended_resource_name;
+        if !resource.is_empty() {
+            let known = by_resource.get(resource);
+            if known.is_some_and(|known| class.created_at <= known.created_at) {
+                continue;
+            }
+            by_resource.insert(resource.clone(), class);
         }
+        by_resource.insert(format!("{CLASS_PREFIX}{}", class.name).into(), class);
     }
-    let names = newest.into_iter();
-    names
+    let classes = by_resource.into_iter();
+    classes
         .map(|(resource, class)| (resource, class.name.clone()))
         .collect()
 }

@@ -1,4 +1,5 @@
 mod configuration;
+mod form;
 
 use windlass_model::{NodeSelector, SchedulerVersion, SmolStr, SpreadConstraint};
 

@@ -113,7 +113,7 @@ impl Snapshot {
             shapes: Shapes::default(),
             memos: Vec::new(),
             volume_plans: FxHashMap::default(),
-            devices: Devices::new(cluster),
+            devices: Devices::new(cluster, profile.version()),
             nodes: Vec::new(),
             vacant: Vec::new(),
             cordoned: FixedBitSet::new(),
@@ -166,8 +166,12 @@ impl Snapshot {
         id
     }
 
-    /// Removes a node with its pods.
+    /// Removes a node with its pods. Devices that nobody else has reserved are given back.
     pub fn remove_node(&mut self, id: NodeId) {
+        for pod in self.pods_with_devices(id) {
+            let before = self.devices.release(&pod);
+            self.log_claims(before);
+        }
         if let Some(state) = self.take_node(id) {
             self.log(Change::RemovedNode(id, Box::new(state)));
         }
@@ -325,6 +329,14 @@ impl Snapshot {
             rejections.extend(self.refusal_of(*plugin, &prepared, id.0));
         }
         rejections
+    }
+
+    fn pods_with_devices(&self, id: NodeId) -> Vec<Arc<Pod>> {
+        let state = self.nodes.get(id.0 as usize).and_then(Option::as_ref);
+        let placed = state.map_or(&[][..], |state| &state.pods);
+        let have_devices = |placed: &&Placed| self.shapes.get(placed.shape).traits.has_devices;
+        let placed = placed.iter().filter(have_devices);
+        placed.map(|placed| Arc::clone(&placed.pod)).collect()
     }
 
     fn enabled(&self, plugin: Plugin) -> bool {

@@ -204,7 +204,7 @@ fn device(device: &api::Device) -> Device {
         attributes: device
             .attributes
             .iter()
-            .filter_map(|(name, value)| Some((name.clone(), attribute(value)?)))
+            .map(|(name, value)| (name.clone(), attribute(value)))
             .collect(),
         capacity: device
             .capacity
@@ -253,8 +253,7 @@ fn capacity_policy(policy: &api::CapacityPolicy) -> CapacityPolicy {
     }
 }
 
-/// An attribute with no value set is none.
-fn attribute(value: &api::DeviceAttribute) -> Option<DeviceAttribute> {
+fn attribute(value: &api::DeviceAttribute) -> DeviceAttribute {
     let api::DeviceAttribute {
         string,
         int,
@@ -267,6 +266,7 @@ fn attribute(value: &api::DeviceAttribute) -> Option<DeviceAttribute> {
         .or(int.map(DeviceAttribute::Int))
         .or(bool.map(DeviceAttribute::Bool))
         .or(version.clone().map(DeviceAttribute::Version))
+        .unwrap_or(DeviceAttribute::Unset)
 }
 
 fn counter_set(

@@ -18,8 +18,7 @@ impl Converter {
             None if self.origin == Origin::Scenario => capacity.clone(),
             None => ResourceList::default(),
         };
-        let mut declared_features = status.declared_features.clone();
-        declared_features.sort_unstable();
+        let declared_features = declared_features(&status.declared_features);
         Node {
             name: metadata.name.clone(),
             uid: self.node_uid(metadata),
@@ -75,4 +74,16 @@ fn condition(condition: &api::Condition) -> Condition {
         reason: condition.reason.clone(),
         last_transition: condition.last_transition_time,
     }
+}
+
+/// The list is to be sorted: the scheduler reads it so, and does not see what comes too late.
+/// Source: `k8s.io/component-helpers/nodedeclaredfeatures` `mapSorted`.
+fn declared_features(listed: &[SmolStr]) -> Vec<SmolStr> {
+    let mut seen: Vec<SmolStr> = Vec::new();
+    for feature in listed {
+        if seen.last().is_none_or(|last| last <= feature) {
+            seen.push(feature.clone());
+        }
+    }
+    seen
 }

@@ -13,8 +13,17 @@ pub(super) type Consumed = BTreeMap<SmolStr, Quantity>;
 pub(super) struct Allocated {
     /// Devices that are used up, with the number of claims that have them.
     exclusive: FxHashMap<DeviceId, u32>,
-    /// Devices that are shared, with the number of shares and what those consume.
-    shared: FxHashMap<DeviceId, (u32, Consumed)>,
+    /// Devices that are shared.
+    shared: FxHashMap<DeviceId, Shares>,
+}
+
+/// The shares of a device.
+#[derive(Clone, Debug, Default)]
+struct Shares {
+    all: u32,
+    /// Those that consume capacity.
+    consuming: u32,
+    consumed: Consumed,
 }
 
 impl Allocated {
@@ -23,9 +32,15 @@ impl Allocated {
         self.exclusive.contains_key(id)
     }
 
-    /// What is consumed of a shared device.
+    /// What is consumed of a shared device; `None` where no share consumes any.
     pub(super) fn consumed(&self, id: &DeviceId) -> Option<&Consumed> {
-        self.shared.get(id).map(|(_, consumed)| consumed)
+        let shares = self.shared.get(id)?;
+        (shares.consuming > 0).then_some(&shares.consumed)
+    }
+
+    /// Whether claims have shares of the device.
+    pub(super) fn is_shared(&self, id: &DeviceId) -> bool {
+        self.shared.contains_key(id)
     }
 
     /// Whether a claim has it, alone or not.
@@ -65,13 +80,19 @@ impl Allocated {
                 }
                 continue;
             }
-            let (users, consumed) = self.shared.entry(id.clone()).or_default();
-            count(users);
+            let shares = self.shared.entry(id.clone()).or_default();
+            count(&mut shares.all);
+            if !device.consumed_capacity.is_empty() {
+                count(&mut shares.consuming);
+            }
             for (name, amount) in &device.consumed_capacity {
-                let sum = consumed.entry(name.clone()).or_insert(Quantity::ZERO);
+                let sum = shares
+                    .consumed
+                    .entry(name.clone())
+                    .or_insert(Quantity::ZERO);
                 *sum = combine(*sum, *amount);
             }
-            if *users == 0 {
+            if shares.all == 0 {
                 self.shared.remove(&id);
             }
         }

@@ -1,13 +1,21 @@
 //! What is taken of a device's capacity. Source:
 //! `k8s.io/dynamic-resource-allocation/structured` `consumable_capacity.go`.
 
-use windlass_model::{CapacityPolicy, Device, DeviceCapacity, DeviceSubRequest, Quantity};
+use windlass_model::{
+    CapacityPolicy, CapacityRange, Device, DeviceCapacity, DeviceSubRequest, Quantity,
+    SchedulerVersion,
+};
 
 use super::allocated::Consumed;
 
 /// What the request takes of each of the device's capacities: what it names, rounded up as the
-/// capacity's policy says; of others the policy's default, or all.
-pub(super) fn consumption(details: &DeviceSubRequest, device: &Device) -> Consumed {
+/// capacity's policy says; of others the policy's default, or all. An error says why that is no
+/// amount: since 1.37 such a request ends the search.
+pub(super) fn consumption(
+    details: &DeviceSubRequest,
+    device: &Device,
+    version: SchedulerVersion,
+) -> Result<Consumed, String> {
     let wanted = |capacity: &DeviceCapacity| {
         let requests = &mut details.capacity.iter();
         requests
@@ -17,8 +25,41 @@ pub(super) fn consumption(details: &DeviceSubRequest, device: &Device) -> Consum
     device
         .capacity
         .iter()
-        .map(|capacity| (capacity.name.clone(), amount(wanted(capacity), capacity)))
+        .map(|capacity| {
+            let wanted = wanted(capacity);
+            let amount = amount(wanted, capacity);
+            if version >= SchedulerVersion::V1_37 {
+                check_amount(wanted, amount, capacity)?;
+            }
+            Ok((capacity.name.clone(), amount))
+        })
         .collect()
+}
+
+fn check_amount(
+    wanted: Option<Quantity>,
+    amount: Quantity,
+    capacity: &DeviceCapacity,
+) -> Result<(), String> {
+    let name = &capacity.name;
+    if amount.is_negative() {
+        return Err(format!("capacity {name:?}: capacity value is negative"));
+    }
+    let policy = capacity.policy.as_ref();
+    let range = policy.and_then(|policy| policy.valid_range.as_ref());
+    let is_in_steps = |range: &CapacityRange| {
+        range.step.is_some()
+            && range
+                .min
+                .is_some_and(|min| wanted.is_some_and(|w| min <= w))
+    };
+    if range.is_some_and(is_in_steps) && amount > Quantity::from_bytes(i64::MAX) {
+        return Err(format!(
+            "capacity {name:?}: capacity request cannot be represented in the device's range \
+             arithmetic"
+        ));
+    }
+    Ok(())
 }
 
 fn amount(wanted: Option<Quantity>, capacity: &DeviceCapacity) -> Quantity {

@@ -1,21 +1,37 @@
-use windlass_model::{Device, DeviceAttribute, DeviceConstraint, SmolStr};
+use windlass_model::{Device, DeviceAttribute, DeviceConstraint, SchedulerVersion, SmolStr};
 
 /// A claim's constraint and the devices that it holds over so far.
 pub(super) struct ConstraintState<'a> {
     constraint: &'a DeviceConstraint,
     /// How many devices it holds over.
     devices: usize,
-    /// Of a `MatchAttribute` the value; of a `DistinctAttribute` the last device's for each
-    /// request: the scheduler forgets those of other devices of the same request.
+    /// Of a `MatchAttribute` the value; of a `DistinctAttribute` those to differ from.
     values: Vec<(&'a SmolStr, &'a DeviceAttribute)>,
+    memory: Memory,
+}
+
+/// Whose values a device's value must differ from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Memory {
+    /// The last device's of each request: up to 1.36 the scheduler forgets those of other devices
+    /// of the same request.
+    LastOfRequest,
+    /// All devices'.
+    All,
 }
 
 impl<'a> ConstraintState<'a> {
-    pub(super) fn new(constraint: &'a DeviceConstraint) -> Self {
+    pub(super) fn new(constraint: &'a DeviceConstraint, version: SchedulerVersion) -> Self {
+        let memory = if version >= SchedulerVersion::V1_37 {
+            Memory::All
+        } else {
+            Memory::LastOfRequest
+        };
         Self {
             constraint,
             devices: 0,
             values: Vec::new(),
+            memory,
         }
     }
 
@@ -47,9 +63,9 @@ impl<'a> ConstraintState<'a> {
         let mut known = self.values.iter().map(|(_, known)| *known);
         let holds = self.devices == 0
             || if is_match {
-                known.any(|known| known == value)
+                known.any(|known| is_same(known, value))
             } else {
-                known.all(|known| known != value)
+                known.all(|known| *value != DeviceAttribute::Unset && !is_same(known, value))
             };
         if !holds {
             return false;
@@ -57,7 +73,7 @@ impl<'a> ConstraintState<'a> {
         self.devices += 1;
         if is_match {
             self.values.clear();
-        } else {
+        } else if self.memory == Memory::LastOfRequest {
             self.values.retain(|(name, _)| *name != request.request);
         }
         self.values.push((request.request, value));
@@ -76,9 +92,17 @@ impl<'a> ConstraintState<'a> {
         }
         self.devices -= 1;
         if matches!(self.constraint, DeviceConstraint::DistinctAttribute { .. }) {
-            self.values.retain(|(name, _)| *name != request.request);
+            match self.memory {
+                Memory::LastOfRequest => self.values.retain(|(name, _)| *name != request.request),
+                Memory::All => drop(self.values.pop()),
+            }
         }
     }
+}
+
+/// An attribute without a value is like no other.
+fn is_same(one: &DeviceAttribute, other: &DeviceAttribute) -> bool {
+    one == other && *one != DeviceAttribute::Unset
 }
 
 /// A request, or an alternative of one.

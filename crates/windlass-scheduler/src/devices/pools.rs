@@ -2,7 +2,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
-use windlass_model::{CounterSet, Device, Node, NodeSelector, ResourceSlice, SliceNodes, SmolStr};
+use windlass_model::{
+    CounterSet, Device, Node, NodeSelector, ResourceSlice, SchedulerVersion, SliceNodes, SmolStr,
+};
 
 /// A device by driver, pool and name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -70,10 +72,11 @@ pub(super) fn gather<'a>(
     brought: &'a [Arc<ResourceSlice>],
     all: &'a ByPool,
     node: &Node,
+    version: SchedulerVersion,
 ) -> Result<Vec<Pool<'a>>, String> {
     let mut found: BTreeMap<(&SmolStr, &SmolStr), Vec<&Arc<ResourceSlice>>> = BTreeMap::new();
     for slice in slices.chain(brought) {
-        if !is_for(slice, node)? {
+        if !is_for(slice, node, version)? {
             continue;
         }
         let of_pool = found.entry((&slice.driver, &slice.pool)).or_default();
@@ -93,7 +96,7 @@ pub(super) fn gather<'a>(
             let is_here =
                 |slice: &&Arc<ResourceSlice>| slice.driver == *driver && slice.pool == *name;
             let of_pool: Vec<_> = known.chain(brought.iter().filter(is_here)).collect();
-            pool(driver, name, slices, &of_pool)
+            pool(driver, name, slices, &of_pool, version)
         })
         .collect();
     pools.sort_by_key(Pool::has_binding_conditions);
@@ -107,6 +110,7 @@ fn pool<'a>(
     name: &'a SmolStr,
     mut slices: Vec<&'a Arc<ResourceSlice>>,
     of_pool: &[&'a Arc<ResourceSlice>],
+    version: SchedulerVersion,
 ) -> Option<Pool<'a>> {
     let first = slices.first()?;
     let (generation, wanted) = (first.pool_generation, first.pool_slice_count);
@@ -140,14 +144,23 @@ fn pool<'a>(
         pool.others = current.into_iter().filter(is_other).collect();
     }
     slices.sort_by(|a, b| a.name.cmp(&b.name));
-    let (counting, offering): (Vec<_>, Vec<_>) = slices
-        .into_iter()
-        .partition(|slice| !slice.shared_counters.is_empty());
+    let has_counters = |slice: &&Arc<ResourceSlice>| !slice.shared_counters.is_empty();
+    let (mut counting, offering): (Vec<_>, Vec<_>) = slices.into_iter().partition(has_counters);
+    if version >= SchedulerVersion::V1_37 {
+        // Not counting themselves, they were for other nodes.
+        let (more, others) = pool.others.into_iter().partition(has_counters);
+        pool.others = others;
+        counting.extend::<Vec<_>>(more);
+    }
     pool.counter_sets = counting
         .iter()
         .flat_map(|slice| &slice.shared_counters)
         .collect();
-    let devices = counting.iter().chain(&offering).chain(&pool.others);
+    // Since 1.37 nobody looks at devices that stand beside counters.
+    let beside = counting
+        .iter()
+        .filter(|_| version < SchedulerVersion::V1_37);
+    let devices = beside.chain(&offering).chain(&pool.others);
     let is_valid = are_distinct(offering.iter().flat_map(|s| &s.devices).map(|d| &d.name))
         && are_distinct(pool.counter_sets.iter().map(|set| &set.name))
         && devices
@@ -179,9 +192,10 @@ fn are_distinct<'n>(names: impl Iterator<Item = &'n SmolStr>) -> bool {
     names.all(|name| seen.insert(name))
 }
 
-/// Whether the slice has something for the node. Counters are needed wherever their pool is used.
-fn is_for(slice: &ResourceSlice, node: &Node) -> Result<bool, String> {
-    if !slice.shared_counters.is_empty() {
+/// Whether the slice has something for the node. Up to 1.36 counters have wherever they are; since
+/// then those for other nodes are looked up when the node has devices of their pool.
+fn is_for(slice: &ResourceSlice, node: &Node, version: SchedulerVersion) -> Result<bool, String> {
+    if version < SchedulerVersion::V1_37 && !slice.shared_counters.is_empty() {
         return Ok(true);
     }
     if slice.nodes == SliceNodes::PerDevice {

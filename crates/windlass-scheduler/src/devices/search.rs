@@ -1,14 +1,17 @@
 //! The exhaustive search for devices that meet all claims of a pod on one node.
 //! Source: `k8s.io/dynamic-resource-allocation/structured`.
 
+mod counters;
+mod granted;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 use windlass_model::{
-    AllocatedDevice, Allocation, AllocationMode, CounterSet, Device, DeviceClass, DeviceSubRequest,
-    DeviceTaint, DeviceToleration, Node, NodeSelector, NodeSelectorTerm, Quantity, Requirement,
-    RequirementOperator, ResourceClaim, ResourceSlice, SliceNodes, SmolStr,
+    Allocation, AllocationMode, Device, DeviceClass, DeviceSubRequest, DeviceTaint,
+    DeviceToleration, Node, Quantity, ResourceClaim, ResourceSlice, SchedulerVersion, SliceNodes,
+    SmolStr,
 };
 
 use super::allocated::{Allocated, Consumed};
@@ -23,9 +26,6 @@ const MOST_DEVICES: usize = 32;
 /// Most steps of one search. The scheduler gives up after ten seconds, which a decision that must
 /// not depend on the clock cannot; so many steps are of that order.
 const MOST_STEPS: u32 = 2_000_000;
-
-/// Names a share of a device that a search gave away.
-const SIMULATED_SHARE: &str = "simulated";
 
 /// Why a search ended without an answer.
 pub(super) enum Stop {
@@ -45,10 +45,20 @@ pub(super) struct Ground<'a> {
     pub(super) pools: Vec<Pool<'a>>,
     pub(super) classes: &'a BTreeMap<SmolStr, Arc<DeviceClass>>,
     pub(super) allocated: &'a Allocated,
+    pub(super) version: SchedulerVersion,
 }
 
 /// Where a device is in [`Ground::pools`]: pool, slice, device.
 type Place = (usize, usize, usize);
+
+/// What of a device's capacity a request may count on.
+#[derive(Clone, Copy)]
+enum Room {
+    /// All that the device has.
+    All,
+    /// What others have left.
+    Left,
+}
 
 /// Where the search stands.
 #[derive(Clone, Copy)]
@@ -95,6 +105,8 @@ struct Search<'a, 'g> {
     sharing: FxHashMap<Place, (u32, Consumed)>,
     /// Counters taken in this search, by pool, set and name.
     counters: BTreeMap<(usize, SmolStr, SmolStr), Quantity>,
+    /// The pools whose counters stand for all of a name.
+    counting: BTreeMap<&'a SmolStr, usize>,
     selectable: FxHashMap<(Place, usize, usize, usize), bool>,
     steps: u32,
 }
@@ -115,6 +127,7 @@ pub(super) fn search<'a>(
         giving: FxHashMap::default(),
         sharing: FxHashMap::default(),
         counters: BTreeMap::new(),
+        counting: BTreeMap::new(),
         selectable: FxHashMap::default(),
         steps: 0,
     };
@@ -186,8 +199,10 @@ impl<'a> Search<'a, '_> {
                 claim.name
             )));
         }
-        let constraints = claim.constraints.iter().map(ConstraintState::new);
-        self.constraints.push(constraints.collect());
+        let version = self.ground.version;
+        let constraints = claim.constraints.iter();
+        let states = constraints.map(|constraint| ConstraintState::new(constraint, version));
+        self.constraints.push(states.collect());
         Ok(())
     }
 
@@ -230,9 +245,15 @@ impl<'a> Search<'a, '_> {
                     )));
                 }
                 let key = (claim, request, self.wanted[claim][request].len());
+                // Since 1.37 a device that others use is one of all, and not to be had.
+                let room = if self.ground.version >= SchedulerVersion::V1_37 {
+                    Room::All
+                } else {
+                    Room::Left
+                };
                 for place in self.places() {
                     if self.is_selectable(key, &wanted, place)?
-                        && self.is_within_capacity(details, place)
+                        && self.is_within_capacity(details, place, room)?
                     {
                         wanted.all.push(place);
                     }
@@ -368,7 +389,7 @@ impl<'a> Search<'a, '_> {
         let wanted = std::mem::take(&mut self.wanted[step.claim][step.request]);
         let is_selectable = self.is_selectable(key, &wanted[step.alternative], place);
         self.wanted[step.claim][step.request] = wanted;
-        Ok(is_selectable? && self.is_within_capacity(details, place))
+        Ok(is_selectable? && self.is_within_capacity(details, place, Room::Left)?)
     }
 
     fn is_in_use(&self, step: Step, details: &DeviceSubRequest, place: Place) -> bool {
@@ -406,8 +427,8 @@ impl<'a> Search<'a, '_> {
             return Ok(false);
         }
         let id = self.id(place);
-        let is_share_of_used = is_shared
-            && (self.sharing.contains_key(&place) || self.ground.allocated.consumed(&id).is_some());
+        let is_share_of_used =
+            is_shared && (self.sharing.contains_key(&place) || self.is_shared_before(&id));
         if !is_share_of_used && !self.has_counters(place) {
             return Ok(false);
         }
@@ -441,7 +462,7 @@ impl<'a> Search<'a, '_> {
             return Ok(false);
         }
         // Looked at once more: what was given since may have used it up.
-        if !self.is_within_capacity(details, place) {
+        if !self.is_within_capacity(details, place, Room::Left)? {
             let name = &self.wanted[step.claim][step.request][step.alternative].name;
             for constraint in &mut self.constraints[step.claim] {
                 constraint.remove(name);
@@ -449,7 +470,7 @@ impl<'a> Search<'a, '_> {
             return Ok(false);
         }
         let consumed = if is_shared {
-            consumption(details, device)
+            self.consumption(details, place)?
         } else {
             Consumed::new()
         };
@@ -477,6 +498,17 @@ impl<'a> Search<'a, '_> {
         Ok(true)
     }
 
+    /// Whether claims that were met before have shares of the device, so that its counters are
+    /// taken already. Up to 1.36 only shares of capacity count.
+    fn is_shared_before(&self, id: &DeviceId) -> bool {
+        let allocated = self.ground.allocated;
+        if self.ground.version >= SchedulerVersion::V1_37 {
+            allocated.is_shared(id)
+        } else {
+            allocated.consumed(id).is_some()
+        }
+    }
+
     fn take_back(&mut self, step: Step, place: Place) {
         let name = &self.wanted[step.claim][step.request][step.alternative].name;
         for constraint in &mut self.constraints[step.claim] {
@@ -494,7 +526,7 @@ impl<'a> Search<'a, '_> {
             }
             if was_first {
                 self.sharing.remove(&place);
-                was_first = self.ground.allocated.consumed(&self.id(place)).is_none();
+                was_first = !self.is_shared_before(&self.id(place));
             }
         } else if let Some(claims) = self.giving.get_mut(&place) {
             claims.pop();
@@ -538,156 +570,40 @@ impl<'a> Search<'a, '_> {
         Ok(is_selectable)
     }
 
-    /// Whether what the request wants of the device's capacity may be had and is left.
-    fn is_within_capacity(&self, details: &DeviceSubRequest, place: Place) -> bool {
+    /// Whether what the request wants of the device's capacity may be had.
+    fn is_within_capacity(
+        &self,
+        details: &DeviceSubRequest,
+        place: Place,
+        room: Room,
+    ) -> Result<bool, Stop> {
         let device = self.device(place);
         let is_defined = |name: &SmolStr| device.capacity.iter().any(|c| c.name == *name);
-        if !details
-            .capacity
-            .iter()
-            .all(|request| is_defined(&request.name))
-        {
-            return false;
+        let mut wanted = details.capacity.iter();
+        if !wanted.all(|request| is_defined(&request.name)) {
+            return Ok(false);
         }
         let id = self.id(place);
-        let wanted = consumption(details, device);
+        let wanted = self.consumption(details, place)?;
         let given = self.sharing.get(&place).map(|(_, consumed)| consumed);
         let before = self.ground.allocated.consumed(&id);
-        device.capacity.iter().all(|capacity| {
+        Ok(device.capacity.iter().all(|capacity| {
             let of = |consumed: Option<&Consumed>| {
                 let amount = consumed.and_then(|consumed| consumed.get(&capacity.name));
                 amount.copied().unwrap_or(Quantity::ZERO)
             };
             let wanted = of(Some(&wanted));
-            is_allowed(wanted, capacity)
-                && wanted.plus(of(given)).plus(of(before)) <= capacity.value
-        })
-    }
-
-    /// Whether the pool's shared counters allow for the device. All of them are looked at: where
-    /// one is overdrawn, no device that takes of any can be had.
-    fn has_counters(&self, place: Place) -> bool {
-        let consumed = &self.device(place).consumes_counters;
-        if consumed.is_empty() {
-            return true;
-        }
-        let pool = &self.ground.pools[place.0];
-        pool.counter_sets().all(|set| {
-            set.counters.iter().all(|most| {
-                let key = (place.0, set.name.clone(), most.name.clone());
-                let taken = self.counters.get(&key).copied().unwrap_or(Quantity::ZERO);
-                let before = self.counted_before(pool, &set.name, &most.name);
-                let wanted = sum_of(consumed, &set.name, &most.name);
-                taken.plus(before).plus(wanted) <= most.value
-            })
-        })
-    }
-
-    /// What allocated devices of the pool have taken of a counter.
-    fn counted_before(&self, pool: &Pool<'a>, set: &SmolStr, counter: &SmolStr) -> Quantity {
-        pool.all_devices()
-            .filter(|device| self.ground.allocated.is_used(&pool.device_id(device)))
-            .fold(Quantity::ZERO, |sum, device| {
-                sum.plus(sum_of(&device.consumes_counters, set, counter))
-            })
-    }
-
-    fn count(&mut self, place: Place, combine: impl Fn(Quantity, Quantity) -> Quantity) {
-        for set in &self.device(place).consumes_counters {
-            for counter in &set.counters {
-                let key = (place.0, set.name.clone(), counter.name.clone());
-                let sum = self.counters.entry(key).or_insert(Quantity::ZERO);
-                *sum = combine(*sum, counter.value);
-            }
-        }
-    }
-
-    fn allocations(&self) -> Vec<Allocation> {
-        self.choices
-            .iter()
-            .map(|choices| Allocation {
-                node_selector: self.node_selector(choices),
-                devices: choices
-                    .iter()
-                    .map(|choice| self.allocated_device(choice))
-                    .collect(),
-            })
-            .collect()
-    }
-
-    fn allocated_device(&self, choice: &Choice<'a>) -> AllocatedDevice {
-        let id = self.id(choice.place);
-        let share_id = if choice.is_shared {
-            SIMULATED_SHARE
-        } else {
-            ""
-        };
-        AllocatedDevice {
-            request: choice.request.clone(),
-            driver: id.driver,
-            pool: id.pool,
-            device: id.device,
-            admin_access: choice.is_admin,
-            consumed_capacity: choice.consumed.clone().into_iter().collect(),
-            share_id: SmolStr::new_static(share_id),
-        }
-    }
-
-    /// Where the devices are usable together: on this node alone as soon as one of them is local.
-    fn node_selector(&self, choices: &[Choice<'a>]) -> Option<NodeSelector> {
-        let mut term = NodeSelectorTerm::default();
-        for choice in choices {
-            if self.device(choice.place).binds_to_node {
-                return Some(on_node(&self.ground.node.name));
-            }
-            let nodes = match &choice.slice.nodes {
-                SliceNodes::PerDevice => &self.device(choice.place).nodes,
-                nodes => nodes,
+            let taken = match room {
+                Room::All => Quantity::ZERO,
+                Room::Left => of(given).plus(of(before)),
             };
-            match nodes {
-                SliceNodes::Node(name) => return Some(on_node(name)),
-                SliceNodes::Selector(selector) => {
-                    for other in selector.terms.iter().take(1) {
-                        extend_new(&mut term.match_expressions, &other.match_expressions);
-                        extend_new(&mut term.match_fields, &other.match_fields);
-                    }
-                }
-                SliceNodes::All | SliceNodes::PerDevice | SliceNodes::None => {}
-            }
-        }
-        let is_everywhere = term.match_expressions.is_empty() && term.match_fields.is_empty();
-        (!is_everywhere).then(|| NodeSelector { terms: vec![term] })
+            is_allowed(wanted, capacity) && wanted.plus(taken) <= capacity.value
+        }))
     }
-}
 
-fn on_node(name: &SmolStr) -> NodeSelector {
-    let by_name = Requirement {
-        key: SmolStr::new_static("metadata.name"),
-        operator: RequirementOperator::In,
-        values: vec![name.clone()],
-    };
-    let term = NodeSelectorTerm {
-        match_expressions: Vec::new(),
-        match_fields: vec![by_name],
-    };
-    NodeSelector { terms: vec![term] }
-}
-
-fn extend_new(requirements: &mut Vec<Requirement>, more: &[Requirement]) {
-    for requirement in more {
-        if !requirements.contains(requirement) {
-            requirements.push(requirement.clone());
-        }
+    fn consumption(&self, details: &DeviceSubRequest, place: Place) -> Result<Consumed, Stop> {
+        consumption(details, self.device(place), self.ground.version).map_err(Stop::Failed)
     }
-}
-
-/// What of these counters is of one name in one set.
-fn sum_of(sets: &[CounterSet], set: &SmolStr, counter: &SmolStr) -> Quantity {
-    sets.iter()
-        .filter(|taken| taken.name == *set)
-        .flat_map(|taken| &taken.counters)
-        .filter(|taken| taken.name == *counter)
-        .fold(Quantity::ZERO, |sum, taken| sum.plus(taken.value))
 }
 
 fn combine(sum: &mut Consumed, other: &Consumed, with: impl Fn(Quantity, Quantity) -> Quantity) {

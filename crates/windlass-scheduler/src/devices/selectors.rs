@@ -14,19 +14,13 @@ use super::expression::expand;
 /// Compiled selectors by their text; `None` for one that does not compile.
 #[derive(Clone, Default)]
 pub(super) struct Selectors {
-    programs: FxHashMap<SmolStr, Option<Arc<Selector>>>,
+    programs: FxHashMap<SmolStr, Option<Arc<IdedExpr>>>,
 }
 
 impl std::fmt::Debug for Selectors {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Selectors({})", self.programs.len())
     }
-}
-
-struct Selector {
-    expression: IdedExpr,
-    /// Domains that the text looks into without asking whether they are there.
-    domains: Vec<String>,
 }
 
 impl Selectors {
@@ -45,9 +39,9 @@ impl Selectors {
             return Err("CEL compile error".to_owned());
         };
         let mut context = Context::default().with_all();
-        let value = device_value(driver, device, &selector.domains, &context)?;
+        let value = device_value(driver, device, &context)?;
         context.add_variable_from_value("device", value);
-        match Value::resolve(&selector.expression, &context) {
+        match Value::resolve(selector, &context) {
             Ok(Value::Bool(matches)) => Ok(matches),
             Ok(other) => Err(format!("CEL runtime error: {other:?} is not a bool")),
             Err(error) => Err(format!("CEL runtime error: {error}")),
@@ -55,60 +49,27 @@ impl Selectors {
     }
 }
 
-fn compile(expression: &str) -> Option<Selector> {
+fn compile(expression: &str) -> Option<IdedExpr> {
     let parser = Parser::default().enable_optional_syntax(true);
     let mut tree = parser.parse(expression).ok()?;
-    expand(&mut tree).then(|| Selector {
-        expression: tree,
-        domains: indexed_domains(expression),
-    })
+    expand(&mut tree).then_some(tree)
 }
 
-/// The string literals that the expression uses as an index and does not test with `in`.
-///
-/// In Kubernetes `device.attributes["unknown"]` is an empty map and `"unknown" in
-/// device.attributes` is false. A CEL map has no default, so each domain that is looked into
-/// unasked is put there, empty.
-fn indexed_domains(expression: &str) -> Vec<String> {
-    let mut domains = Vec::new();
-    for (start, _) in expression.match_indices('[') {
-        let rest = expression[start + 1..].trim_start();
-        let Some(quote) = rest.chars().next().filter(|c| matches!(c, '"' | '\'')) else {
-            continue;
-        };
-        let Some((literal, after)) = rest[1..].split_once(quote) else {
-            continue;
-        };
-        let is_index = after.trim_start().starts_with(']');
-        let is_tested = expression.match_indices(literal).any(|(at, _)| {
-            expression[at + literal.len() + 1..]
-                .trim_start()
-                .starts_with("in ")
-        });
-        if is_index && !is_tested {
-            domains.push(literal.to_owned());
-        }
-    }
-    domains
-}
-
-fn device_value(
-    driver: &str,
-    device: &Device,
-    domains: &[String],
-    context: &Context<'_>,
-) -> Result<Value, String> {
-    let mut attributes = Domains::new(domains);
+fn device_value(driver: &str, device: &Device, context: &Context<'_>) -> Result<Value, String> {
+    let mut attributes = Domains::default();
     for (name, attribute) in &device.attributes {
         let value = match attribute {
             DeviceAttribute::String(text) => Value::String(Arc::new(text.to_string())),
             DeviceAttribute::Int(number) => Value::Int(*number),
             DeviceAttribute::Bool(truth) => Value::Bool(*truth),
             DeviceAttribute::Version(text) => made_by("semver", text, context)?,
+            DeviceAttribute::Unset => {
+                return Err(format!("attribute {name}: unsupported attribute value"));
+            }
         };
         attributes.insert(driver, name, value);
     }
-    let mut capacity = Domains::new(domains);
+    let mut capacity = Domains::default();
     for DeviceCapacity { name, value, .. } in &device.capacity {
         let value = made_by("quantity", &value.to_string(), context)?;
         capacity.insert(driver, name, value);
@@ -130,16 +91,10 @@ fn made_by(function: &str, text: &str, context: &Context<'_>) -> Result<Value, S
 }
 
 /// Values by domain and name; a name without a domain has the driver's.
+#[derive(Default)]
 struct Domains(FxHashMap<String, FxHashMap<Key, Value>>);
 
 impl Domains {
-    fn new(domains: &[String]) -> Self {
-        let empty = domains
-            .iter()
-            .map(|domain| (domain.clone(), FxHashMap::default()));
-        Self(empty.collect())
-    }
-
     fn insert(&mut self, driver: &str, name: &str, value: Value) {
         let (domain, name) = name.split_once('/').unwrap_or((driver, name));
         let of_domain = self.0.entry(domain.to_owned()).or_default();
@@ -199,6 +154,11 @@ mod tests {
             "device.attributes[\"gpu.com\"].?model.orValue(\"x\") == \"A100\"",
             "cel.bind(gpu, device.attributes[\"gpu.com\"], gpu.model == \"A100\" && has(gpu.firmware))",
             "cel.bind(a, 1, cel.bind(b, a + 1, a + b == 3))",
+            "device.attributes[\"none.com\"].?model.orValue(\"x\") == \"x\"",
+            "device.attributes[?\"none.com\"].hasValue()",
+            "!(\"none.com\" in device.attributes) && !has(device.attributes[\"none.com\"].model)",
+            "has(device.attributes.none) && device.attributes[\"\"] == {}",
+            "device.attributes.size() == 2 && !device.attributes.exists(d, d == \"none.com\")",
             "!(\"none.com\" in device.attributes && device.attributes[\"none.com\"].x == 1)",
         ] {
             assert_eq!(matches(expression), Ok(true), "{expression}");
@@ -213,6 +173,7 @@ mod tests {
             "[Object{}].size() == 1",
             "cel.bind(1, 2, true)",
             "device.attributes[\"gpu.com\"].none == 1",
+            "device.attributes[\"none.com\"].none == 1",
             "device.driver",
         ] {
             assert!(matches(expression).is_err(), "{expression}");

@@ -1,12 +1,18 @@
 //! Reads a `KubeSchedulerConfiguration` (`kubescheduler.config.k8s.io/v1`).
 
 use serde::Deserialize;
+use serde::de::Error as _;
 use serde_json::Value;
 use windlass_model::{
     InclusionPolicy, NodeSelector, NodeSelectorTerm, Requirement, RequirementOperator,
-    SchedulerVersion, SmolStr, SpreadConstraint, WhenUnsatisfiable,
+    SchedulerVersion, SpreadConstraint, WhenUnsatisfiable,
 };
 
+use super::form::{
+    Configuration, DefaultConstraint, Named, NodeAffinityArgs, NodeResourcesFitArgs,
+    NodeSelectorJson, PluginConfig, PluginSet, Plugins, PodTopologySpreadArgs,
+    ProfileConfiguration, RequirementJson,
+};
 use super::{Profile, pre_filters_among};
 use crate::plugin::Plugin;
 use crate::spread::is_hard;
@@ -59,125 +65,19 @@ pub enum ConfigurationError {
     },
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Configuration {
-    #[serde(default)]
-    api_version: String,
-    #[serde(default)]
-    kind: String,
-    #[serde(default)]
-    profiles: Option<Vec<ProfileConfiguration>>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase")]
-struct ProfileConfiguration {
-    plugins: Option<Plugins>,
-    plugin_config: Option<Vec<PluginConfig>>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-struct Plugins {
-    multi_point: PluginSet,
-    pre_filter: PluginSet,
-    filter: PluginSet,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct PluginSet {
-    enabled: Option<Vec<Named>>,
-    disabled: Option<Vec<Named>>,
-}
-
-#[derive(Deserialize)]
-struct Named {
-    name: String,
-}
-
-#[derive(Deserialize)]
-struct PluginConfig {
-    name: String,
-    #[serde(default)]
-    args: Value,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase")]
-struct NodeAffinityArgs {
-    added_affinity: Option<NodeAffinityJson>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct NodeAffinityJson {
-    required_during_scheduling_ignored_during_execution: Option<NodeSelectorJson>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct NodeSelectorJson {
-    node_selector_terms: Option<Vec<TermJson>>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-struct TermJson {
-    match_expressions: Option<Vec<RequirementJson>>,
-    match_fields: Option<Vec<RequirementJson>>,
-}
-
-#[derive(Deserialize)]
-struct RequirementJson {
-    key: SmolStr,
-    operator: String,
-    #[serde(default)]
-    values: Option<Vec<SmolStr>>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-struct NodeResourcesFitArgs {
-    ignored_resources: Option<Vec<SmolStr>>,
-    ignored_resource_groups: Option<Vec<SmolStr>>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-struct PodTopologySpreadArgs {
-    default_constraints: Option<Vec<DefaultConstraint>>,
-    defaulting_type: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct DefaultConstraint {
-    max_skew: i32,
-    topology_key: SmolStr,
-    when_unsatisfiable: String,
-    min_domains: Option<i32>,
-    node_affinity_policy: Option<String>,
-    node_taints_policy: Option<String>,
-}
-
 impl Profile {
     /// The one profile of a `KubeSchedulerConfiguration` for a scheduler of `version`.
     pub fn from_configuration(
         configuration: &Value,
         version: SchedulerVersion,
     ) -> Result<Self, ConfigurationError> {
+        let text_of = |field: &str| configuration[field].as_str().unwrap_or_default().to_owned();
+        let (api_version, kind) = (text_of("apiVersion"), text_of("kind"));
+        if kind != "KubeSchedulerConfiguration" || api_version != API_VERSION {
+            return Err(ConfigurationError::Kind { api_version, kind });
+        }
         let configuration =
             Configuration::deserialize(configuration).map_err(ConfigurationError::Decode)?;
-        if configuration.kind != "KubeSchedulerConfiguration"
-            || configuration.api_version != API_VERSION
-        {
-            return Err(ConfigurationError::Kind {
-                api_version: configuration.api_version,
-                kind: configuration.kind,
-            });
-        }
         let profiles = match configuration.profiles {
             // The scheduler's defaulting adds one profile to none.
             None => vec![ProfileConfiguration::default()],
@@ -212,19 +112,19 @@ impl Profile {
     fn set_arguments(&mut self, config: &PluginConfig) -> Result<(), ConfigurationError> {
         match config.name.as_str() {
             "NodeAffinity" => {
-                let args: NodeAffinityArgs = arguments(&config.args)?;
+                let args: NodeAffinityArgs = arguments(config)?;
                 self.added_affinity = args
                     .added_affinity
                     .and_then(|a| a.required_during_scheduling_ignored_during_execution)
                     .map(node_selector);
             }
             "NodeResourcesFit" => {
-                let args: NodeResourcesFitArgs = arguments(&config.args)?;
+                let args: NodeResourcesFitArgs = arguments(config)?;
                 self.ignored_resources = args.ignored_resources.unwrap_or_default();
                 self.ignored_resource_groups = args.ignored_resource_groups.unwrap_or_default();
             }
             "PodTopologySpread" => {
-                let args: PodTopologySpreadArgs = arguments(&config.args)?;
+                let args: PodTopologySpreadArgs = arguments(config)?;
                 let is_list = args.defaulting_type.as_deref() == Some("List");
                 if !is_list
                     && args
@@ -251,13 +151,25 @@ impl Profile {
     }
 }
 
+/// A plugin's arguments, whose kind, where it is said, must be the plugin's.
 fn arguments<T: Default + for<'de> Deserialize<'de>>(
-    args: &Value,
+    config: &PluginConfig,
 ) -> Result<T, ConfigurationError> {
+    let PluginConfig { name, args } = config;
     if args.is_null() {
         return Ok(T::default());
     }
-    T::deserialize(args).map_err(ConfigurationError::Decode)
+    let expected = format!("{name}Args");
+    let kind = args["kind"].as_str().unwrap_or_default();
+    let arguments = if kind.is_empty() || kind == expected {
+        T::deserialize(args)
+    } else {
+        Err(serde_json::Error::custom(format!(
+            "args for plugin {name} were not of type {expected}.kubescheduler.config.k8s.io, got \
+             {kind}"
+        )))
+    };
+    arguments.map_err(ConfigurationError::Decode)
 }
 
 fn invalid<T>(reason: &str) -> Result<T, ConfigurationError> {
@@ -367,6 +279,12 @@ fn spread_constraint(json: &DefaultConstraint) -> Result<SpreadConstraint, Confi
             ));
         }
     };
+    if json.label_selector.is_some() {
+        return invalid(
+            "defaultConstraints: Forbidden: labelSelector: constraint must not define a selector, \
+             as they deduced for each pod",
+        );
+    }
     if json.max_skew <= 0 {
         return invalid("defaultConstraints: Invalid value: maxSkew must be greater than zero");
     }

@@ -1,5 +1,5 @@
 //! The filters as one would write them down: no classes, no counts kept, everything looked at
-//! again for every question. Storage and devices are not here; the conformance cases hold those.
+//! again for every question. Storage and devices are not here; the conformance cases and `claims` hold those.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
