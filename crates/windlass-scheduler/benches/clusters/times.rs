@@ -4,6 +4,7 @@
 
 use std::process::ExitCode;
 use std::sync::OnceLock;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::scenarios::{self, Scenario};
@@ -114,6 +115,9 @@ fn empty_nodes() -> bool {
 fn cpu_time() -> Duration {
     static START: OnceLock<Instant> = OnceLock::new();
     let start = START.get_or_init(Instant::now);
+    // The kernel brings a thread's account up to date when it is scheduled, and at ticks, which are
+    // milliseconds apart.
+    thread::yield_now();
     std::fs::read_to_string("/proc/thread-self/schedstat")
         .ok()
         .and_then(|text| text.split(' ').next()?.parse().ok())

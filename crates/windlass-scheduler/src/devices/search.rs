@@ -217,6 +217,12 @@ impl<'a> Search<'a, '_> {
         let claim_name = &self.claims[claim].name;
         let failed =
             |what: &str| Stop::Failed(format!("claim {claim_name}, request {own_name}: {what}"));
+        if let Some(index) = details.selectors.iter().position(|text| text.is_empty()) {
+            return Err(Stop::Failed(format!(
+                "claim {claim_name}, request {own_name}, selector #{index}: CEL expression empty \
+                 (unsupported selector type?)"
+            )));
+        }
         let Some(class) = self.ground.classes.get(&details.device_class) else {
             let class = &details.device_class;
             return Err(failed(&format!("could not retrieve device class {class}")));

@@ -119,10 +119,11 @@ pub(super) fn handle(volume: &InlineVolume) -> Option<SmolStr> {
     if volume.kind != InTreeKind::AwsElasticBlockStore {
         return Some(volume.handle.clone());
     }
-    let id = match volume.handle.strip_prefix("aws://") {
-        None => volume.handle.as_str(),
-        Some(path) => path.rsplit('/').next().unwrap_or(path),
+    let Some(url) = volume.handle.strip_prefix("aws://") else {
+        return Some(volume.handle.clone());
     };
+    // A zone, or nothing, and the volume.
+    let id = url.split_once('/')?.1.trim_matches('/');
     (id.starts_with("vol-") && !id.contains('/')).then(|| id.into())
 }
 
