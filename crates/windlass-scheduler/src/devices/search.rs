@@ -217,7 +217,7 @@ impl<'a> Search<'a, '_> {
         let claim_name = &self.claims[claim].name;
         let failed =
             |what: &str| Stop::Failed(format!("claim {claim_name}, request {own_name}: {what}"));
-        if let Some(index) = details.selectors.iter().position(|text| text.is_empty()) {
+        if let Some(index) = details.selectors.iter().position(SmolStr::is_empty) {
             return Err(Stop::Failed(format!(
                 "claim {claim_name}, request {own_name}, selector #{index}: CEL expression empty \
                  (unsupported selector type?)"
