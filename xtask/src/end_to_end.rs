@@ -1,10 +1,11 @@
-//! The suites that need real parts: what they need is built first, then they run, two at a time.
+//! The suites that need real parts: what they need is built first, then they run, several at a time.
 
 mod temporary;
 
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::slice;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -23,15 +24,26 @@ const ELSEWHERE: [&str; 1] = ["moto"];
 /// What every suite is built with: the whole workspace and always the same features, because a
 /// selection of packages would build their dependencies with other features once more.
 pub(crate) const SELECTION: [&str; 3] = ["--workspace", "--features", "windlass-aws/moto-tests"];
-/// Suites that measure times, or whose deadlines are the cluster's own: nothing runs beside them.
-const ALONE: &[&str] = &["failover", "reaction", "join", "howto"];
-/// Suites that join a real node, whose kubelet has the ports that it has: alone too.
+/// What does not run among the others: stage after stage, in each of which lanes run side by side
+/// and the suites of a lane one after the other. A real node's kubelet has the ports that it has,
+/// deadlines of `failover` are the lease's own, and `reaction` measures times.
+const APART: &[&[&[&str]]] = &[&[&["failover"], &["join", "howto"]], &[&["reaction"]]];
+/// The longest of the others, which begin first so that none is left to run by itself at the end.
+const LONGEST_FIRST: &[&str] = &[
+    "aws_outages",
+    "scale_down_kill",
+    "api_server_outages",
+    "token",
+    "scale_down",
+    "testbed",
+];
+/// Suites that join a real node, and need its programs.
 const WITH_A_NODE: &[&str] = &["join", "howto"];
 
 /// Longest time for one suite.
 const DEADLINE: Duration = Duration::from_mins(15);
 /// Suites wait more than they compute, and a test bed takes some 600 MiB.
-const AT_A_TIME: usize = 2;
+const AT_A_TIME: usize = 4;
 
 /// Which suites are to be run.
 pub(crate) enum Wanted<'a> {
@@ -39,31 +51,28 @@ pub(crate) enum Wanted<'a> {
     One(&'a str),
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Suite {
-    name: String,
-    is_alone: bool,
+/// Suites of which some run at the same time.
+struct Stage {
+    /// Each one's suites run one after the other.
+    lanes: Vec<Vec<String>>,
+    at_a_time: usize,
 }
 
 /// Runs the suites and appends what came of each.
 pub(crate) fn run(wanted: &Wanted<'_>, outcomes: &mut Vec<Outcome>) -> Result<()> {
     let all = all_suites()?;
-    let names: Vec<&str> = all.iter().map(|suite| suite.name.as_str()).collect();
-    let suites: Vec<Suite> = all
+    let suites: Vec<String> = all
         .iter()
-        .filter(|suite| !matches!(wanted, Wanted::One(name) if *name != suite.name))
+        .filter(|suite| !matches!(wanted, Wanted::One(name) if name != suite))
         .cloned()
         .collect();
     if suites.is_empty() {
-        bail!("there is no such suite; there are: {}", names.join(", "));
+        bail!("there is no such suite; there are: {}", all.join(", "));
     }
     let mut parts = None;
     let has_parts = step("parts", outcomes, || {
         parts = Some(Parts::ensure(&mut terminal::say)?);
-        if suites
-            .iter()
-            .any(|suite| WITH_A_NODE.contains(&&*suite.name))
-        {
+        if suites.iter().any(|suite| WITH_A_NODE.contains(&&**suite)) {
             NodeParts::ensure(&mut terminal::say)?;
             windlass_parts::aws_cli(&mut terminal::say)?;
         }
@@ -91,11 +100,10 @@ pub(crate) fn run(wanted: &Wanted<'_>, outcomes: &mut Vec<Outcome>) -> Result<()
             Show::Lines
         },
     };
-    let (alone, others): (Vec<Suite>, Vec<Suite>) =
-        suites.into_iter().partition(|suite| suite.is_alone);
-    outcomes.extend(side_by_side(&others, AT_A_TIME, |suite| field.run(suite))?);
-    for suite in &alone {
-        outcomes.push(field.run(suite)?);
+    for stage in stages(&suites) {
+        let run_lane = |lane: &Vec<String>| lane.iter().map(|suite| field.run(suite)).collect();
+        let ran: Vec<Vec<Outcome>> = side_by_side(&stage.lanes, stage.at_a_time, run_lane)?;
+        outcomes.extend(ran.into_iter().flatten());
     }
     field.temporary.end();
     Ok(())
@@ -110,20 +118,20 @@ struct Field {
 }
 
 impl Field {
-    fn run(&self, suite: &Suite) -> Result<Outcome> {
+    fn run(&self, suite: &String) -> Result<Outcome> {
         let mut command = cargo::command(&["test"]);
-        command.args(selection(std::slice::from_ref(suite)));
+        command.args(selection(slice::from_ref(suite)));
         // One test bed for the tests of a suite, one test at a time.
         command.args(["--", "--test-threads=1", "--nocapture"]);
         command
             .env("WINDLASS_BIN", &self.binary)
             .env("WINDLASS_MOTO_SERVER", &self.moto)
-            .env("TMPDIR", self.temporary.of(&suite.name)?);
-        let outcome = suites::run(&suite.name, DEADLINE, command, self.show)?;
+            .env("TMPDIR", self.temporary.of(suite)?);
+        let outcome = suites::run(suite, DEADLINE, command, self.show)?;
         if outcome.is_success {
-            self.temporary.forget(&suite.name)?;
+            self.temporary.forget(suite)?;
         } else {
-            self.temporary.show(&suite.name);
+            self.temporary.show(suite);
         }
         Ok(outcome)
     }
@@ -162,7 +170,7 @@ fn side_by_side<T: Sync, R: Send>(
 }
 
 /// Builds the suites, so that the time of each is the time that it runs.
-fn build(suites: &[Suite]) -> Result<()> {
+fn build(suites: &[String]) -> Result<()> {
     let mut command = cargo::command(&["test", "--no-run"]);
     let status = command
         .args(selection(suites))
@@ -175,10 +183,10 @@ fn build(suites: &[Suite]) -> Result<()> {
 }
 
 /// cargo's arguments for these suites.
-fn selection(suites: &[Suite]) -> Vec<&str> {
+fn selection(suites: &[String]) -> Vec<&str> {
     let mut arguments = SELECTION.to_vec();
     for suite in suites {
-        arguments.extend(["--test", &suite.name]);
+        arguments.extend(["--test", suite]);
     }
     arguments
 }
@@ -202,19 +210,47 @@ pub(crate) fn step(
 }
 
 /// The `tests/*.rs` of the package, sorted, and those elsewhere.
-fn all_suites() -> Result<Vec<Suite>> {
+fn all_suites() -> Result<Vec<String>> {
     let package = workspace_root().join("crates").join(PACKAGE);
     // Tests of another crate under the same name run along, since cargo selects by name alone.
     let names = test_names(&package)?;
     let elsewhere = ELSEWHERE.into_iter().map(str::to_owned);
-    Ok(elsewhere.chain(names).map(|name| suite(&name)).collect())
+    Ok(elsewhere.chain(names).collect())
 }
 
-fn suite(name: &str) -> Suite {
-    Suite {
-        name: name.to_owned(),
-        is_alone: ALONE.contains(&name),
-    }
+/// These suites in the order in which they run.
+fn stages(suites: &[String]) -> Vec<Stage> {
+    let is_apart = |suite: &String| {
+        APART
+            .iter()
+            .flat_map(|stage| stage.iter())
+            .any(|lane| lane.contains(&&**suite))
+    };
+    let mut among_others: Vec<String> = suites
+        .iter()
+        .filter(|suite| !is_apart(suite))
+        .cloned()
+        .collect();
+    among_others.sort_by_key(|suite| {
+        let place = LONGEST_FIRST.iter().position(|long| long == suite);
+        place.unwrap_or(LONGEST_FIRST.len())
+    });
+    let first = Stage {
+        lanes: among_others.into_iter().map(|suite| vec![suite]).collect(),
+        at_a_time: AT_A_TIME,
+    };
+    let wanted = |lane: &&[&str]| -> Vec<String> {
+        let is_wanted = |name: &&&str| suites.iter().any(|suite| suite == **name);
+        lane.iter()
+            .filter(is_wanted)
+            .map(|&name| name.to_owned())
+            .collect()
+    };
+    let apart = APART.iter().map(|lanes| Stage {
+        lanes: lanes.iter().map(wanted).collect(),
+        at_a_time: lanes.len(),
+    });
+    [first].into_iter().chain(apart).collect()
 }
 
 /// The names of a package's integration tests, sorted.
@@ -270,14 +306,36 @@ mod tests {
     }
 
     #[test]
-    fn suites_are_found_by_their_files() {
+    fn suites_are_found_by_their_files_and_each_runs_once() {
         let suites = all_suites().unwrap();
-        let find = |name: &str| suites.iter().find(|suite| suite.name == name);
-        assert!(find("moto").is_some_and(|suite| !suite.is_alone));
-        assert!(find("failover").is_some_and(|suite| suite.is_alone));
-        assert!(find("seed_scale_test").is_some_and(|suite| !suite.is_alone));
-        for name in ALONE {
-            assert!(find(name).is_some(), "there is no suite `{name}`");
+        for name in ["moto", "failover", "seed_scale_test"] {
+            assert!(suites.iter().any(|suite| suite == name), "{name}");
         }
+        let mut run: Vec<String> = stages(&suites)
+            .into_iter()
+            .flat_map(|stage| stage.lanes)
+            .flatten()
+            .collect();
+        run.sort_unstable();
+        let mut sorted = suites.clone();
+        sorted.sort_unstable();
+        assert_eq!(run, sorted);
+        let named = APART
+            .iter()
+            .flat_map(|stage| stage.iter())
+            .flat_map(|lane| lane.iter());
+        for name in named.chain(LONGEST_FIRST).chain(WITH_A_NODE) {
+            assert!(
+                suites.iter().any(|suite| suite == name),
+                "there is no suite `{name}`"
+            );
+        }
+    }
+
+    #[test]
+    fn one_suite_runs_alone() {
+        let stages = stages(&["howto".to_owned()]);
+        let lanes: Vec<Vec<String>> = stages.into_iter().flat_map(|stage| stage.lanes).collect();
+        assert_eq!(lanes.concat(), ["howto"]);
     }
 }

@@ -1,7 +1,7 @@
 //! One suite: run it, let its output through, count its tests, keep the time.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{self, BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
@@ -20,6 +20,8 @@ pub(crate) struct Outcome {
     /// Whether all went well; a suite that does not compile fails without a failed test.
     pub(crate) is_success: bool,
     pub(crate) time: Duration,
+    /// The lines that say what failed and why, of a suite that did.
+    pub(crate) reasons: Vec<String>,
 }
 
 impl Outcome {
@@ -31,6 +33,7 @@ impl Outcome {
             failed: 0,
             is_success: false,
             time,
+            reasons: Vec::new(),
         }
     }
 }
@@ -44,7 +47,7 @@ pub(crate) enum Show {
     LinesWithName,
 }
 
-/// Runs `command`, whose standard output has the closing lines of cargo's tests.
+/// Runs `command`, whose output has the closing lines of cargo's tests.
 pub(crate) fn run(
     name: &str,
     deadline: Duration,
@@ -53,13 +56,19 @@ pub(crate) fn run(
 ) -> Result<Outcome> {
     terminal::say(&format!("=== {name}"));
     let begun = Instant::now();
-    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    // Both streams in one, so that what a test says stands where it said it.
+    let (output, input) = io::pipe().context("make a pipe")?;
+    command.stdin(Stdio::null());
+    command.stdout(input.try_clone().context("share a pipe")?);
+    command.stderr(input);
     let mut child = command
         .spawn()
         .with_context(|| format!("run the suite {name}"))?;
+    // It holds the pipe's other end, which would then never close.
+    drop(command);
     let watchdog = Watchdog::start(child.id(), deadline);
     let mut counts = Counts::default();
-    let output = child.stdout.take().context("the output is piped")?;
+    let mut reasons = Reasons::default();
     for line in BufReader::new(output).split(b'\n') {
         let line = line.with_context(|| format!("read the output of {name}"))?;
         let line = String::from_utf8_lossy(&line);
@@ -68,6 +77,7 @@ pub(crate) fn run(
             Show::LinesWithName => terminal::print(&format!("{name} | {line}")),
         }
         counts.add(&line);
+        reasons.add(&line);
     }
     let status = child.wait().with_context(|| format!("wait for {name}"))?;
     let was_ended = watchdog.end();
@@ -77,12 +87,18 @@ pub(crate) fn run(
             terminal::time(deadline)
         ));
     }
+    let is_success = status.success() && counts.failed == 0 && !was_ended;
     let outcome = Outcome {
         name: name.to_owned(),
         passed: counts.passed,
         failed: counts.failed,
-        is_success: status.success() && counts.failed == 0 && !was_ended,
+        is_success,
         time: begun.elapsed(),
+        reasons: if is_success {
+            Vec::new()
+        } else {
+            reasons.lines
+        },
     };
     terminal::print(&format!(
         "{name}: {} passed, {} failed, {}",
@@ -168,7 +184,44 @@ impl Counts {
     }
 }
 
-/// The closing table; whether all went well.
+/// Picks out of a suite's output what tells why it failed: each error or panic with the lines
+/// after it, and the names of the tests that failed.
+#[derive(Debug, Default)]
+struct Reasons {
+    lines: Vec<String>,
+    /// How many of the lines to come belong to the last reason.
+    following: usize,
+}
+
+impl Reasons {
+    /// An assertion's two sides, or an error's causes.
+    const FOLLOWING: usize = 12;
+    /// What a table's reader can take in.
+    const MOST: usize = 120;
+
+    fn add(&mut self, line: &str) {
+        let tells = line.starts_with("error")
+            || line.contains("Error: ")
+            || line.contains("panicked at")
+            || line.ends_with(" FAILED")
+            || line == "FAILED";
+        if tells {
+            self.following = Self::FOLLOWING;
+        } else if line.starts_with("Stack backtrace") || line.starts_with("test result: ok") {
+            self.following = 0;
+        } else {
+            let Some(rest) = self.following.checked_sub(1) else {
+                return;
+            };
+            self.following = rest;
+        }
+        if (tells || 0 < self.following) && self.lines.len() < Self::MOST {
+            self.lines.push(line.to_owned());
+        }
+    }
+}
+
+/// The closing table, and why what failed did; whether all went well.
 pub(crate) fn report(outcomes: &[Outcome]) -> bool {
     let width = outcomes
         .iter()
@@ -182,6 +235,7 @@ pub(crate) fn report(outcomes: &[Outcome]) -> bool {
         failed,
         is_success,
         time,
+        reasons: _,
     } in outcomes
     {
         let verdict = if *is_success { "ok" } else { "FAILED" };
@@ -189,6 +243,15 @@ pub(crate) fn report(outcomes: &[Outcome]) -> bool {
             "{name:width$}  {verdict:6}  {passed:>5} passed  {failed:>3} failed  {:>13}",
             terminal::time(*time),
         ));
+    }
+    for outcome in outcomes
+        .iter()
+        .filter(|outcome| !outcome.reasons.is_empty())
+    {
+        terminal::print(&format!("\nwhat failed in {}:", outcome.name));
+        for line in &outcome.reasons {
+            terminal::print(&format!("    {line}"));
+        }
     }
     let passed: usize = outcomes.iter().map(|outcome| outcome.passed).sum();
     let failed: usize = outcomes.iter().map(|outcome| outcome.failed).sum();
@@ -210,6 +273,27 @@ mod tests {
         let outcome = run("hangs", Duration::from_millis(300), command, Show::Lines).unwrap();
         assert_eq!((outcome.passed, outcome.is_success), (1, false));
         assert!(outcome.time < Duration::from_mins(1));
+    }
+
+    #[test]
+    fn the_reasons_of_a_failure_are_kept() {
+        let script = "echo 'running 2 tests'; echo 'test one ... ok'; \
+                      echo 'Error: 6 pods are pending' >&2; echo; echo 'Caused by: x'; \
+                      echo 'Stack backtrace:'; echo '  0: main'; echo 'test two ... FAILED'; \
+                      echo 'test result: FAILED. 1 passed; 1 failed; 0 ignored'; exit 1";
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        let outcome = run("fails", Duration::from_mins(1), command, Show::Lines).unwrap();
+        assert_eq!((outcome.failed, outcome.is_success), (1, false));
+        let expected = [
+            "Error: 6 pods are pending",
+            "",
+            "Caused by: x",
+            "test two ... FAILED",
+            "test result: FAILED. 1 passed; 1 failed; 0 ignored",
+        ];
+        assert_eq!(outcome.reasons, expected);
+        assert!(!report(&[outcome]));
     }
 
     #[test]

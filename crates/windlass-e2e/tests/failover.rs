@@ -176,7 +176,7 @@ fn draining(
     })?;
     let flags = [
         "--scan-interval=2s",
-        "--scale-down-unneeded-time=20s",
+        "--scale-down-unneeded-time=10s",
         "--node-delete-delay-after-taint=1s",
     ];
     let (mut leader, candidate) = leader_and_candidate(testbed, &flags)?;

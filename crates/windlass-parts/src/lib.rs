@@ -12,6 +12,7 @@
 use std::env;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use anyhow::{Context, Result};
 
@@ -121,14 +122,23 @@ pub fn cache_directory() -> Result<PathBuf> {
     Ok(Path::new(&home).join(".cache").join("windlass"))
 }
 
-/// The root of the checkout that this crate was compiled in.
-#[expect(
-    clippy::missing_panics_doc,
-    reason = "the path is a constant of two folders and more"
-)]
+/// The root of the checkout at hand: the one that cargo runs this program for, else the one that
+/// this crate was compiled in. (They differ where two checkouts share a target directory, since
+/// cargo takes what the other has built of the same sources.)
 pub fn workspace_root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .ancestors()
-        .nth(2)
-        .expect("the crate lies two folders below the root")
+    static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
+        let at_hand = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+        let compiled_in = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+        at_hand
+            .and_then(|package| root_above(&package))
+            .or_else(|| root_above(&compiled_in))
+            .unwrap_or(compiled_in)
+    });
+    &ROOT
+}
+
+/// The folder at or above `package` that has the test bed's sources, as only the root has.
+fn root_above(package: &Path) -> Option<PathBuf> {
+    let is_root = |folder: &&Path| folder.join("testbed/controlplane/go.mod").is_file();
+    package.ancestors().find(is_root).map(Path::to_owned)
 }
