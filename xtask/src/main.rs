@@ -63,6 +63,10 @@ fn run(arguments: &[&str]) -> Result<()> {
         ["gen"] => generate::run(generate::Mode::Write),
         ["gen", "--check"] => generate::run(generate::Mode::Check),
         ["dist"] => dist::run(),
+        ["help" | "--help" | "-h"] => {
+            terminal::print(USAGE);
+            Ok(())
+        }
         _ => bail!("{USAGE}"),
     }
 }

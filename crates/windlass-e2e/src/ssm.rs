@@ -87,6 +87,24 @@ impl Ssm {
             .map(drop)
     }
 
+    /// The names of all parameters below a path such as `/windlass/`, sorted.
+    pub fn names_below(&self, path: &str) -> Result<Vec<String>> {
+        let filter = json!([{"Key": "Name", "Option": "BeginsWith", "Values": [path]}]);
+        let input = json!({ "ParameterFilters": filter, "MaxResults": 50 });
+        let (status, answer) = self.call("DescribeParameters", &input)?;
+        if status != 200 || answer["NextToken"].is_string() {
+            bail!("DescribeParameters, up to 50 of them: {status} {answer}");
+        }
+        let parameters = answer["Parameters"].as_array().map(Vec::as_slice);
+        let mut names: Vec<String> = parameters
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|parameter| parameter["Name"].as_str().map(str::to_owned))
+            .collect();
+        names.sort_unstable();
+        Ok(names)
+    }
+
     fn call(&self, action: &str, input: &Value) -> Result<(u16, Value)> {
         let mut stream = TcpStream::connect(&self.address).context("connect to moto")?;
         stream.set_read_timeout(Some(Duration::from_secs(30)))?;

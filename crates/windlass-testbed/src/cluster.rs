@@ -14,7 +14,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Node, Pod, ServiceAccount};
 use kube::api::{
     Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch,
-    PatchParams, Preconditions, PropagationPolicy, WatchEvent, WatchParams,
+    PatchParams, Preconditions, PropagationPolicy, ValidationDirective, WatchEvent, WatchParams,
 };
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::discovery::{self, Scope};
@@ -166,13 +166,26 @@ impl Cluster {
 
     /// Applies one object.
     pub fn apply_object(&self, object: &Value) -> Result<()> {
+        self.apply_with(object, &PatchParams::apply(FIELD_MANAGER).force())
+    }
+
+    /// Has the API server judge an object, every field that it does not know being an error, and
+    /// keeps nothing.
+    pub fn check_object(&self, object: &Value) -> Result<()> {
+        let parameters = PatchParams::apply(FIELD_MANAGER)
+            .force()
+            .dry_run()
+            .validation(ValidationDirective::Strict);
+        self.apply_with(object, &parameters)
+    }
+
+    fn apply_with(&self, object: &Value, parameters: &PatchParams) -> Result<()> {
         self.run(async {
             let api = self.api_of(object).await?;
             let name = object["metadata"]["name"]
                 .as_str()
                 .context("the object has no name")?;
-            let parameters = PatchParams::apply(FIELD_MANAGER).force();
-            api.patch(name, &parameters, &Patch::Apply(object))
+            api.patch(name, parameters, &Patch::Apply(object))
                 .await
                 .with_context(|| format!("apply {} {name}", object["kind"]))?;
             Ok(())

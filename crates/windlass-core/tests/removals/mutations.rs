@@ -102,6 +102,7 @@ fn refuses(stage: fn() -> Stage, cases: &[(&'static str, &str, Change)]) {
         let violated = violated(stage(), *change);
         assert!(violated.contains(rule), "{what}: {violated:?}");
     }
+    eprintln!("{} mutated plans were refused", cases.len());
 }
 
 fn resize(plan: &mut Plan) -> &mut Resize {

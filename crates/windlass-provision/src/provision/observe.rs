@@ -277,6 +277,9 @@ fn of_group(group: AutoScalingGroup) -> Group {
                 .unwrap_or_default(),
         });
     }
+    // A group is launched from one of both. AWS drops the configuration's name when a template
+    // takes its place; moto goes on listing it.
+    let is_of_template = template.is_some();
     let (launch_template, version) = match template {
         Some(template) => (template.name, template.version),
         None => (None, None),
@@ -293,7 +296,7 @@ fn of_group(group: AutoScalingGroup) -> Group {
             .collect(),
         launch_template,
         version,
-        launch_configuration: group.launch_configuration_name,
+        launch_configuration: group.launch_configuration_name.filter(|_| !is_of_template),
         mixed,
         health_check_grace_seconds: group.health_check_grace_period.unwrap_or(0),
         suspended: group

@@ -220,7 +220,9 @@ impl Verdict {
             .new_nodes(look)
             .map(|name| (name, &look.nodes[name]))
             .collect();
-        if new.is_empty() {
+        // A node that comes while the autoscaler has declined is of somebody else's making.
+        let is_declined = look.triggered.is_empty() && !look.refused.is_empty();
+        if new.is_empty() || is_declined {
             return Self::without_nodes(look);
         }
         let not_ready: Vec<String> = new
@@ -383,6 +385,10 @@ mod tests {
             .refused
             .insert("pod didn't trigger: 1 max node group size reached".to_owned());
         check(&refused, "no group fits");
+        check(
+            &with_node(refused.clone(), NodeState::default()),
+            "no group fits",
+        );
         refused.groups.insert("web".to_owned(), (3, 3));
         check(&refused, "at maximum:\n  web (3 of 3)");
         let mut raised = alive();
