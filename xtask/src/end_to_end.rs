@@ -34,6 +34,7 @@ const LONGEST_FIRST: &[&str] = &[
     "scale_down_kill",
     "api_server_outages",
     "token",
+    "verify",
     "scale_down",
     "testbed",
 ];
