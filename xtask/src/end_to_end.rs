@@ -33,13 +33,15 @@ const LONGEST_FIRST: &[&str] = &[
     "aws_outages",
     "scale_down_kill",
     "api_server_outages",
-    "token",
     "verify",
     "scale_down",
     "testbed",
 ];
 /// Suites that join a real node, and need its programs.
 const WITH_A_NODE: &[&str] = &["join", "howto"];
+/// Suites whose tests run at the same time, since each keeps to names of its own, and how many do:
+/// all where they wait for times to pass, some where each has a container runtime and a kubelet.
+const TOGETHER: &[(&str, &str)] = &[("token", "--test-threads=32"), ("join", "--test-threads=6")];
 
 /// Longest time for one suite.
 const DEADLINE: Duration = Duration::from_mins(15);
@@ -122,8 +124,8 @@ impl Field {
     fn run(&self, suite: &String) -> Result<Outcome> {
         let mut command = cargo::command(&["test"]);
         command.args(selection(slice::from_ref(suite)));
-        // One test bed for the tests of a suite, one test at a time.
-        command.args(["--", "--test-threads=1", "--nocapture"]);
+        // One test bed for the tests of a suite.
+        command.args(["--", threads(suite), "--nocapture"]);
         command
             .env("WINDLASS_BIN", &self.binary)
             .env("WINDLASS_MOTO_SERVER", &self.moto)
@@ -136,6 +138,12 @@ impl Field {
         }
         Ok(outcome)
     }
+}
+
+/// How many tests of a suite run at the same time.
+fn threads(suite: &str) -> &'static str {
+    let together = TOGETHER.iter().find(|(name, _)| *name == suite);
+    together.map_or("--test-threads=1", |(_, threads)| threads)
 }
 
 /// Does `work` for each item, so many at a time, and gives the results in the items' order.
@@ -325,7 +333,9 @@ mod tests {
             .iter()
             .flat_map(|stage| stage.iter())
             .flat_map(|lane| lane.iter());
-        for name in named.chain(LONGEST_FIRST).chain(WITH_A_NODE) {
+        let together = TOGETHER.iter().map(|(name, _)| name);
+        let named = named.chain(LONGEST_FIRST).chain(WITH_A_NODE);
+        for name in named.chain(together) {
             assert!(
                 suites.iter().any(|suite| suite == name),
                 "there is no suite `{name}`"

@@ -77,6 +77,11 @@ impl Tool {
         self.secrets.push(secret.to_owned());
     }
 
+    /// All that was kept secret so far.
+    pub fn secrets(&self) -> &[String] {
+        &self.secrets
+    }
+
     /// The environment, for what is started otherwise.
     pub fn environment(&self) -> &[(String, String)] {
         &self.environment

@@ -35,6 +35,8 @@ struct State {
     paths: BTreeMap<String, String>,
     sessions: BTreeMap<String, Instant>,
     refused: usize,
+    /// Connections that are still to be closed without an answer.
+    silent: usize,
 }
 
 impl Imds {
@@ -93,6 +95,12 @@ impl Imds {
         };
     }
 
+    /// Closes the next connections without an answer.
+    pub fn stay_silent(&self, connections: usize) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.silent = connections;
+    }
+
     /// How many requests came without a session token that was good.
     pub fn refused(&self) -> usize {
         self.state
@@ -104,6 +112,13 @@ impl Imds {
 
 fn serve(stream: &TcpStream, state: &Mutex<State>) -> Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    {
+        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.silent > 0 {
+            state.silent -= 1;
+            return Ok(());
+        }
+    }
     let mut reader = BufReader::new(stream);
     loop {
         let mut line = String::new();

@@ -1,8 +1,7 @@
-//! A machine to join: a mount and process namespace of its own with a real container runtime, the
-//! real kubeadm and the real kubelet. Linux, and root.
+//! A machine to join: a mount, process and network namespace of its own with a real container
+//! runtime, the real kubeadm and the real kubelet. Linux, and root.
 
 use std::fs::{self, Permissions};
-use std::net::UdpSocket;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -11,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 use windlass_parts::{NodeParts, Parts};
-use windlass_testbed::{Process, Spec, Testbed, User, wait_for};
+use windlass_testbed::{Boot, Group, Process, Spec, Testbed, User, wait_for};
 
 use crate::imds::{Imds, Instance};
 
@@ -73,6 +72,30 @@ pub fn prepare_for_joins(testbed: &Testbed) -> Result<()> {
     Ok(())
 }
 
+/// Makes a group of one instance, which becomes a Node by what the test does and not by itself, and
+/// gives that instance as EC2 describes it.
+pub fn lone_instance(testbed: &Testbed, group: &Group) -> Result<Instance> {
+    testbed.joiner().set_boot(&group.name, Boot::never());
+    testbed.aws().create_group(group)?;
+    let id = testbed.aws().group(&group.name)?.instance_ids().remove(0);
+    let described = testbed
+        .aws()
+        .query("ec2", "DescribeInstances", &[("InstanceId.1", &id)])?;
+    let element = |name: &str| -> Result<String> {
+        let rest = described.split(&format!("<{name}>")).nth(1);
+        let text = rest.and_then(|rest| rest.split('<').next());
+        Ok(text
+            .with_context(|| format!("{name} in {described}"))?
+            .to_owned())
+    };
+    Ok(Instance {
+        zone: group.zone.clone(),
+        host_name: element("privateDnsName")?,
+        address: element("privateIpAddress")?,
+        id,
+    })
+}
+
 /// What the network of a machine is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Network {
@@ -83,10 +106,16 @@ pub enum Network {
 }
 
 /// A running machine. Dropping it ends all that runs in it.
+///
+/// Its ports are its own, so that several can run at the same time: a kubelet has the ports that it
+/// has. What it reaches of the host's are those ports that [`Self::reach`] carries over.
 #[derive(Debug)]
 pub struct Machine {
+    testbed: &'static Testbed,
     directory: PathBuf,
     process: Process,
+    /// What carries its connections to the host.
+    relays: Vec<Process>,
     imds: Imds,
     environment: Vec<(String, String)>,
 }
@@ -112,7 +141,7 @@ conf_dir = "/etc/cni/net.d"
 impl Machine {
     /// Boots one as `instance`, which talks to AWS at `aws`: its runtime runs, nothing has joined.
     pub fn boot(
-        testbed: &Testbed,
+        testbed: &'static Testbed,
         name: &str,
         instance: &Instance,
         network: Network,
@@ -171,18 +200,24 @@ impl Machine {
             [
                 "--mount".to_owned(),
                 "--pid".to_owned(),
+                "--net".to_owned(),
+                "--uts".to_owned(),
                 "--fork".to_owned(),
                 "--kill-child".to_owned(),
                 "--mount-proc".to_owned(),
                 init.display().to_string(),
                 directory.display().to_string(),
+                instance.address.clone(),
+                instance.host_name.clone(),
             ],
         );
         spec.environment.clone_from(&environment);
         let process = testbed.spawn(spec)?;
-        let machine = Self {
+        let mut machine = Self {
+            testbed,
             directory,
             process,
+            relays: Vec::new(),
             imds,
             environment,
         };
@@ -190,7 +225,64 @@ impl Machine {
         wait_for("the machine to boot", Duration::from_mins(1), || {
             Ok(is_up.exists())
         })?;
+        let imds = machine.imds.url();
+        for url in [&testbed.api_url(), aws, &imds] {
+            machine.reach(url)?;
+        }
         Ok(machine)
+    }
+
+    /// Lets it reach a port of this host's loopback interface, under the same address.
+    pub fn reach(&mut self, url: &str) -> Result<()> {
+        let port = url.trim_end_matches('/').rsplit(':').next();
+        let port: u16 = port.and_then(|port| port.parse().ok()).context("a port")?;
+        // A socket of the file system is the same one in both networks.
+        let socket = self.directory.join(format!("port-{port}"));
+        let name = self.directory.file_name().unwrap_or_default();
+        let name = format!("{}-to-{port}", name.display());
+        let outside = Spec::new(
+            &name,
+            "/usr/bin/socat".as_ref(),
+            [
+                format!("UNIX-LISTEN:{},fork,backlog=64", socket.display()),
+                format!("TCP:127.0.0.1:{port}"),
+            ],
+        );
+        self.relays.push(self.testbed.spawn(outside)?);
+        wait_for("the relay to listen", Duration::from_secs(30), || {
+            Ok(socket.exists())
+        })?;
+        let listen = format!("TCP-LISTEN:{port},bind=127.0.0.1,fork,reuseaddr,backlog=64");
+        let inside = self.namespaces()?.into_iter().chain([
+            "/usr/bin/socat".to_owned(),
+            listen,
+            format!("UNIX-CONNECT:{}", socket.display()),
+        ]);
+        let inside = Spec::new(
+            &format!("{name}-inside"),
+            "/usr/bin/nsenter".as_ref(),
+            inside,
+        );
+        self.relays.push(self.testbed.spawn(inside)?);
+        let dial = format!(": </dev/tcp/127.0.0.1/{port}");
+        wait_for("the machine to reach it", Duration::from_secs(30), || {
+            let status = self.command("/bin/bash")?.args(["-c", &dial]).status()?;
+            Ok(status.success())
+        })
+    }
+
+    /// What has nsenter run a program in it.
+    fn namespaces(&self) -> Result<Vec<String>> {
+        let children = format!("/proc/{0}/task/{0}/children", self.process.id());
+        let children = fs::read_to_string(&children).context("find the machine's first process")?;
+        let first = children
+            .split_whitespace()
+            .next()
+            .context("the machine has ended")?;
+        let words = [
+            "--target", first, "--mount", "--pid", "--net", "--uts", "--",
+        ];
+        Ok(words.map(str::to_owned).into())
     }
 
     /// Its metadata service.
@@ -237,15 +329,10 @@ impl Machine {
 
     /// Starts a program in it.
     pub fn command(&self, program: &str) -> Result<Command> {
-        let children = format!("/proc/{0}/task/{0}/children", self.process.id());
-        let children = fs::read_to_string(&children).context("find the machine's first process")?;
-        let first = children
-            .split_whitespace()
-            .next()
-            .context("the machine has ended")?;
         let mut command = Command::new("/usr/bin/nsenter");
         command
-            .args(["--target", first, "--mount", "--pid", "--", program])
+            .args(self.namespaces()?)
+            .arg(program)
             .env_clear()
             .envs(self.environment.iter().cloned())
             .stdin(Stdio::null());
@@ -278,6 +365,9 @@ impl Machine {
 
     /// Ends the machine and all that runs in it.
     pub fn end(mut self) {
+        for mut relay in self.relays {
+            relay.kill();
+        }
         self.process.kill();
     }
 }
@@ -287,14 +377,4 @@ fn path_with(directory: &Path) -> String {
         "{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         directory.display()
     )
-}
-
-/// The address of this host that a kubelet can take as its node's: not a loopback one.
-pub fn host_address() -> Result<String> {
-    let socket = UdpSocket::bind("0.0.0.0:0")?;
-    // Nothing is sent: the route alone is looked up.
-    socket
-        .connect("198.51.100.1:9")
-        .context("find the host's own address")?;
-    Ok(socket.local_addr()?.ip().to_string())
 }

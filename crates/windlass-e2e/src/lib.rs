@@ -32,14 +32,18 @@
 //! ```
 
 mod command;
+mod credential;
 mod imds;
 mod join;
+mod secrets;
 mod spare_node;
 mod ssm;
 
 pub use command::{Finished, Tool};
+pub use credential::{Credential, Published, bearer, client_as, joinable_testbed, who_is};
 pub use imds::{Imds, Instance};
-pub use join::{Machine, Network, host_address, prepare_for_joins};
+pub use join::{Machine, Network, lone_instance, prepare_for_joins};
+pub use secrets::{ArgumentLists, check_what_was_said, files_with};
 pub use ssm::{Parameter, Ssm, ssm_error};
 
 use std::fs;

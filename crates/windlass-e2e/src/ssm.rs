@@ -41,14 +41,23 @@ impl Parameter {
 pub struct Ssm {
     /// `host:port`.
     address: String,
+    region: String,
 }
 
 impl Ssm {
-    /// That of a test bed.
+    /// That of a test bed, in its own region.
     pub fn of(testbed: &Testbed) -> Self {
         Self {
             address: testbed.moto_url().replace("http://", ""),
+            region: windlass_testbed::REGION.to_owned(),
         }
+    }
+
+    /// The same of another region, which has other parameters.
+    #[must_use]
+    pub fn in_region(mut self, region: &str) -> Self {
+        region.clone_into(&mut self.region);
+        self
     }
 
     /// A parameter, decrypted; none if there is none of that name.
@@ -116,7 +125,7 @@ impl Ssm {
              Authorization: AWS4-HMAC-SHA256 Credential=test/20260101/{}/ssm/aws4_request, \
              SignedHeaders=host, Signature=0\r\nContent-Length: {}\r\n\r\n{body}",
             self.address,
-            windlass_testbed::REGION,
+            self.region,
             body.len(),
         )?;
         let mut answer = String::new();

@@ -15,55 +15,45 @@ use kube::Api;
 use kube::api::{DeleteParams, ListParams, PostParams};
 use rcgen::SanType;
 use serde_json::{Value, json};
-use windlass_e2e::{Tool, prepare_for_joins};
-use windlass_testbed::{Boot, Group, Process, Spec, Testbed, User, wait_for};
+use windlass_e2e::{Tool, check_what_was_said, client_as, lone_instance, prepare_for_joins};
+use windlass_testbed::{Group, Process, Spec, Testbed, User, wait_for};
 
 const SOON: Duration = Duration::from_secs(30);
 const CLIENT: &str = "kubernetes.io/kube-apiserver-client-kubelet";
 const SERVING: &str = "kubernetes.io/kubelet-serving";
 
-/// An instance of moto's, as its node would call itself.
-struct Member {
-    id: String,
-    name: String,
-    address: String,
-}
-
 fn begin() -> Result<(&'static Testbed, Tool)> {
     let testbed = windlass_e2e::testbed()?;
     prepare_for_joins(testbed)?;
-    testbed.cluster().apply(RIGHTS)?;
+    let tool = Tool::of(testbed);
+    apply_manifests(testbed, &tool)?;
     let requests = testbed.cluster().client();
     let requests = Api::<CertificateSigningRequest>::all(requests);
     for request in testbed.run(requests.list(&ListParams::default()))? {
         let name = request.metadata.name.unwrap_or_default();
         testbed.run(requests.delete(&name, &DeleteParams::default()))?;
     }
-    Ok((testbed, Tool::of(testbed)))
+    Ok((testbed, tool))
 }
 
-const RIGHTS: &str = include_str!("csr_approver/rights.yaml");
-
-/// A group with one instance that never becomes a Node by itself, and that instance.
-fn member(testbed: &Testbed, group: &Group) -> Result<Member> {
-    testbed.joiner().set_boot(&group.name, Boot::never());
-    testbed.aws().create_group(group)?;
-    let id = testbed.aws().group(&group.name)?.instance_ids().remove(0);
-    let described = testbed
-        .aws()
-        .query("ec2", "DescribeInstances", &[("InstanceId.1", &id)])?;
-    let element = |name: &str| -> Result<String> {
-        let rest = described.split(&format!("<{name}>")).nth(1);
-        let text = rest.and_then(|rest| rest.split('<').next());
-        Ok(text
-            .with_context(|| format!("{name} in {described}"))?
-            .to_owned())
-    };
-    Ok(Member {
-        name: element("privateDnsName")?,
-        address: element("privateIpAddress")?,
-        id,
-    })
+/// What an operator applies: its account and rights, and a Deployment, which nothing runs here.
+fn apply_manifests(testbed: &Testbed, tool: &Tool) -> Result<()> {
+    let config = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/cluster.yaml");
+    let render = [
+        "manifests",
+        "--config",
+        config,
+        "--component",
+        "csr-approver",
+    ];
+    let rendered = tool
+        .run(&[&render[..], &["-o", "json"]].concat())?
+        .expect(0)?;
+    let list: Value = serde_json::from_str(&rendered.stdout)?;
+    for object in list["items"].as_array().context("a list")? {
+        testbed.cluster().apply_object(object)?;
+    }
+    Ok(())
 }
 
 /// A kubeconfig of the approver's service account.
@@ -99,24 +89,13 @@ fn approver(testbed: &Testbed, tool: &Tool, name: &str, flags: &[&str]) -> Resul
 }
 
 /// A client that logs in with a bootstrap token of these groups.
-fn bearer(testbed: &Testbed, tool: &Tool, groups: &str) -> Result<kube::Client> {
+fn bearer(testbed: &Testbed, tool: &mut Tool, groups: &str) -> Result<kube::Client> {
     let created = tool
         .run(&["token", "create", "--ttl", "10m", "--groups", groups])?
         .expect(0)?;
-    let token = created.stdout.trim().to_owned();
-    client(testbed, &json!({ "token": token }))
-}
-
-fn client(testbed: &Testbed, user: &Value) -> Result<kube::Client> {
-    let text = fs::read_to_string(testbed.kubeconfig(User::Admin))?;
-    let mut kubeconfig: Value = serde_json::from_str(&text)?;
-    kubeconfig["users"][0]["user"] = user.clone();
-    let kubeconfig = serde_json::from_value(kubeconfig)?;
-    testbed.run(async {
-        let options = kube::config::KubeConfigOptions::default();
-        let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await?;
-        Ok(kube::Client::try_from(config)?)
-    })
+    let token = created.stdout.trim();
+    tool.keep_secret(token.split_once('.').context("id and secret")?.1);
+    windlass_e2e::bearer(testbed, token)
 }
 
 const OUR_GROUPS: &str =
@@ -229,12 +208,12 @@ fn denied(testbed: &Testbed, name: &str, word: &str) -> Result<()> {
 
 #[test]
 fn only_the_clusters_own_instances_get_a_nodes_certificate() -> Result<()> {
-    let (testbed, tool) = begin()?;
-    let ours = member(
+    let (testbed, mut tool) = begin()?;
+    let ours = lone_instance(
         testbed,
         &Group::new("ours").sizes(0, 3, 1).discovered_by("demo"),
     )?;
-    let theirs = member(testbed, &Group::new("theirs").sizes(0, 3, 1))?;
+    let theirs = lone_instance(testbed, &Group::new("theirs").sizes(0, 3, 1))?;
     let bindings = Api::<ClusterRoleBinding>::all(testbed.cluster().client());
     let binding = "kubeadm:node-autoapprove-bootstrap";
     ensure!(testbed.run(bindings.get_opt(binding))?.is_some());
@@ -249,11 +228,11 @@ fn only_the_clusters_own_instances_get_a_nodes_certificate() -> Result<()> {
         "nodes cannot renew"
     );
 
-    let bearer_of_ours = bearer(testbed, &tool, OUR_GROUPS)?;
+    let bearer_of_ours = bearer(testbed, &mut tool, OUR_GROUPS)?;
     ask(
         testbed,
         &bearer_of_ours,
-        &client_request("ours", &ours.name),
+        &client_request("ours", &ours.host_name),
     )?;
     approved(testbed, "ours", &ours.id)?;
     ask(
@@ -265,21 +244,25 @@ fn only_the_clusters_own_instances_get_a_nodes_certificate() -> Result<()> {
     ask(
         testbed,
         &bearer_of_ours,
-        &client_request("theirs", &theirs.name),
+        &client_request("theirs", &theirs.host_name),
     )?;
     denied(testbed, "theirs", "in no group of this cluster")?;
     let names = [SanType::DnsName("kubernetes.default".try_into()?)];
     let with_names = Asked {
         names: &names,
-        ..client_request("names", &ours.name)
+        ..client_request("names", &ours.host_name)
     };
     ask(testbed, &bearer_of_ours, &with_names)?;
     denied(testbed, "names", "alternative names")?;
 
     // A token that somebody made by hand is not Windlass's to judge.
     let default_group = "system:bootstrappers:kubeadm:default-node-token";
-    let by_hand = bearer(testbed, &tool, default_group)?;
-    ask(testbed, &by_hand, &client_request("by-hand", &ours.name))?;
+    let by_hand = bearer(testbed, &mut tool, default_group)?;
+    ask(
+        testbed,
+        &by_hand,
+        &client_request("by-hand", &ours.host_name),
+    )?;
     wait_for("it to be looked at", SOON, || {
         Ok(approver.log().lines().any(|line| line.contains("by-hand")))
     })?;
@@ -289,40 +272,42 @@ fn only_the_clusters_own_instances_get_a_nodes_certificate() -> Result<()> {
         .status
         .unwrap_or_default();
     ensure!(status.conditions.is_none(), "{:?}", status.conditions);
+    eprintln!("{}", check_what_was_said(testbed, tool.secrets())?);
     Ok(())
 }
 
 #[test]
 fn a_second_join_and_a_late_one_are_denied_and_an_operator_can_let_back() -> Result<()> {
-    let (testbed, tool) = begin()?;
-    let ours = member(
+    let (testbed, mut tool) = begin()?;
+    let ours = lone_instance(
         testbed,
         &Group::new("ours").sizes(0, 3, 1).discovered_by("demo"),
     )?;
-    let bearer = bearer(testbed, &tool, OUR_GROUPS)?;
+    let bearer = bearer(testbed, &mut tool, OUR_GROUPS)?;
     let mut first = approver(testbed, &tool, "approver-1", &[])?;
-    ask(testbed, &bearer, &client_request("first", &ours.name))?;
+    ask(testbed, &bearer, &client_request("first", &ours.host_name))?;
     approved(testbed, "first", &ours.id)?;
     // A node that does not work yet may try again; one that is ready has what it needs.
-    set_node(testbed, &ours.name, "False")?;
-    ask(testbed, &bearer, &client_request("again", &ours.name))?;
+    set_node(testbed, &ours.host_name, "False")?;
+    ask(testbed, &bearer, &client_request("again", &ours.host_name))?;
     approved(testbed, "again", &ours.id)?;
-    set_node(testbed, &ours.name, "True")?;
-    ask(testbed, &bearer, &client_request("second", &ours.name))?;
+    set_node(testbed, &ours.host_name, "True")?;
+    ask(testbed, &bearer, &client_request("second", &ours.host_name))?;
     denied(testbed, "second", "is ready")?;
     first.stop();
 
-    set_node(testbed, &ours.name, "Unknown")?;
+    set_node(testbed, &ours.host_name, "Unknown")?;
     let second = approver(testbed, &tool, "approver-2", &["--boot-budget", "1s"])?;
-    ask(testbed, &bearer, &client_request("late", &ours.name))?;
+    ask(testbed, &bearer, &client_request("late", &ours.host_name))?;
     denied(testbed, "late", &format!("csr-approver allow {}", ours.id))?;
     tool.run(&["csr-approver", "allow", "no-id"])?.expect(1)?;
     tool.run(&["csr-approver", "allow", &ours.id])?.expect(0)?;
-    ask(testbed, &bearer, &client_request("back", &ours.name))?;
+    ask(testbed, &bearer, &client_request("back", &ours.host_name))?;
     approved(testbed, "back", "let back by an operator")?;
-    ask(testbed, &bearer, &client_request("twice", &ours.name))?;
+    ask(testbed, &bearer, &client_request("twice", &ours.host_name))?;
     denied(testbed, "twice", "csr-approver allow")?;
     ensure!(!second.log().contains("panicked"), "{}", second.log());
+    eprintln!("{}", check_what_was_said(testbed, tool.secrets())?);
     Ok(())
 }
 
@@ -349,25 +334,28 @@ fn set_node(testbed: &Testbed, name: &str, ready: &str) -> Result<()> {
 #[test]
 fn a_serving_certificate_has_the_names_that_ec2_reports() -> Result<()> {
     let (testbed, tool) = begin()?;
-    let ours = member(
+    let ours = lone_instance(
         testbed,
         &Group::new("ours").sizes(0, 3, 1).discovered_by("demo"),
     )?;
     let _approver = approver(testbed, &tool, "approver-serving", &[])?;
-    let as_node = client(
+    let as_node = client_as(
         testbed,
         &json!({
             "token": "admin-token",
-            "as": format!("system:node:{}", ours.name),
+            "as": format!("system:node:{}", ours.host_name),
             "as-groups": ["system:nodes", "system:authenticated"],
         }),
     )?;
     let dns = |name: &str| Ok::<_, anyhow::Error>(SanType::DnsName(name.try_into()?));
-    let right = [dns(&ours.name)?, SanType::IpAddress(ours.address.parse()?)];
+    let right = [
+        dns(&ours.host_name)?,
+        SanType::IpAddress(ours.address.parse()?),
+    ];
     let ask_with = |name, names: &[SanType]| {
         let asked = Asked {
             name,
-            node: &ours.name,
+            node: &ours.host_name,
             signer: SERVING,
             names,
         };

@@ -1,7 +1,7 @@
 //! The scheme of 2019, as it was, beside Windlass in compat mode: its user data joins with what
 //! Windlass publishes, and its hourly cron job and Windlass do not disturb each other. The AWS
 //! command line is the real one, the instance's own tools (`ec2metadata`, `hostnamectl`, `sudo`)
-//! are stubs that say what the originals say.
+//! are stubs that say and do what the originals do. Its region is the how-to's.
 
 use std::process::Output;
 use std::time::Duration;
@@ -9,13 +9,14 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::Node;
 use kube::Api;
-use windlass_e2e::{Instance, Machine, Network, Ssm, Tool, host_address, prepare_for_joins};
+use windlass_e2e::{Instance, Machine, Network, Ssm, Tool, prepare_for_joins};
 use windlass_testbed::{Testbed, User, is_ready, wait_for};
 
 const USER_DATA: &str = include_str!("howto/user-data.sh");
 const CRON: &str = include_str!("howto/cron.sh");
+const REGION: &str = "us-west-2";
 const SOON: Duration = Duration::from_mins(1);
-const ROTATE: [&str; 9] = [
+const ROTATE: [&str; 11] = [
     "token",
     "rotate",
     "--once",
@@ -25,6 +26,8 @@ const ROTATE: [&str; 9] = [
     "demo",
     "--compat",
     "2019",
+    "--region",
+    REGION,
 ];
 
 fn text(output: &Output) -> String {
@@ -36,12 +39,12 @@ fn text(output: &Output) -> String {
 }
 
 /// A machine of 2019: the tools of its image, and the AWS command line.
-fn machine(testbed: &Testbed, name: &str, host: &str) -> Result<Machine> {
+fn machine(testbed: &'static Testbed, name: &str, host: &str) -> Result<Machine> {
     let instance = Instance {
         id: "i-0123456789abcdef0".to_owned(),
-        zone: "us-east-1a".to_owned(),
-        host_name: format!("{host}.us-east-1.compute.internal"),
-        address: host_address()?,
+        zone: format!("{REGION}a"),
+        host_name: format!("{host}.{REGION}.compute.internal"),
+        address: "10.0.0.19".to_owned(),
     };
     let mut machine = Machine::boot(
         testbed,
@@ -55,8 +58,10 @@ fn machine(testbed: &Testbed, name: &str, host: &str) -> Result<Machine> {
         "ec2metadata",
         &format!("#!/bin/sh\nprintf 'ami-id: ami-1\\navailability-zone: {zone}\\n'\n"),
     )?;
-    machine.add_program("hostname", &format!("#!/bin/sh\necho {host}\n"))?;
-    machine.add_program("hostnamectl", "#!/bin/sh\nexit 0\n")?;
+    machine.add_program(
+        "hostnamectl",
+        "#!/bin/sh\n[ \"$1\" = set-hostname ] && exec hostname \"$2\"\n",
+    )?;
     machine.add_program("sudo", "#!/bin/sh\nexec \"$@\"\n")?;
     machine.add_aws_cli()?;
     // This host is no machine that kubeadm's checks would pass.
@@ -73,7 +78,7 @@ fn user_data(testbed: &Testbed) -> String {
 
 fn node_is_ready(testbed: &Testbed, host: &str) -> Result<()> {
     let nodes = Api::<Node>::all(testbed.cluster().client());
-    let name = format!("{host}.us-east-1.compute.internal");
+    let name = format!("{host}.{REGION}.compute.internal");
     wait_for("the node to turn ready", SOON, || {
         Ok(testbed
             .run(nodes.get_opt(&name))?
@@ -84,6 +89,7 @@ fn node_is_ready(testbed: &Testbed, host: &str) -> Result<()> {
 
 fn plain(testbed: &Testbed) -> Result<String> {
     let parameter = Ssm::of(testbed)
+        .in_region(REGION)
         .get("jointoken")?
         .context("the plain parameter")?;
     ensure!(parameter.kind == "String", "{}", parameter.kind);

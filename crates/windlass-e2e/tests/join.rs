@@ -2,91 +2,102 @@
 //! instance metadata service (version 2 only), moto's Parameter Store, the real kubeadm, kubelet
 //! and containerd, against the real API server. Needs Linux and root.
 
-use std::collections::BTreeMap;
-use std::fs;
+//!
+//! The tests run at the same time: each has a cluster's name, a group and machines of its own. Those
+//! that change what all joins of a cluster depend on (the API server's being there, who approves
+//! certificates) have a second test bed, and take turns on it.
+
 use std::process::{Command, Output, Stdio};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::Node;
 use kube::Api;
-use kube::api::DeleteParams;
 use serde_json::{Value, json};
 use windlass_e2e::{
-    Imds, Instance, Machine, Network, Ssm, Tool, host_address, prepare_for_joins, ssm_error,
+    ArgumentLists, Credential, Imds, Instance, Machine, Network, Tool, check_what_was_said,
+    files_with, grant_rights, joinable_testbed, lone_instance, prepare_for_joins, ssm_error,
 };
 use windlass_testbed::proxy::{Act, Matcher};
-use windlass_testbed::{Boot, Group, Part, Spec, Testbed, is_ready, wait_for};
+use windlass_testbed::{Group, Options, Part, Process, Spec, Testbed, is_ready, wait_for};
 
-const PARAMETER: &str = "/windlass/demo/join";
 const SOON: Duration = Duration::from_mins(1);
+/// The second test bed, and whose turn it is.
+static SECOND: LazyLock<Testbed> = LazyLock::new(|| {
+    let started = Testbed::start(Options::default()).and_then(|testbed| {
+        grant_rights(&testbed)?;
+        Ok(testbed)
+    });
+    started.unwrap_or_else(|error| panic!("the second test bed does not start: {error:#}"))
+});
+static TURN: Mutex<()> = Mutex::new(());
+static ARGUMENTS: LazyLock<ArgumentLists> = LazyLock::new(ArgumentLists::watch);
 
 /// What all tests begin with: a cluster that can be joined, a published credential, and an
 /// instance of one of the cluster's groups.
 struct Scene {
     testbed: &'static Testbed,
     tool: Tool,
+    credential: Credential,
+    cluster: &'static str,
+    group: String,
     instance: Instance,
     secret: String,
+    _turn: Option<MutexGuard<'static, ()>>,
+}
+
+/// Whether a scene's group is one of the cluster's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tagged {
+    /// It has the tag by which the cluster's groups are known.
+    Ours,
+    /// It has not.
+    NotOurs,
 }
 
 impl Scene {
-    fn begin() -> Result<Self> {
-        Self::of_group(&Group::new("workers-a").sizes(0, 3, 1).discovered_by("demo"))
+    /// On the test bed that all share.
+    fn begin(cluster: &'static str) -> Result<Self> {
+        Self::on(joinable_testbed()?, cluster, Tagged::Ours, None)
     }
 
-    fn of_group(group: &Group) -> Result<Self> {
-        let testbed = windlass_e2e::testbed()?;
+    /// On the second test bed, alone.
+    fn begin_alone(cluster: &'static str, tagged: Tagged) -> Result<Self> {
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let testbed = LazyLock::force(&SECOND);
+        // An approver of an earlier test has taken a binding away.
         prepare_for_joins(testbed)?;
-        testbed.joiner().set_boot(&group.name, Boot::never());
-        testbed.aws().create_group(group)?;
-        let id = testbed.aws().group(&group.name)?.instance_ids().remove(0);
-        let described =
-            testbed
-                .aws()
-                .query("ec2", "DescribeInstances", &[("InstanceId.1", &id)])?;
-        let host_name = described
-            .split("<privateDnsName>")
-            .nth(1)
-            .and_then(|rest| rest.split('<').next())
-            .context("a private DNS name")?;
+        Self::on(testbed, cluster, tagged, Some(turn))
+    }
+
+    fn on(
+        testbed: &'static Testbed,
+        cluster: &'static str,
+        tagged: Tagged,
+        turn: Option<MutexGuard<'static, ()>>,
+    ) -> Result<Self> {
+        LazyLock::force(&ARGUMENTS);
+        let mut group = Group::new(&format!("{cluster}-workers")).sizes(0, 3, 1);
+        if tagged == Tagged::Ours {
+            group = group.discovered_by(cluster);
+        }
         let mut scene = Self {
             testbed,
             tool: Tool::of(testbed),
-            instance: Instance {
-                id,
-                zone: group.zone.clone(),
-                host_name: host_name.to_owned(),
-                // The kubelet takes an address of its host only.
-                address: host_address()?,
-            },
+            credential: Credential::of(testbed, cluster),
+            cluster,
+            instance: lone_instance(testbed, &group)?,
+            group: group.name,
             secret: String::new(),
+            _turn: turn,
         };
-        scene.publish(&[])?;
+        scene.credential.rotate(&scene.tool, &[])?.expect(0)?;
+        let published = scene.credential.published()?;
+        published.secret().clone_into(&mut scene.secret);
+        scene.tool.keep_secret(published.secret());
         Ok(scene)
-    }
-
-    fn publish(&mut self, flags: &[&str]) -> Result<()> {
-        let mut rotate = vec![
-            "token",
-            "rotate",
-            "--once",
-            "--spread",
-            "0s",
-            "--cluster",
-            "demo",
-        ];
-        rotate.extend(flags);
-        self.tool.run(&rotate)?.expect(0)?;
-        let document = Ssm::of(self.testbed).get(PARAMETER)?.context("published")?;
-        let token = document.json()?["token"]
-            .as_str()
-            .context("a token")?
-            .to_owned();
-        token[7..].clone_into(&mut self.secret);
-        self.tool.keep_secret(&token[7..]);
-        Ok(())
     }
 
     fn machine(&self, name: &str, network: Network) -> Result<Machine> {
@@ -102,9 +113,9 @@ impl Scene {
             "userdata",
             "render",
             "--cluster",
-            "demo",
+            self.cluster,
             "--group",
-            "workers-a",
+            &self.group,
             "--cloud-provider",
             "none",
             "--ignore-preflight-errors",
@@ -144,7 +155,7 @@ impl Scene {
         ensure!(
             labels
                 .get("windlass.dev/node-group")
-                .is_some_and(|it| it == "workers-a")
+                .is_some_and(|it| *it == self.group)
         );
         ensure!(
             labels.get("team").is_some_and(|it| it == "web"),
@@ -160,20 +171,16 @@ impl Scene {
             "{review}"
         );
         // Nothing with the token is left, anywhere that a join writes to.
-        let found = machine
-            .command("/bin/grep")?
-            .args([
-                "-rlF",
-                &self.secret,
-                "/run/windlass",
-                "/etc/windlass",
-                "/etc/kubernetes",
-            ])
-            .args(["/var/log/windlass", "/tmp/windlass-join"])
-            .output()?;
-        let found = String::from_utf8_lossy(&found.stdout).into_owned();
+        let places = [
+            "/run/windlass",
+            "/etc/windlass",
+            "/etc/kubernetes",
+            "/var/log/windlass",
+            "/tmp/windlass-join",
+        ];
+        let found = files_with(machine.command("/bin/grep")?, &self.secret, &places)?;
         // The kubelet's own bootstrap file is kubeadm's, which removes it.
-        ensure!(found.trim().is_empty(), "the token is left in {found}");
+        ensure!(found.is_empty(), "the token is left in {found:?}");
         for log in ["kubelet.log", "console", "systemctl.log"] {
             self.tool.check(&machine.log(log))?;
         }
@@ -203,12 +210,65 @@ impl Scene {
         })
     }
 
-    fn forget_node(&self) {
-        let nodes = Api::<Node>::all(self.testbed.cluster().client());
-        // It may not be there.
-        let _ = self
-            .testbed
-            .run(nodes.delete(&self.instance.host_name, &DeleteParams::default()));
+    /// Ends the machine, after it was seen that nothing secret was said: in what it has run, in
+    /// any log or event, in any argument list.
+    fn end(self, machine: Machine) -> Result<()> {
+        for log in ["kubelet.log", "console", "systemctl.log"] {
+            self.tool.check(&machine.log(log))?;
+        }
+        self.tool
+            .check(&machine.read("/var/log/windlass/join.log"))?;
+        machine.end();
+        eprintln!(
+            "{}",
+            check_what_was_said(self.testbed, self.tool.secrets())?
+        );
+        ARGUMENTS.check(&["windlass"], self.tool.secrets())?;
+        Ok(())
+    }
+
+    /// What `windlass join` is told, with times that a test can wait for.
+    fn node_yaml(&self, more: &Value) -> String {
+        let mut config = json!({
+            "apiVersion": "windlass.dev/v1alpha1", "kind": "Node", "cluster": self.cluster,
+            "nodeGroup": self.group, "cloudProvider": "none", "ignorePreflightErrors": ["all"],
+            "labels": {"team": "web"},
+            "taints": [{"key": "dedicated", "value": "web", "effect": "NoSchedule"}],
+            "readyTimeout": "1m",
+        });
+        for (key, value) in more.as_object().into_iter().flatten() {
+            config[key] = value.clone();
+        }
+        config.to_string()
+    }
+
+    fn configure(&self, machine: &Machine, more: &Value) -> Result<()> {
+        let script = format!(
+            "mkdir -p /etc/windlass; cat >/etc/windlass/node.yaml <<'EOF'\n{}\nEOF\n",
+            self.node_yaml(more)
+        );
+        let output = machine.run_script(&script)?;
+        ensure!(output.status.success(), "{}", text(&output));
+        Ok(())
+    }
+
+    fn join(&self, machine: &Machine, more: &Value) -> Result<Output> {
+        self.configure(machine, more)?;
+        Ok(machine.command("windlass")?.arg("join").output()?)
+    }
+
+    /// The approver of certificate requests, at work.
+    fn approver(&self, flags: &[&str]) -> Result<Process> {
+        let begin = ["csr-approver", "--cluster", self.cluster];
+        let arguments = [&begin[..], flags].concat();
+        let name = format!("approver-{}", self.cluster);
+        let mut approver = Spec::new(&name, &windlass_e2e::binary()?, arguments);
+        approver.environment = self.tool.environment().to_vec();
+        let approver = self.testbed.spawn(approver)?;
+        wait_for("the approver to be at work", SOON, || {
+            Ok(approver.log().contains("judging certificate requests"))
+        })?;
+        Ok(approver)
     }
 }
 
@@ -229,36 +289,6 @@ fn last_line(output: &Output) -> String {
     line.unwrap_or_default().to_owned()
 }
 
-/// What `windlass join` is told, with times that a test can wait for.
-fn node_yaml(more: &Value) -> String {
-    let mut config = json!({
-        "apiVersion": "windlass.dev/v1alpha1", "kind": "Node", "cluster": "demo",
-        "nodeGroup": "workers-a", "cloudProvider": "none", "ignorePreflightErrors": ["all"],
-        "labels": {"team": "web"},
-        "taints": [{"key": "dedicated", "value": "web", "effect": "NoSchedule"}],
-        "readyTimeout": "1m",
-    });
-    for (key, value) in more.as_object().into_iter().flatten() {
-        config[key] = value.clone();
-    }
-    config.to_string()
-}
-
-fn configure(machine: &Machine, more: &Value) -> Result<()> {
-    let script = format!(
-        "mkdir -p /etc/windlass; cat >/etc/windlass/node.yaml <<'EOF'\n{}\nEOF\n",
-        node_yaml(more)
-    );
-    let output = machine.run_script(&script)?;
-    ensure!(output.status.success(), "{}", text(&output));
-    Ok(())
-}
-
-fn windlass_join(machine: &Machine, more: &Value) -> Result<Output> {
-    configure(machine, more)?;
-    Ok(machine.command("windlass")?.arg("join").output()?)
-}
-
 /// How it ended, with its line.
 fn ended(output: &Output, code: i32, words: &[&str]) -> Result<()> {
     let line = last_line(output);
@@ -272,7 +302,7 @@ fn ended(output: &Output, code: i32, words: &[&str]) -> Result<()> {
 
 #[test]
 fn rendered_user_data_makes_a_ready_node() -> Result<()> {
-    let scene = Scene::begin()?;
+    let scene = Scene::begin("script")?;
     let machine = scene.machine("script", Network::Configured)?;
     let output = machine.run_script(&scene.render(&["--mode=script"])?)?;
     ended(&output, 0, &["result=joined"])?;
@@ -289,14 +319,12 @@ fn rendered_user_data_makes_a_ready_node() -> Result<()> {
     let again = machine.run_script(&scene.render(&["--mode=script"])?)?;
     ensure!(text(&again).contains("joined before"), "{}", text(&again));
     ended(&again, 0, &["result=joined"])?;
-    machine.end();
-    scene.forget_node();
-    Ok(())
+    scene.end(machine)
 }
 
 #[test]
 fn the_agents_user_data_joins_by_the_images_windlass() -> Result<()> {
-    let scene = Scene::begin()?;
+    let scene = Scene::begin("agent")?;
     let machine = scene.machine("agent", Network::Configured)?;
     let begun = Instant::now();
     let output = machine.run_script(&scene.render(&[])?)?;
@@ -330,16 +358,14 @@ fn the_agents_user_data_joins_by_the_images_windlass() -> Result<()> {
         text(&machine.run_script(tree)?) == before,
         "files have changed"
     );
-    machine.end();
-    scene.forget_node();
-    Ok(())
+    scene.end(machine)
 }
 
 #[test]
 fn without_a_network_it_has_joined_and_says_what_is_missing() -> Result<()> {
-    let scene = Scene::begin()?;
+    let scene = Scene::begin("no-network")?;
     let machine = scene.machine("no-network", Network::Missing)?;
-    let output = windlass_join(&machine, &json!({"readyTimeout": "10s"}))?;
+    let output = scene.join(&machine, &json!({"readyTimeout": "10s"}))?;
     ended(&output, 0, &["result=joined"])?;
     ensure!(
         text(&output).contains("no network yet"),
@@ -348,24 +374,22 @@ fn without_a_network_it_has_joined_and_says_what_is_missing() -> Result<()> {
     );
     let node = scene.check_node(&machine)?;
     ensure!(!is_ready(&node));
-    machine.end();
-    scene.forget_node();
-    Ok(())
+    scene.end(machine)
 }
 
 #[test]
 fn another_authority_is_refused_before_anything_is_sent() -> Result<()> {
-    let scene = Scene::begin()?;
+    let scene = Scene::begin("wrong-ca")?;
     let proxy = scene.testbed.proxy_api_server()?;
-    let machine = scene.machine("wrong-ca", Network::Missing)?;
+    let mut machine = scene.machine("wrong-ca", Network::Missing)?;
+    machine.reach(proxy.url())?;
     // The parameter sends the node to somebody else's server, under the pinned hash's name.
-    let ssm = Ssm::of(scene.testbed);
-    let published = ssm.get(PARAMETER)?.context("published")?.json()?;
+    let published = scene.credential.published()?.document;
     let mut forged = published.clone();
     forged["endpoint"] = json!(format!("127.0.0.1:{}", proxy.port()));
     forged["caHashes"] = json!([format!("sha256:{}", "0".repeat(64))]);
-    ssm.put(PARAMETER, "SecureString", &forged.to_string())?;
-    let output = windlass_join(&machine, &json!({}))?;
+    scene.credential.overwrite(&forged.to_string())?;
+    let output = scene.join(&machine, &json!({}))?;
     ended(&output, 13, &["phase=authority", "pins"])?;
     let script = machine.run_script(&scene.render(&["--mode=script"])?)?;
     ended(&script, 13, &["phase=authority", "not the pinned one"])?;
@@ -376,17 +400,16 @@ fn another_authority_is_refused_before_anything_is_sent() -> Result<()> {
     let (bundle, pin) = other_authority()?;
     consistent["ca"] = json!(bundle);
     consistent["caHashes"] = json!([pin]);
-    ssm.put(PARAMETER, "SecureString", &consistent.to_string())?;
+    scene.credential.overwrite(&consistent.to_string())?;
     let right = published["caHashes"][0].as_str().context("a pin")?;
-    let output = windlass_join(&machine, &json!({"caPins": [right]}))?;
+    let output = scene.join(&machine, &json!({"caPins": [right]}))?;
     ended(&output, 13, &["phase=authority"])?;
     let pins = format!("--ca-pins={right}");
     let script = machine.run_script(&scene.render(&["--mode=script", &pins])?)?;
     ended(&script, 13, &["phase=authority"])?;
     ensure!(proxy.requests().is_empty(), "{:?}", proxy.requests());
     ensure!(scene.node()?.is_none());
-    machine.end();
-    Ok(())
+    scene.end(machine)
 }
 
 /// A CA that is not the cluster's: its bundle in base64, and its pin.
@@ -412,14 +435,13 @@ fn other_authority() -> Result<(String, String)> {
 
 #[test]
 fn an_expired_token_is_never_joined_with() -> Result<()> {
-    let scene = Scene::begin()?;
+    let scene = Scene::begin("expired")?;
     let machine = scene.machine("expired", Network::Missing)?;
-    let ssm = Ssm::of(scene.testbed);
-    let published = ssm.get(PARAMETER)?.context("published")?.value;
-    let mut expired: Value = serde_json::from_str(&published)?;
+    let published = scene.credential.published()?.document;
+    let mut expired = published.clone();
     expired["expires"] = json!("2026-01-01T00:00:00Z");
-    ssm.put(PARAMETER, "SecureString", &expired.to_string())?;
-    let output = windlass_join(&machine, &json!({"budget": "10s"}))?;
+    scene.credential.overwrite(&expired.to_string())?;
+    let output = scene.join(&machine, &json!({"budget": "10s"}))?;
     ended(&output, 16, &["phase=credentials", "expired"])?;
     let mut script = scene.machine("expired-script", Network::Missing)?;
     script.set_env("WINDLASS_JOIN_BUDGET", "10");
@@ -432,25 +454,31 @@ fn an_expired_token_is_never_joined_with() -> Result<()> {
     );
 
     // It is waited for: a rotator that comes back is enough.
-    let waiting = thread::spawn({
-        let testbed = scene.testbed;
-        move || -> Result<()> {
-            thread::sleep(Duration::from_secs(5));
-            Ssm::of(testbed).put(PARAMETER, "SecureString", &published)
-        }
-    });
-    let output = windlass_join(&machine, &json!({"readyTimeout": "5s"}))?;
-    waiting.join().expect("the thread does not panic")?;
-    ensure!(text(&output).contains("attempt 1: "), "{}", text(&output));
+    scene.configure(&machine, &json!({"readyTimeout": "20s"}))?;
+    let joining = begun(&machine)?;
+    wait_for("the first attempt to be over", SOON, || {
+        let log = machine.read("/var/log/windlass/join.log");
+        Ok(log.contains("attempt 1: the published token has expired"))
+    })?;
+    scene.credential.overwrite(&published.to_string())?;
+    let output = joining.wait_with_output()?;
     ended(&output, 0, &["result=joined"])?;
-    machine.end();
-    scene.forget_node();
-    Ok(())
+    scene.end(machine)
+}
+
+/// `windlass join` on its way.
+fn begun(machine: &Machine) -> Result<std::process::Child> {
+    let mut command = machine.command("windlass")?;
+    command.arg("join");
+    Ok(command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?)
 }
 
 #[test]
 fn a_denied_parameter_ends_it_at_once_with_what_to_allow() -> Result<()> {
-    let scene = Scene::begin()?;
+    let scene = Scene::begin("denied")?;
     let proxy = scene.testbed.proxy_aws()?;
     proxy.on(
         Matcher::action("GetParameter"),
@@ -458,11 +486,15 @@ fn a_denied_parameter_ends_it_at_once_with_what_to_allow() -> Result<()> {
     );
     let machine = scene.machine_with("denied", Network::Missing, proxy.url())?;
     let begun = Instant::now();
-    let output = windlass_join(&machine, &json!({}))?;
+    let output = scene.join(&machine, &json!({}))?;
     ended(
         &output,
         12,
-        &["phase=credentials", "ssm:GetParameter", PARAMETER],
+        &[
+            "phase=credentials",
+            "ssm:GetParameter",
+            &scene.credential.parameter(),
+        ],
     )?;
     eprintln!("it took {:?}", begun.elapsed());
     // Without a hook its group is told to replace it.
@@ -478,13 +510,12 @@ fn a_denied_parameter_ends_it_at_once_with_what_to_allow() -> Result<()> {
             .len()
             == 2
     );
-    machine.end();
-    Ok(())
+    scene.end(machine)
 }
 
 #[test]
 fn a_lifecycle_hook_is_told_how_it_went() -> Result<()> {
-    let scene = Scene::begin()?;
+    let scene = Scene::begin("hook")?;
     let proxy = scene.testbed.proxy_aws()?;
     // moto has no such call.
     let complete = Matcher::action("CompleteLifecycleAction");
@@ -499,10 +530,10 @@ fn a_lifecycle_hook_is_told_how_it_went() -> Result<()> {
         },
     );
     let machine = scene.machine_with("hook", Network::Missing, proxy.url())?;
-    let hook = json!({"autoScalingGroup": "workers-a", "name": "join"});
-    let output = windlass_join(
+    let hook = json!({"autoScalingGroup": scene.group, "name": "join"});
+    let output = scene.join(
         &machine,
-        &json!({"lifecycleHook": hook, "readyTimeout": "5s"}),
+        &json!({"lifecycleHook": hook, "readyTimeout": "20s"}),
     )?;
     ended(&output, 0, &["result=joined"])?;
     let told = proxy.requests_matching(&complete);
@@ -517,12 +548,11 @@ fn a_lifecycle_hook_is_told_how_it_went() -> Result<()> {
     ensure!(results == ["CONTINUE"], "{results:?}");
     ensure!(told[0].parameter("LifecycleHookName").as_deref() == Some("join"));
     machine.end();
-    scene.forget_node();
 
     proxy.forget_requests();
-    Ssm::of(scene.testbed).put(PARAMETER, "SecureString", r#"{"v":9}"#)?;
+    scene.credential.overwrite(r#"{"v":9}"#)?;
     let machine = scene.machine_with("hook-failed", Network::Missing, proxy.url())?;
-    let output = windlass_join(&machine, &json!({"lifecycleHook": hook}))?;
+    let output = scene.join(&machine, &json!({"lifecycleHook": hook}))?;
     ended(&output, 12, &["phase=credentials", "version"])?;
     let told = proxy.requests_matching(&complete);
     let results: Vec<_> = told
@@ -534,24 +564,20 @@ fn a_lifecycle_hook_is_told_how_it_went() -> Result<()> {
         })
         .collect();
     ensure!(results == ["ABANDON"], "{results:?}");
-    machine.end();
-    Ok(())
+    scene.end(machine)
 }
 
 #[test]
 fn an_api_server_that_is_down_for_a_minute_is_waited_for() -> Result<()> {
-    let scene = Scene::begin()?;
+    let scene = Scene::begin_alone("outage", Tagged::Ours)?;
     let machine = scene.machine("api-down", Network::Configured)?;
     scene.testbed.stop(Part::ApiServer);
-    let joining = configure(&machine, &json!({})).and_then(|()| {
-        Ok(machine
-            .command("windlass")?
-            .arg("join")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()?)
-    });
-    thread::sleep(Duration::from_mins(1));
+    let down_since = Instant::now();
+    let joining = scene
+        .configure(&machine, &json!({}))
+        .and_then(|()| begun(&machine));
+    // The minute is what is tested, not a wait for something to happen.
+    thread::sleep(Duration::from_mins(1).saturating_sub(down_since.elapsed()));
     scene.testbed.restart(Part::ApiServer)?;
     let output = joining?.wait_with_output()?;
     ended(&output, 0, &["result=joined"])?;
@@ -561,34 +587,15 @@ fn an_api_server_that_is_down_for_a_minute_is_waited_for() -> Result<()> {
         text(&output)
     );
     scene.check_node(&machine)?;
-    machine.end();
-    scene.forget_node();
-    Ok(())
+    scene.end(machine)
 }
 
 #[test]
 fn an_instance_that_is_not_ours_gets_no_certificate() -> Result<()> {
-    let scene = Scene::of_group(&Group::new("workers-a").sizes(0, 3, 1))?;
-    let mut approver = Spec::new(
-        "approver",
-        &windlass_e2e::binary()?,
-        [
-            "csr-approver",
-            "--cluster",
-            "demo",
-            "--patience",
-            "2s",
-            "--interval",
-            "500ms",
-        ],
-    );
-    approver.environment = scene.tool.environment().to_vec();
-    let approver = scene.testbed.spawn(approver)?;
-    wait_for("the approver to be at work", SOON, || {
-        Ok(approver.log().contains("judging certificate requests"))
-    })?;
+    let scene = Scene::begin_alone("foreign", Tagged::NotOurs)?;
+    let _approver = scene.approver(&["--patience", "2s"])?;
     let machine = scene.machine("not-ours", Network::Missing)?;
-    let output = windlass_join(&machine, &json!({"budget": "1m"}))?;
+    let output = scene.join(&machine, &json!({"budget": "25s"}))?;
     ended(
         &output,
         16,
@@ -600,39 +607,27 @@ fn an_instance_that_is_not_ours_gets_no_certificate() -> Result<()> {
     )?;
     ensure!(scene.node()?.is_none());
     scene.tool.check(&text(&output))?;
-    machine.end();
-    Ok(())
+    scene.end(machine)
 }
 
 #[test]
 fn an_instance_that_is_ours_gets_its_certificate_from_the_approver() -> Result<()> {
-    let scene = Scene::begin()?;
-    let mut approver = Spec::new(
-        "approver-ours",
-        &windlass_e2e::binary()?,
-        ["csr-approver", "--cluster", "demo", "--interval", "500ms"],
-    );
-    approver.environment = scene.tool.environment().to_vec();
-    let approver = scene.testbed.spawn(approver)?;
-    wait_for("the approver to be at work", SOON, || {
-        Ok(approver.log().contains("judging certificate requests"))
-    })?;
+    let scene = Scene::begin_alone("approved", Tagged::Ours)?;
+    let approver = scene.approver(&[])?;
     let machine = scene.machine("ours", Network::Configured)?;
-    let output = windlass_join(&machine, &json!({}))?;
+    let output = scene.join(&machine, &json!({}))?;
     ended(&output, 0, &["result=joined"])?;
     ensure!(approver.log().contains("approved"), "{}", approver.log());
     scene.check_node(&machine)?;
-    machine.end();
-    scene.forget_node();
-    Ok(())
+    scene.end(machine)
 }
 
 #[test]
 fn a_join_that_is_killed_anywhere_is_taken_up_by_the_next() -> Result<()> {
-    let scene = Scene::begin()?;
+    let scene = Scene::begin("killed")?;
     let machine = scene.machine("killed", Network::Configured)?;
-    configure(&machine, &json!({}))?;
-    for words in ["joins demo as", "kubeadm: "] {
+    scene.configure(&machine, &json!({}))?;
+    for words in ["joins killed as", "kubeadm: "] {
         let mut joining = machine
             .command("windlass")?
             .arg("join")
@@ -653,9 +648,7 @@ fn a_join_that_is_killed_anywhere_is_taken_up_by_the_next() -> Result<()> {
     wait_for("the node", SOON, || Ok(scene.node()?.is_some()))?;
     scene.wait_until_ready()?;
     scene.check_node(&machine)?;
-    machine.end();
-    scene.forget_node();
-    Ok(())
+    scene.end(machine)
 }
 
 /// Kills `windlass join` and what it has started with SIGKILL, in that machine alone.
@@ -668,45 +661,13 @@ fn kill_joins(machine: &Machine) -> Result<()> {
 
 #[test]
 fn no_secret_is_in_any_argument_list() -> Result<()> {
-    let scene = Scene::begin()?;
+    let scene = Scene::begin("arguments")?;
+    let lists = ArgumentLists::watch();
     let machine = scene.machine("arguments", Network::Missing)?;
-    configure(&machine, &json!({"readyTimeout": "2s"}))?;
-    let mut joining = machine
-        .command("windlass")?
-        .arg("join")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()?;
-    let mut programs = BTreeMap::<String, usize>::new();
-    while joining.try_wait()?.is_none() {
-        for entry in fs::read_dir("/proc")?.flatten() {
-            let file = entry.path().join("cmdline");
-            let arguments = fs::read(file).unwrap_or_default();
-            let arguments = String::from_utf8_lossy(&arguments).into_owned();
-            ensure!(
-                !arguments.contains(&scene.secret),
-                "a secret is in `{arguments}`"
-            );
-            let mut words = arguments.split('\0');
-            let program = words
-                .next()
-                .unwrap_or_default()
-                .rsplit('/')
-                .next()
-                .unwrap_or_default();
-            if ["windlass", "kubeadm", "kubelet"].contains(&program) {
-                *programs.entry(program.to_owned()).or_default() += 1;
-            }
-        }
-    }
-    eprintln!("looked at {programs:?}");
-    ensure!(
-        programs.contains_key("kubeadm"),
-        "kubeadm was not seen: {programs:?}"
-    );
-    machine.end();
-    scene.forget_node();
-    Ok(())
+    scene.join(&machine, &json!({"readyTimeout": "5s"}))?;
+    let programs = ["windlass", "kubeadm", "kubelet"];
+    eprintln!("{}", lists.check(&programs, scene.tool.secrets())?);
+    scene.end(machine)
 }
 
 #[test]

@@ -21,7 +21,7 @@ pub(crate) enum Program {
 
 /// Debian's plugins are where Debian puts them.
 const NODE_CHECK: &str = "PATH=$PATH:/usr/sbin:/sbin; for program in containerd runc conntrack \
-    ethtool socat iptables; do command -v $program || exit 1; done; test -x /usr/lib/cni/bridge";
+    ethtool socat iptables ip; do command -v $program || exit 1; done; test -x /usr/lib/cni/bridge";
 
 impl Program {
     fn is_there(self) -> bool {
@@ -63,6 +63,7 @@ impl Program {
                 "ethtool",
                 "socat",
                 "iptables",
+                "iproute2",
             ],
         }
     }
@@ -79,7 +80,7 @@ impl Program {
             }
             Self::Node => {
                 "what a node is made of is missing: `apt-get install containerd runc \
-                 containernetworking-plugins conntrack ethtool socat iptables`"
+                 containernetworking-plugins conntrack ethtool socat iptables iproute2`"
             }
         }
     }

@@ -1,8 +1,10 @@
-//! What is applied to the cluster: the autoscaler, the token rotator, and what watches them.
+//! What is applied to the cluster: the autoscaler, the token rotator, the approver of certificate
+//! requests, and what watches them.
 //!
 //! Objects are values that are made from a [`ClusterConfig`] and written as YAML; [`fix`] mends
 //! manifests that others wrote.
 
+pub mod approver;
 pub mod autoscaler;
 pub mod fix;
 mod forms;
@@ -28,6 +30,8 @@ pub enum Component {
     Autoscaler,
     /// `windlass token rotate`.
     TokenRotator,
+    /// `windlass csr-approver`.
+    CsrApprover,
 }
 
 /// The flags of the file as the autoscaler reads them. A checked file has only valid ones.
@@ -46,6 +50,9 @@ pub fn manifests(config: &ClusterConfig, components: &[Component]) -> Vec<Manife
     }
     if components.contains(&Component::TokenRotator) {
         manifests.extend(rotator::manifests(config));
+    }
+    if components.contains(&Component::CsrApprover) {
+        manifests.extend(approver::manifests(config));
     }
     manifests
 }

@@ -115,7 +115,7 @@ pub enum Action {
     Keep,
     /// The published token is fresh, but the plain parameter holds another: write that one.
     PublishCompat,
-    /// A token of ours was made and not published: publish it.
+    /// A token of ours was made and not published: publish it once it is signed.
     Publish(TokenId, Reason),
     /// Make a token, wait until it is signed, publish it.
     Create(Reason),
@@ -161,7 +161,7 @@ impl fmt::Display for Reason {
 pub struct Decision {
     /// What to do.
     pub action: Action,
-    /// Secrets to delete afterwards: token and UID.
+    /// Secrets to delete before that: token and UID.
     pub sweep: Vec<(TokenId, String)>,
 }
 
@@ -229,21 +229,22 @@ fn reason(observation: &Observation, settings: &Settings) -> Result<Option<Reaso
     Ok((age >= signed(settings.renew_after)).then_some(Reason::Due))
 }
 
-/// A token that a rotator made and did not come to publish: the youngest, so that the rotators
-/// agree on it.
+/// A token that a rotator made and has not published: a signed one first, then the youngest, so
+/// that the rotators agree on it. One that is not signed yet is waited for like one's own: while
+/// something is out of order, each rotator would make another at every try.
 fn unpublished<'a>(observation: &'a Observation, settings: &Settings) -> Option<&'a ManagedToken> {
     let published = published_token(observation);
     observation
         .tokens
         .iter()
-        .filter(|known| Some(&known.token) != published && known.signed)
+        .filter(|known| Some(&known.token) != published)
         .filter(|known| {
             let age = observation.api_now.duration_since(known.created);
             age < signed(settings.adoptable())
                 && known.expires.duration_since(observation.api_now)
                     >= signed(settings.renew_after + settings.boot_budget)
         })
-        .max_by_key(|known| (known.created, known.token.id()))
+        .max_by_key(|known| (known.signed, known.created, known.token.id()))
 }
 
 /// Tokens that nobody needs any more.
@@ -257,20 +258,19 @@ fn sweep(
     };
     let published_for = observation.aws_now.duration_since(publication.modified);
     let published = &publication.document.token;
-    let Some(published_secret) = observation
+    let secret = observation
         .tokens
         .iter()
-        .find(|known| known.token == *published)
-    else {
-        return Vec::new();
-    };
+        .find(|known| known.token == *published);
+    // Of a revoked one the document alone tells.
+    let made = secret.map_or(publication.document.issued, |secret| secret.created);
     observation
         .tokens
         .iter()
         .filter(|known| known.token != *published)
         .filter(|known| !matches!(action, Action::Publish(id, _) if known.token.id() == id))
         .filter(|known| {
-            if known.created <= published_secret.created {
+            if known.created <= made {
                 // A node may have read it just before it was superseded.
                 published_for >= signed(settings.boot_budget)
             } else {

@@ -21,6 +21,7 @@
 //! # }
 //! ```
 
+use std::io::ErrorKind;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -128,6 +129,21 @@ impl State {
     }
 }
 
+/// Listens on a free port. Another process may take one between its being found free and its being
+/// listened on.
+async fn listen() -> Result<(u16, TcpListener)> {
+    loop {
+        let port = free_port()?;
+        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await {
+            Ok(listener) => return Ok((port, listener)),
+            Err(error) if error.kind() == ErrorKind::AddrInUse => {}
+            Err(error) => {
+                return Err(error).with_context(|| format!("listen on 127.0.0.1:{port}"));
+            }
+        }
+    }
+}
+
 impl Proxy {
     pub(crate) fn plain(upstream: &str, http: HttpClient, runtime: &Handle) -> Result<Self> {
         Self::start("http", upstream, http, None, None, runtime)
@@ -166,10 +182,7 @@ impl Proxy {
         faults: Option<Faults>,
         runtime: &Handle,
     ) -> Result<Self> {
-        let port = free_port()?;
-        let listener = runtime
-            .block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, port)))
-            .with_context(|| format!("listen on 127.0.0.1:{port}"))?;
+        let (port, listener) = runtime.block_on(listen())?;
         let end = CancellationToken::new();
         let state = Arc::new(State {
             upstream: upstream.to_owned(),

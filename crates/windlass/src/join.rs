@@ -242,7 +242,7 @@ async fn phases(
         report,
         ..
     } = context;
-    let identity = instance::identify(config).await?;
+    let identity = instance::identify(context).await?;
     report.say(&format!(
         "instance {} in {} joins {} as {}",
         identity.instance_id, identity.zone, config.cluster, identity.node_name

@@ -50,6 +50,8 @@ enum ComponentName {
     Autoscaler,
     /// `windlass token rotate`.
     TokenRotator,
+    /// `windlass csr-approver`: from then on no bootstrap token's request is approved unseen.
+    CsrApprover,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -97,6 +99,7 @@ pub(crate) fn run(args: &ManifestsArgs) -> anyhow::Result<ExitCode> {
                 .map(|component| match component {
                     ComponentName::Autoscaler => Component::Autoscaler,
                     ComponentName::TokenRotator => Component::TokenRotator,
+                    ComponentName::CsrApprover => Component::CsrApprover,
                 })
                 .collect();
             let objects = manifests::manifests(&config, &components);

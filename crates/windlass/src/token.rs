@@ -83,6 +83,10 @@ struct CreateArgs {
 struct ListArgs {
     #[command(flatten)]
     cluster: ClusterArgs,
+    /// Also tell which of them is published for the cluster of this name, in
+    /// `/windlass/<cluster>/join`.
+    #[arg(long = "cluster", value_name = "NAME")]
+    published_for: Option<String>,
     /// How to print them.
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
     output: Format,
@@ -253,17 +257,63 @@ async fn list(args: &ListArgs) -> anyhow::Result<()> {
         .context("read the API server's clock")?;
     let mut tokens = cluster.tokens(None).await?;
     tokens.sort_by(|a, b| (a.expires, a.token.id()).cmp(&(b.expires, b.token.id())));
+    let published = match &args.published_for {
+        None => Published::NotAsked,
+        Some(cluster) => Published::Known(published_token(cluster).await?),
+    };
     let Some(encoding) = args.output.encoding() else {
-        let rows: Vec<[String; 6]> = tokens.iter().map(|token| row(token, now)).collect();
+        let rows: Vec<[String; 7]> = tokens
+            .iter()
+            .map(|token| row(token, now, &published))
+            .collect();
         return output::data(&table(&HEADINGS.map(str::to_owned), &rows));
     };
-    let tokens: Vec<Value> = tokens.iter().map(as_json).collect();
+    let tokens: Vec<Value> = tokens
+        .iter()
+        .map(|token| as_json(token, &published))
+        .collect();
     output::document(encoding, &json!({ "tokens": tokens }))
 }
 
-const HEADINGS: [&str; 6] = ["ID", "TTL", "EXPIRES", "USAGES", "MADE BY", "GROUPS"];
+/// Which token is published.
+enum Published {
+    /// Nobody has asked.
+    NotAsked,
+    /// This one, or none.
+    Known(Option<TokenId>),
+}
 
-fn row(token: &TokenRecord, now: jiff::Timestamp) -> [String; 6] {
+impl Published {
+    fn is(&self, id: &TokenId) -> Option<bool> {
+        match self {
+            Self::NotAsked => None,
+            Self::Known(published) => Some(published.as_ref() == Some(id)),
+        }
+    }
+}
+
+async fn published_token(cluster: &str) -> anyhow::Result<Option<TokenId>> {
+    let args = ParameterArgs::of(cluster, None);
+    let parameter = args.name()?;
+    let client = connection::aws(&args).await?;
+    let read = live::read(&client, &parameter).await?;
+    let document = read
+        .transpose()
+        .with_context(|| format!("read parameter `{parameter}`"))?;
+    Ok(document.map(|told| told.token))
+}
+
+const HEADINGS: [&str; 7] = [
+    "ID",
+    "TTL",
+    "EXPIRES",
+    "USAGES",
+    "MADE BY",
+    "PUBLISHED",
+    "GROUPS",
+];
+
+fn row(token: &TokenRecord, now: jiff::Timestamp, published: &Published) -> [String; 7] {
     let (left, expires) = match token.expires {
         None => ("forever".to_owned(), "never".to_owned()),
         Some(expires) if expires <= now => ("expired".to_owned(), expires.to_string()),
@@ -285,11 +335,17 @@ fn row(token: &TokenRecord, now: jiff::Timestamp) -> [String; 6] {
         expires,
         usages.join(","),
         made_by.to_owned(),
+        match published.is(token.token.id()) {
+            None => "-",
+            Some(true) => "yes",
+            Some(false) => "no",
+        }
+        .to_owned(),
         token.groups.join(","),
     ]
 }
 
-fn as_json(token: &TokenRecord) -> Value {
+fn as_json(token: &TokenRecord, published: &Published) -> Value {
     json!({
         "id": token.token.id().as_str(),
         "created": token.created.to_string(),
@@ -299,6 +355,7 @@ fn as_json(token: &TokenRecord) -> Value {
         "description": token.description,
         "managed": token.managed,
         "madeBy": token.made_by,
+        "published": published.is(token.token.id()),
     })
 }
 

@@ -4,7 +4,9 @@ m=$1
 while true; do
   KUBELET_KUBEADM_ARGS=''
   if [ -s /var/lib/kubelet/kubeadm-flags.env ]; then . /var/lib/kubelet/kubeadm-flags.env; fi
-  read -ra arguments <<<"$KUBELET_KUBEADM_ARGS"
+  KUBELET_EXTRA_ARGS=''
+  if [ -s /etc/default/kubelet ]; then . /etc/default/kubelet; fi
+  read -ra arguments <<<"$KUBELET_KUBEADM_ARGS $KUBELET_EXTRA_ARGS"
   "$m/bin/kubelet" --bootstrap-kubeconfig=/etc/kubernetes/bootstrap-kubelet.conf \
     --kubeconfig=/etc/kubernetes/kubelet.conf --config=/var/lib/kubelet/config.yaml \
     "${arguments[@]}"

@@ -1,6 +1,6 @@
 #!/bin/bash
 # User data as nodes of 2019 have it: an Ubuntu image's tools, the token out of a plain parameter,
-# kubeadm with flags.
+# kubeadm with flags. Kept with its errors: it is what must go on working.
 AZ=$(ec2metadata | grep availability-zone | awk '{print $2}' | sed 's/.$//')
 HOST=$(hostname -s).$AZ.compute.internal
 hostnamectl set-hostname $HOST
@@ -13,8 +13,8 @@ do
   sleep 1;
 done
 
-cat <<KUBELET | sudo tee /etc/default/kubelet
+cat <<EOF | sudo tee /etc/default/kubelet
 KUBELET_EXTRA_ARGS=--cloud-provider=aws
-KUBELET
+EOF
 
-kubeadm join --token $TOKEN API_SERVER --discovery-token-unsafe-skip-ca-verification --node-name=$HOST
+kubeadm join --token $TOKEN API_SERVER --discovery-token-unsafe-skip-ca-verification

@@ -38,6 +38,7 @@ pub fn kustomize(config: &ClusterConfig) -> Vec<File> {
     for (name, component) in [
         ("autoscaler", Component::Autoscaler),
         ("token-rotator", Component::TokenRotator),
+        ("csr-approver", Component::CsrApprover),
     ] {
         let objects = manifests(&neutral, &[component]);
         files.push(file(
@@ -290,6 +291,7 @@ pub fn deploy_files(config: &ClusterConfig) -> Vec<File> {
     for (name, component) in [
         ("autoscaler", Component::Autoscaler),
         ("token-rotator", Component::TokenRotator),
+        ("csr-approver", Component::CsrApprover),
     ] {
         let objects = manifests(config, &[component]);
         files.push(file(

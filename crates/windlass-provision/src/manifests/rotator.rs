@@ -34,6 +34,10 @@ fn rights(config: &ClusterConfig) -> Vec<Manifest> {
         "Bootstrap tokens. Rights on Secrets cannot be bound to a type, so the policy below\n\
              bounds what is written.",
     )];
+    rules.push((
+        json!({ "apiGroups": [""], "resources": ["events"], "verbs": ["create"] }),
+        "Saying that a token was revoked, or not signed.",
+    ));
     if config.spec.token.coordination == Coordination::Lease {
         rules.push((
             json!({

@@ -53,14 +53,16 @@ pub enum SettingsError {
     },
     /// Looking and waiting take longer than a renewal may slip.
     #[error(
-        "--tick={tick:?} and --spread={spread:?} are too long: with the minute that signing may \
-         take they must stay within --lateness={lateness:?}"
+        "--tick={tick:?}, --spread={spread:?} and --sign-deadline={sign_deadline:?} are too long: \
+         together they must stay within --lateness={lateness:?}"
     )]
     TooSlow {
         /// As given.
         tick: Duration,
         /// As given.
         spread: Duration,
+        /// As given.
+        sign_deadline: Duration,
         /// As given.
         lateness: Duration,
     },
@@ -100,6 +102,7 @@ impl Settings {
             return Err(SettingsError::TooSlow {
                 tick: self.tick,
                 spread: self.spread,
+                sign_deadline: self.sign_deadline,
                 lateness: self.lateness,
             });
         }

@@ -2,7 +2,8 @@
 //! Parameter Store that lose answers, fail and disagree about the time, while rotators crash at
 //! any await and start again.
 //!
-//! `WINDLASS_SEEDS=1000 cargo test -p windlass-provision rotation::simulation` plays more seeds.
+//! `WINDLASS_SEEDS=1000 cargo test --release -p windlass-provision rotation::simulation` plays more
+//! seeds, `WINDLASS_SEED=17` one again.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -19,6 +20,9 @@ const RUN: Duration = Duration::from_hours(48);
 /// Until here nothing may be published yet: the rotators start in an outage, perhaps.
 const START: Duration = Duration::from_mins(20);
 const SEEDS: u64 = 4;
+/// Of each of the three rotators two: within three ticks and the longest write it makes a token at
+/// the begin, and one three ticks later.
+const MOST_WAITING: usize = 3 * 2;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Broken {
@@ -42,6 +46,11 @@ struct State {
     published: Published,
     tokens: Vec<(ManagedToken, Option<Instant>)>,
     once_published: BTreeSet<TokenId>,
+    /// Tokens that a rotator has tried to delete, and could not.
+    undeleted: BTreeSet<TokenId>,
+    /// Publications of other tokens, each so soon after the one before that what was made and not
+    /// published before it has not been swept yet.
+    chain: usize,
     broken: Broken,
     /// A token was revoked, and none has been published since.
     revoked: bool,
@@ -61,8 +70,12 @@ struct Tally {
     failures: u32,
     /// Most tokens alive at once that a node may have read.
     most_read: usize,
-    /// Most tokens alive at once that never came to be published.
-    most_spare: usize,
+    /// Most tokens alive at once that were made after the published one, and may yet be published.
+    most_waiting: usize,
+    /// Most tokens alive at once that were made before the published one, and were never published.
+    most_passed_over: usize,
+    /// Tokens that a rotator could not delete at its first try.
+    undeleted: usize,
     least_left: Duration,
 }
 
@@ -147,17 +160,43 @@ impl World {
         let mut state = self.state.borrow_mut();
         state.tokens.retain(|(known, _)| known.expires > now);
         let State {
+            published,
             tokens,
             once_published,
+            undeleted,
+            chain,
             tally,
+            violations,
             ..
         } = &mut *state;
-        let read = tokens
+        let Published::Document(publication) = published else {
+            return;
+        };
+        let (read, spare): (Vec<_>, Vec<_>) = tokens
             .iter()
-            .filter(|(known, _)| once_published.contains(known.token.id()))
-            .count();
-        tally.most_read = tally.most_read.max(read);
-        tally.most_spare = tally.most_spare.max(tokens.len() - read);
+            .map(|(known, _)| known)
+            .partition(|known| once_published.contains(known.token.id()));
+        tally.most_read = tally.most_read.max(read.len());
+        tally.undeleted = undeleted.len();
+        let (passed_over, waiting): (Vec<_>, Vec<_>) = spare
+            .into_iter()
+            .filter(|known| !undeleted.contains(known.token.id()))
+            .partition(|known| known.created <= publication.document.issued);
+        tally.most_waiting = tally.most_waiting.max(waiting.len());
+        tally.most_passed_over = tally.most_passed_over.max(passed_over.len());
+        // A rotator makes a token only when there is none that was made within three ticks, and
+        // only after it has deleted those older than these and the longest write.
+        if waiting.len() > MOST_WAITING {
+            let _ = writeln!(violations, "{now}: {} tokens wait", waiting.len());
+        }
+        // One of those is published; the others go when no node can hold them any more.
+        if passed_over.len() > (MOST_WAITING - 1) * *chain {
+            let count = passed_over.len();
+            let _ = writeln!(
+                violations,
+                "{now}: {count} tokens passed over, chain {chain}"
+            );
+        }
     }
 
     fn sign(&self) {
@@ -284,8 +323,18 @@ impl Surroundings for Rotator<'_> {
             if !signed_now {
                 let _ = writeln!(state.violations, "published unsigned or deleted");
             }
-            if let Published::Document(before) = &state.published {
+            if let Published::Document(before) = state.published.clone() {
                 let age = now.duration_since(before.modified);
+                // What sweeps may itself be late by as much.
+                let Settings {
+                    boot_budget,
+                    lateness,
+                    ..
+                } = self.world.settings;
+                if before.document.token != document.token {
+                    let is_soon = age < signed(boot_budget + lateness);
+                    state.chain = if is_soon { state.chain + 1 } else { 1 };
+                }
                 if before.document.token == document.token {
                     state.tally.repeats += 1;
                 } else if age < signed(self.world.settings.renew_after) && !state.revoked {
@@ -308,7 +357,12 @@ impl Surroundings for Rotator<'_> {
     }
 
     async fn delete(&self, id: &TokenId, uid: Option<&str>) -> Result<(), Failure> {
-        self.world.request(&[Broken::ApiServer]).await?;
+        let sent = self.world.request(&[Broken::ApiServer]).await;
+        if sent.is_err() {
+            let mut state = self.world.state.borrow_mut();
+            state.undeleted.insert(id.clone());
+        }
+        sent?;
         {
             let mut state = self.world.state.borrow_mut();
             state.tokens.retain(|(known, _)| {
@@ -429,6 +483,8 @@ fn play(seed: u64) -> Tally {
                 published: Published::Absent,
                 tokens: Vec::new(),
                 once_published: BTreeSet::new(),
+                undeleted: BTreeSet::new(),
+                chain: 1,
                 broken: Broken::Nothing,
                 revoked: false,
                 tally: Tally {
@@ -455,7 +511,6 @@ fn play(seed: u64) -> Tally {
             races,
             revocations,
             most_read,
-            most_spare,
             ..
         } = state.tally;
         assert!(
@@ -475,11 +530,6 @@ fn play(seed: u64) -> Tally {
             most_read <= read_at_most,
             "seed {seed}: {most_read} alive that nodes may hold"
         );
-        // Each rotator has made one, and perhaps one before that it could not publish.
-        assert!(
-            most_spare <= 6,
-            "seed {seed}: {most_spare} spare tokens alive"
-        );
         state.tally
     })
 }
@@ -494,7 +544,10 @@ fn three_rotators_never_let_a_booting_node_down() {
         least_left: Duration::MAX,
         ..Tally::default()
     };
-    for seed in 0..seeds {
+    let single = std::env::var("WINDLASS_SEED")
+        .ok()
+        .and_then(|text| text.parse().ok());
+    for seed in single.map_or(0..seeds, |seed| seed..seed + 1) {
         let tally = play(seed);
         total.writes += tally.writes;
         total.repeats += tally.repeats;
@@ -503,10 +556,15 @@ fn three_rotators_never_let_a_booting_node_down() {
         total.crashes += tally.crashes;
         total.failures += tally.failures;
         total.most_read = total.most_read.max(tally.most_read);
-        total.most_spare = total.most_spare.max(tally.most_spare);
+        total.most_waiting = total.most_waiting.max(tally.most_waiting);
+        total.most_passed_over = total.most_passed_over.max(tally.most_passed_over);
+        total.undeleted += tally.undeleted;
         total.least_left = total.least_left.min(tally.least_left);
     }
     println!("{seeds} seeds of {RUN:?}: {total:?}");
+    if single.is_some() {
+        return;
+    }
     // The faults were there, and races are the exception.
     assert!(total.crashes > 0 && total.failures > 0 && total.revocations > 0 && total.repeats > 0);
     assert!(total.races * 20 < total.writes, "{total:?}");

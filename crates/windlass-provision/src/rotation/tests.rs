@@ -150,9 +150,14 @@ fn a_token_that_a_crashed_rotator_left_is_published() {
     crashed.tokens.push(managed("bbbbbb", 30));
     let action = Action::Publish("bbbbbb".parse().unwrap(), Reason::Due);
     check(&crashed, &action, &[]);
-    // Not one without signature, and not an old one.
+    // One that is not signed yet is waited for, unless there is one that is.
     crashed.tokens[1].signed = false;
-    check(&crashed, &Action::Create(Reason::Due), &[]);
+    check(&crashed, &action, &[]);
+    crashed.tokens.push(managed("cccccc", 29));
+    let signed = Action::Publish("cccccc".parse().unwrap(), Reason::Due);
+    check(&crashed, &signed, &[]);
+    crashed.tokens.truncate(2);
+    // Not an old one.
     crashed.tokens[1] = managed("bbbbbb", 25);
     check(&crashed, &Action::Create(Reason::Due), &["bbbbbb"]);
 }
@@ -175,6 +180,17 @@ fn a_token_that_may_yet_be_published_stays() {
     check(&racing, &Action::Keep, &[]);
     racing.api_now = at(6);
     check(&racing, &Action::Keep, &["bbbbbb"]);
+}
+
+#[test]
+fn while_the_published_token_is_revoked_others_are_swept_all_the_same() {
+    let mut revoked = seen(20);
+    revoked.tokens = vec![managed("bbbbbb", 14), managed("cccccc", 16)];
+    check(&revoked, &Action::Create(Reason::Revoked), &["bbbbbb"]);
+    // One from before its publication may be held by a booting node.
+    revoked.published = document("aaaaaa", 15);
+    revoked.tokens.truncate(1);
+    check(&revoked, &Action::Create(Reason::Revoked), &[]);
 }
 
 #[test]

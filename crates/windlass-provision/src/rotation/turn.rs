@@ -18,7 +18,7 @@ use crate::token::{BootstrapToken, TokenId};
 const SIGNATURE_POLL: Duration = Duration::from_millis(500);
 
 /// The operation of a [`TurnError`] about a token that the signer did not sign.
-pub const NOT_SIGNED: &str = "the new token was not signed in time and was deleted";
+pub const NOT_SIGNED: &str = "the new token was not signed in time";
 
 /// Whether an operation that failed is worth another try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,24 +156,24 @@ pub async fn turn(
     settings: &Settings,
     random: &mut impl CryptoRng,
 ) -> Result<Outcome, TurnError> {
+    // From before the look on, so that a token is never published after another rotator, by its age,
+    // has taken it for given up.
+    let since = Instant::now();
     let observation = surroundings
         .observe()
         .await
         .while_in("cannot read the credential's state", None)?;
     let left = remaining(&observation);
     let Decision { action, sweep } = decide(&observation, settings);
-    let outcome = act(surroundings, settings, random, &observation, action).await;
-    // Also after a failure: while the parameter cannot be written, tokens pile up.
+    // Before another token is made: while something is out of order, they would pile up.
+    let mut swept = Ok(());
     for (id, uid) in sweep {
-        let swept = surroundings
-            .delete(&id, Some(&uid))
-            .await
-            .while_in("cannot delete a superseded token Secret", left);
-        if outcome.is_ok() {
-            swept?;
-        }
+        let deleted = surroundings.delete(&id, Some(&uid)).await;
+        swept = swept.and(deleted.while_in("cannot delete a superseded token Secret", left));
     }
-    outcome
+    // A token that stays too long is no reason not to renew.
+    let outcome = act(surroundings, settings, random, &observation, action, since).await?;
+    swept.map(|()| outcome)
 }
 
 async fn act(
@@ -182,6 +182,7 @@ async fn act(
     random: &mut impl CryptoRng,
     observation: &Observation,
     action: Action,
+    since: Instant,
 ) -> Result<Outcome, TurnError> {
     let left = remaining(observation);
     match action {
@@ -216,13 +217,13 @@ async fn act(
                 token: &known.token,
                 created: known.created,
                 expires: known.expires,
-                since: Instant::now(),
+                since,
+                origin: Origin::Adopted,
             };
             publish(surroundings, settings, observation, &made, reason).await
         }
         Action::Create(reason) => {
             let token = BootstrapToken::generate(random);
-            let since = Instant::now();
             let created = surroundings
                 .api_now()
                 .await
@@ -237,6 +238,7 @@ async fn act(
                 created,
                 expires,
                 since,
+                origin: Origin::Made,
             };
             publish(surroundings, settings, observation, &made, reason).await
         }
@@ -247,8 +249,18 @@ struct Made<'a> {
     token: &'a BootstrapToken,
     created: Timestamp,
     expires: Timestamp,
-    /// When this turn took it up, by a clock that never jumps.
+    /// When this turn began, by a clock that never jumps.
     since: Instant,
+    origin: Origin,
+}
+
+/// Whose a token is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// This turn has made it.
+    Made,
+    /// Another turn or rotator has, and may be about to publish it.
+    Adopted,
 }
 
 async fn publish(
@@ -259,7 +271,7 @@ async fn publish(
     reason: Reason,
 ) -> Result<Outcome, TurnError> {
     let left = remaining(observation);
-    wait_until_signed(surroundings, settings, made.token, left).await?;
+    wait_until_signed(surroundings, settings, made, left).await?;
     let logs_in = surroundings
         .logs_in(made.token)
         .await
@@ -354,9 +366,10 @@ async fn write(
 async fn wait_until_signed(
     surroundings: &impl Surroundings,
     settings: &Settings,
-    token: &BootstrapToken,
+    made: &Made<'_>,
     left: Option<Duration>,
 ) -> Result<(), TurnError> {
+    let token = made.token;
     let begun = Instant::now();
     let mut woken = false;
     loop {
@@ -369,10 +382,13 @@ async fn wait_until_signed(
             Err(failure) => return Err(failure).while_in("cannot read cluster-info", left),
         }
         if begun.elapsed() >= settings.sign_deadline {
-            surroundings
-                .delete(token.id(), None)
-                .await
-                .while_in("cannot delete a token Secret that was not signed", left)?;
+            // Of another's nobody here knows how far that one has come; it is swept by its age.
+            if made.origin == Origin::Made {
+                surroundings
+                    .delete(token.id(), None)
+                    .await
+                    .while_in("cannot delete a token Secret that was not signed", left)?;
+            }
             return Err(TurnError {
                 operation: NOT_SIGNED,
                 remaining: left,

@@ -316,6 +316,11 @@ impl TokenRecord {
         })
     }
 
+    /// Whether its bearer is in this group.
+    pub fn is_in(&self, group: &GroupName) -> bool {
+        self.groups.iter().any(|known| known == group.as_str())
+    }
+
     /// Whether it has expired at `now`, by the API server's clock.
     pub fn is_expired(&self, now: Timestamp) -> bool {
         self.expires.is_some_and(|expires| expires <= now)
@@ -368,6 +373,8 @@ mod tests {
             [DEFAULT_NODE_GROUP, "system:bootstrappers:windlass:prod"]
         );
         assert!(record.managed);
+        assert!(record.is_in(&own_group("prod").unwrap()));
+        assert!(!record.is_in(&own_group("staging").unwrap()));
         assert!(record.is_expired("2026-01-01T12:00:00Z".parse().unwrap()));
         assert!(!record.is_expired("2026-01-01T11:59:59Z".parse().unwrap()));
     }

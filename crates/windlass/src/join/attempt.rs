@@ -14,7 +14,7 @@ use windlass_provision::join::{
 use windlass_provision::pin;
 
 use super::files::write_secret;
-use super::{Context, Joined, Stop, joined, kubeadm};
+use super::{Context, Joined, Stop, joined, kubeadm, preflight};
 
 /// Life that a token must have left: the time of a TLS bootstrap and some.
 const LEAST_LIFE: SignedDuration = SignedDuration::from_mins(5);
@@ -27,12 +27,15 @@ pub(super) async fn attempt(
     client: &Client,
 ) -> Result<Joined, Stop> {
     let document = read_credential(context, client).await?;
+    if !context.skip.contains(&Phase::Preflight) {
+        preflight::check_clock(context, client.server_time())?;
+    }
     context.report.keep_secret(document.token.secret().clone());
     // Nothing has been sent to the control plane so far.
     document
         .verify(&context.config.ca_pins)
         .map_err(|error| Stop::for_good(Phase::Authority, chain(&error)))?;
-    dial(&document.endpoint).await?;
+    dial(&document).await?;
     configure(context, identity, &document).await?;
     if context.dry_run {
         context
@@ -111,21 +114,35 @@ fn unreadable(parameter: &str, error: &CallError) -> Stop {
     )
 }
 
-/// Whether anybody listens at the endpoint: a line at once, instead of kubeadm's minutes.
-async fn dial(endpoint: &str) -> Result<(), Stop> {
+/// Whether the API server answers: a line at once, instead of kubeadm's minutes. What it answers does
+/// not matter, but that its certificate is by the published CA: a load balancer takes connections
+/// without a server behind it. Nothing secret is sent.
+async fn dial(document: &JoinDocument) -> Result<(), Stop> {
+    let endpoint = &document.endpoint;
     let unreachable = |why: String| {
         Stop::for_now(
             Phase::Kubeadm,
             format!("cannot reach the API server at {endpoint}: {why}"),
         )
     };
-    match tokio::time::timeout(DIAL_TIMEOUT, tokio::net::TcpStream::connect(endpoint)).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(unreachable(error.to_string())),
-        Err(_) => Err(unreachable(format!(
-            "no answer in {} s",
-            DIAL_TIMEOUT.as_secs()
-        ))),
+    let late = || unreachable(format!("no answer in {} s", DIAL_TIMEOUT.as_secs()));
+    let connection = tokio::net::TcpStream::connect(endpoint);
+    tokio::time::timeout(DIAL_TIMEOUT, connection)
+        .await
+        .map_err(|_| late())?
+        .map_err(|error| unreachable(error.to_string()))?;
+    let Some(authority) = &document.certificate_authority else {
+        return Ok(());
+    };
+    let bundle = pin::certificates(authority.as_bytes())
+        .map_err(|error| Stop::for_good(Phase::Authority, chain(&error)))?;
+    let server = Endpoint::pinned(endpoint, &bundle)
+        .map_err(|error| Stop::for_good(Phase::Authority, chain(&error)))?;
+    let version = server.api.get::<Value>("/version");
+    match tokio::time::timeout(DIAL_TIMEOUT, version).await {
+        Ok(Err(error)) if error.code().is_none() => Err(unreachable(chain(&error))),
+        Ok(_) => Ok(()),
+        Err(_) => Err(late()),
     }
 }
 

@@ -1,19 +1,18 @@
 //! Who this instance is.
 
+use rand::RngExt as _;
 use windlass_aws_client::metadata::InstanceMetadata;
-use windlass_provision::join::{Identity, Metadata, NodeConfig, Phase};
+use windlass_provision::join::{Identity, Metadata, Phase, backoff};
 
-use super::Stop;
 use super::attempt::chain;
+use super::{Context, Stop};
 
-pub(super) async fn identify(config: &NodeConfig) -> Result<Identity, Stop> {
+/// How often the metadata service is asked for a value: at boot it may come after its callers.
+const TRIES: u32 = 10;
+
+pub(super) async fn identify(context: &Context<'_>) -> Result<Identity, Stop> {
     let service = InstanceMetadata::new();
-    let read = async |path: &str| {
-        service.get(path).await.map_err(|error| {
-            // The client has tried ten times.
-            Stop::for_good(Phase::Identity, chain(&error))
-        })
-    };
+    let read = async |path: &str| read(context, &service, path).await;
     let metadata = Metadata {
         instance_id: read("instance-id").await?,
         region: read("placement/region").await?,
@@ -25,6 +24,31 @@ pub(super) async fn identify(config: &NodeConfig) -> Result<Identity, Stop> {
         target_lifecycle_state: read("autoscaling/target-lifecycle-state").await?,
     };
     let host_name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    Identity::of(&metadata, config.node_name, &host_name)
+    Identity::of(&metadata, context.config.node_name, &host_name)
         .map_err(|error| Stop::for_good(Phase::Identity, error.to_string()))
+}
+
+/// A value of the metadata service; none where it has none. That it does not answer is waited out.
+async fn read(
+    context: &Context<'_>,
+    service: &InstanceMetadata,
+    path: &str,
+) -> Result<Option<String>, Stop> {
+    let mut number = 1;
+    loop {
+        let why = match service.get(path).await {
+            Ok(value) => return Ok(value),
+            Err(error) => chain(&error),
+        };
+        if number == TRIES || context.dry_run {
+            return Err(Stop::for_good(Phase::Identity, why));
+        }
+        let pause = backoff(number, rand::rng().random());
+        if context.time_left() <= pause {
+            return Err(Stop::for_now(Phase::Identity, why));
+        }
+        context.report.say(&format!("try {number}: {why}"));
+        tokio::time::sleep(pause).await;
+        number += 1;
+    }
 }

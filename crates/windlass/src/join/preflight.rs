@@ -4,12 +4,15 @@ use std::ffi::OsStr;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::PathBuf;
 
+use jiff::{SignedDuration, Timestamp};
 use windlass_provision::join::Phase;
 
 use super::{Context, Stop};
 
 /// Least room for the kubelet and its pods' logs, in MiB.
 const LEAST_ROOM_MIB: u64 = 1024;
+/// Most that the clock may be off: certificates are good from now on, by the signer's clock.
+const MOST_SKEW: SignedDuration = SignedDuration::from_secs(30);
 
 /// Something that is not as it must be, under the name by which it can be ignored.
 struct Fault {
@@ -18,27 +21,53 @@ struct Fault {
 }
 
 pub(super) fn check(context: &Context<'_>) -> Result<(), Stop> {
+    let faults = not_ignored(context, faults_of(context));
+    if faults.is_empty() {
+        return Ok(());
+    }
+    Err(Stop::for_good(Phase::Preflight, faults.join("; ")))
+}
+
+/// Compares the clock with AWS's, which is known after the first answer. Its daemon may be on its
+/// way to set it, so that a later attempt may go better.
+pub(super) fn check_clock(context: &Context<'_>, aws_now: Timestamp) -> Result<(), Stop> {
+    let skew = Timestamp::now().duration_since(aws_now).abs();
+    if skew <= MOST_SKEW {
+        return Ok(());
+    }
+    let fault = Fault {
+        check: "Clock",
+        what: format!(
+            "the clock is {} s off AWS's: does chrony run?",
+            skew.as_secs()
+        ),
+    };
+    match not_ignored(context, vec![fault]).pop() {
+        None => Ok(()),
+        Some(fault) => Err(Stop::for_now(Phase::Preflight, fault)),
+    }
+}
+
+/// The faults that stop the join; those that the operator ignores are only said.
+fn not_ignored(context: &Context<'_>, faults: Vec<Fault>) -> Vec<String> {
     let ignored = &context.config.ignore_preflight_errors;
     let is_ignored = |check: &str| {
         ignored
             .iter()
             .any(|name| name.eq_ignore_ascii_case("all") || name.eq_ignore_ascii_case(check))
     };
-    let mut faults = Vec::new();
-    for fault in faults_of(context) {
+    let mut kept = Vec::new();
+    for fault in faults {
         if is_ignored(fault.check) {
             context.report.say(&format!(
                 "preflight: {} (ignored: {})",
                 fault.what, fault.check
             ));
         } else {
-            faults.push(format!("{} ({})", fault.what, fault.check));
+            kept.push(format!("{} ({})", fault.what, fault.check));
         }
     }
-    if faults.is_empty() {
-        return Ok(());
-    }
-    Err(Stop::for_good(Phase::Preflight, faults.join("; ")))
+    kept
 }
 
 fn faults_of(context: &Context<'_>) -> Vec<Fault> {

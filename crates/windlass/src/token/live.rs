@@ -203,7 +203,8 @@ impl Surroundings for Live {
             .map_err(kubernetes)?;
         let tokens: Vec<ManagedToken> = records
             .into_iter()
-            .filter(|record| record.managed)
+            // Of this cluster's name: rotators that were given another one are left to theirs.
+            .filter(|record| record.managed && record.is_in(&self.groups[1]))
             .filter_map(|record| {
                 Some(ManagedToken {
                     signed: info.is_signed_by(&record.token),

@@ -71,6 +71,9 @@ pub(super) struct RotateArgs {
     /// Longest random wait before a look, with coordination by age.
     #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = duration_or_zero)]
     spread: Duration,
+    /// How long to wait for the signature of a new token before it is deleted again.
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = duration)]
+    sign_deadline: Duration,
     /// Print what runs this command on a control-plane node, with these very flags, and end.
     #[arg(long, value_enum, value_name = "FORM")]
     render: Option<FormName>,
@@ -111,6 +114,7 @@ pub(super) async fn rotate(args: &RotateArgs) -> anyhow::Result<ExitCode> {
         lateness: args.lateness,
         boot_budget: args.boot_budget,
         spread: args.spread,
+        sign_deadline: args.sign_deadline,
         ..Settings::default()
     }
     .validate()?;

@@ -1,0 +1,539 @@
+//! What `windlass join` makes of each call that goes wrong: how it ends, with which words, and what
+//! the instance's group is told. kubeadm, the kubelet and systemctl are stubs here, so that they can
+//! be made to fail; the suite `join` has the real ones.
+//!
+//! The matrix, call by fault; a name without a suite is a case below.
+//!
+//! | call | refused, or no answer | 5xx, throttled | denied | garbage or absent | slow | dies after success |
+//! |---|---|---|---|---|---|---|
+//! | metadata | `no-metadata`, `late-metadata` | the client's own retries | version 1 is never asked (join: `metadata_without_a_session…`) | `no-instance-id`, `no-region` | the client's own timeouts | nothing is changed by it |
+//! | `GetParameter` | `ssm-drops` | `ssm-fails`, `ssm-throttles` | `ssm-denies` | `ssm-garbage`, `garbage-document`, `no-document`, `later-version`, `other-cluster`; expired: join: `an_expired_token…` | `ssm-slow`, `ssm-hangs` | `ssm-drops` |
+//! | API server | `no-api-server`; join: `an_api_server_that_is_down…` | kubeadm's own retries | join: `an_instance_that_is_not_ours…` | join: `another_authority…` | kubeadm's own deadline | join: `a_join_that_is_killed…` |
+//! | kubeadm | `no-kubeadm` | `kubeadm-fails-once` | | `kubeadm-mumbles`, `old-kubelet` | `kubeadm-hangs` | `kubeadm-fails-once` |
+//! | Node | join: `without_a_network…` | | | | `never-ready` | |
+//! | `SetInstanceHealth` | `health-drops` | `health-fails` | `health-denies` | | | `health-drops` |
+//! | `CompleteLifecycleAction` | `hook-drops` | `hook-throttles` | `hook-denies` | | | `hook-drops` |
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::{Value, json};
+use windlass_e2e::{
+    Credential, Imds, Instance, Tool, check_what_was_said, files_with, joinable_testbed, ssm_error,
+};
+use windlass_testbed::proxy::{Act, Matcher};
+use windlass_testbed::{Proxy, Testbed};
+
+/// An instance that is to join, of which everything but AWS and the API server is made up.
+struct Rig {
+    testbed: &'static Testbed,
+    root: PathBuf,
+    imds: Imds,
+    aws: Proxy,
+    credential: Credential,
+    secret: String,
+    config: Value,
+    variables: Vec<(String, String)>,
+}
+
+/// What the group is told of the instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    Nothing,
+    Unhealthy,
+    /// To continue the launch, or to abandon it.
+    Hook(&'static str),
+}
+
+struct Case {
+    name: &'static str,
+    arrange: fn(&mut Rig) -> Result<()>,
+    code: i32,
+    words: &'static [&'static str],
+    told: Told,
+}
+
+const GET: &str = "GetParameter";
+const HEALTH: &str = "SetInstanceHealth";
+const HOOK: &str = "CompleteLifecycleAction";
+
+const CASES: &[Case] = &[
+    joined("nothing", |_| Ok(())),
+    Case {
+        name: "no-metadata",
+        arrange: |rig| {
+            let port = rig.testbed.free_port()?;
+            rig.set(
+                "AWS_EC2_METADATA_SERVICE_ENDPOINT",
+                &format!("http://127.0.0.1:{port}"),
+            );
+            rig.config["budget"] = json!("3s");
+            Ok(())
+        },
+        code: 16,
+        words: &["phase=identity", "instance-id"],
+        told: Told::Nothing,
+    },
+    joined("late-metadata", |rig| {
+        rig.imds.stay_silent(2);
+        Ok(())
+    }),
+    Case {
+        name: "no-instance-id",
+        arrange: |rig| {
+            rig.imds.set("instance-id", None);
+            Ok(())
+        },
+        code: 10,
+        words: &["phase=identity", "instance id"],
+        told: Told::Nothing,
+    },
+    Case {
+        name: "no-region",
+        arrange: |rig| {
+            rig.imds.set("placement/region", None);
+            Ok(())
+        },
+        code: 10,
+        words: &["phase=identity", "region"],
+        told: Told::Nothing,
+    },
+    joined("ssm-drops", |rig| {
+        rig.fault(GET, Act::DropBeforeAnswering, 2);
+        Ok(())
+    }),
+    joined("ssm-fails", |rig| {
+        rig.fault(GET, Act::aws_error(503, "ServiceUnavailable"), 2);
+        Ok(())
+    }),
+    joined("ssm-throttles", |rig| {
+        rig.fault(GET, ssm_error("ThrottlingException"), 3);
+        Ok(())
+    }),
+    joined("ssm-slow", |rig| {
+        rig.fault(GET, Act::Delay(Duration::from_secs(3)), 1);
+        Ok(())
+    }),
+    Case {
+        name: "ssm-hangs",
+        arrange: |rig| {
+            rig.aws
+                .on(Matcher::action(GET), Act::Delay(Duration::from_mins(5)));
+            rig.config["budget"] = json!("6s");
+            Ok(())
+        },
+        code: 16,
+        words: &["phase=credentials", "cannot read parameter"],
+        told: Told::Unhealthy,
+    },
+    Case {
+        name: "ssm-denies",
+        arrange: |rig| {
+            rig.aws
+                .on(Matcher::action(GET), ssm_error("AccessDeniedException"));
+            Ok(())
+        },
+        code: 12,
+        words: &["phase=credentials", "ssm:GetParameter", "kms:Decrypt"],
+        told: Told::Unhealthy,
+    },
+    Case {
+        name: "ssm-garbage",
+        arrange: |rig| {
+            let page = Act::Answer {
+                status: 200,
+                content_type: "text/html".to_owned(),
+                body: "<html>log in here".to_owned(),
+            };
+            rig.aws.on(Matcher::action(GET), page);
+            rig.config["budget"] = json!("3s");
+            Ok(())
+        },
+        code: 16,
+        words: &["phase=credentials", "cannot read parameter"],
+        told: Told::Unhealthy,
+    },
+    Case {
+        name: "garbage-document",
+        arrange: |rig| {
+            rig.config["budget"] = json!("3s");
+            rig.credential.overwrite("garbage")
+        },
+        code: 16,
+        words: &[
+            "phase=credentials",
+            "parameter /windlass/garbage-document/join",
+        ],
+        told: Told::Unhealthy,
+    },
+    Case {
+        name: "no-document",
+        arrange: |rig| {
+            rig.config["budget"] = json!("3s");
+            rig.credential.forget()
+        },
+        code: 16,
+        words: &["phase=credentials", "there is no parameter"],
+        told: Told::Unhealthy,
+    },
+    Case {
+        name: "later-version",
+        arrange: |rig| rig.credential.overwrite(r#"{"v":2}"#),
+        code: 12,
+        words: &["phase=credentials", "version is 2"],
+        told: Told::Unhealthy,
+    },
+    Case {
+        name: "other-cluster",
+        arrange: |rig| {
+            let mut document = rig.credential.published()?.document;
+            document["cluster"] = json!("staging");
+            rig.credential.overwrite(&document.to_string())
+        },
+        code: 12,
+        words: &["phase=credentials", "is for cluster staging"],
+        told: Told::Unhealthy,
+    },
+    Case {
+        name: "no-api-server",
+        arrange: |rig| {
+            let mut document = rig.credential.published()?.document;
+            document["endpoint"] = json!(format!("127.0.0.1:{}", rig.testbed.free_port()?));
+            rig.config["budget"] = json!("3s");
+            rig.credential.overwrite(&document.to_string())
+        },
+        code: 16,
+        words: &["phase=kubeadm", "cannot reach the API server"],
+        told: Told::Unhealthy,
+    },
+    Case {
+        name: "no-kubeadm",
+        arrange: |rig| {
+            rig.set("WINDLASS_KUBEADM", "/nowhere/kubeadm");
+            Ok(())
+        },
+        code: 11,
+        words: &["phase=preflight", "/nowhere/kubeadm"],
+        told: Told::Unhealthy,
+    },
+    Case {
+        name: "kubeadm-mumbles",
+        arrange: |rig| rig.program("kubeadm", "echo who knows"),
+        code: 11,
+        words: &["phase=preflight", "tells no version"],
+        told: Told::Unhealthy,
+    },
+    Case {
+        name: "old-kubelet",
+        arrange: |rig| rig.program("kubelet", "echo Kubernetes v1.32.0"),
+        code: 11,
+        words: &["phase=configure", "1.32"],
+        told: Told::Unhealthy,
+    },
+    joined("kubeadm-fails-once", |rig| {
+        let flag = rig.root.join("failed-once");
+        let flag = flag.display();
+        rig.program(
+            "kubeadm",
+            &format!(
+                "case $1 in version) echo v1.36.3; exit ;; esac\n\
+                 echo \"$*\" >>{flag}.calls\n\
+                 if [ $1 = join ] && [ ! -e {flag} ]; then\n\
+                   touch {flag}; echo 'error: by the test' >&2; exit 1\nfi"
+            ),
+        )
+    }),
+    Case {
+        name: "kubeadm-hangs",
+        arrange: |rig| {
+            rig.config["budget"] = json!("4s");
+            rig.program(
+                "kubeadm",
+                "case $1 in version) echo v1.36.3 ;; join) sleep 300 & wait ;; esac",
+            )
+        },
+        code: 16,
+        words: &["phase=kubeadm", "had not ended"],
+        told: Told::Unhealthy,
+    },
+    Case {
+        name: "never-ready",
+        arrange: |rig| {
+            rig.set("SKIP", "already-joined");
+            rig.config["readyTimeout"] = json!("3s");
+            Ok(())
+        },
+        code: 15,
+        words: &["phase=ready", "was not ready in 3 s"],
+        told: Told::Unhealthy,
+    },
+    failed_and_told("health-drops", |rig| {
+        rig.fault(HEALTH, Act::DropBeforeAnswering, 1);
+        rig.credential.overwrite(r#"{"v":2}"#)
+    }),
+    failed_and_told("health-fails", |rig| {
+        rig.fault(HEALTH, Act::aws_error(503, "ServiceUnavailable"), 2);
+        rig.credential.overwrite(r#"{"v":2}"#)
+    }),
+    // The join's own reason stays the reason.
+    failed_and_told("health-denies", |rig| {
+        rig.fault(HEALTH, Act::aws_error(403, "AccessDenied"), 1);
+        rig.credential.overwrite(r#"{"v":2}"#)
+    }),
+    with_hook("hook-drops", |rig| {
+        rig.hook();
+        rig.fault(HOOK, Act::DropBeforeAnswering, 1);
+        Ok(())
+    }),
+    with_hook("hook-throttles", |rig| {
+        rig.hook();
+        rig.fault(HOOK, Act::aws_error(400, "Throttling"), 2);
+        Ok(())
+    }),
+    with_hook("hook-denies", |rig| {
+        rig.hook();
+        rig.fault(HOOK, Act::aws_error(403, "AccessDenied"), 1);
+        Ok(())
+    }),
+];
+
+const fn joined(name: &'static str, arrange: fn(&mut Rig) -> Result<()>) -> Case {
+    Case {
+        name,
+        arrange,
+        code: 0,
+        words: &["result=joined"],
+        told: Told::Nothing,
+    }
+}
+
+const fn failed_and_told(name: &'static str, arrange: fn(&mut Rig) -> Result<()>) -> Case {
+    Case {
+        name,
+        arrange,
+        code: 12,
+        words: &["phase=credentials", "version is 2"],
+        told: Told::Unhealthy,
+    }
+}
+
+const fn with_hook(name: &'static str, arrange: fn(&mut Rig) -> Result<()>) -> Case {
+    Case {
+        name,
+        arrange,
+        code: 0,
+        words: &["result=joined"],
+        told: Told::Hook("CONTINUE"),
+    }
+}
+
+impl Rig {
+    fn new(testbed: &'static Testbed, name: &str) -> Result<Self> {
+        let root = testbed.directory().join(format!("rig-{name}"));
+        fs::create_dir_all(root.join("etc/windlass"))?;
+        fs::create_dir_all(root.join("bin"))?;
+        let imds = Imds::start(&Instance {
+            id: "i-0123456789abcdef0".to_owned(),
+            zone: "us-east-1a".to_owned(),
+            host_name: format!("{name}.ec2.internal"),
+            address: "10.0.0.9".to_owned(),
+        })?;
+        let aws = testbed.proxy_aws()?;
+        let credential = Credential::of(testbed, name);
+        credential.rotate(&Tool::of(testbed), &[])?.expect(0)?;
+        let published = credential.published()?;
+        let mut variables = Testbed::aws_environment(aws.url());
+        let path = format!("{}:/usr/bin:/bin", root.join("bin").display());
+        let kubeadm = root.join("bin/kubeadm").display().to_string();
+        let systemctl = root.join("bin/systemctl").display().to_string();
+        for (name, value) in [
+            ("AWS_EC2_METADATA_SERVICE_ENDPOINT", imds.url()),
+            ("PATH", path),
+            ("WINDLASS_ROOT", root.display().to_string()),
+            ("WINDLASS_KUBEADM", kubeadm),
+            ("WINDLASS_SYSTEMCTL", systemctl),
+            ("WINDLASS_LOG", "debug".to_owned()),
+            ("SKIP", "already-joined,ready".to_owned()),
+        ] {
+            variables.retain(|(known, _)| known != name);
+            variables.push((name.to_owned(), value));
+        }
+        let rig = Self {
+            testbed,
+            imds,
+            aws,
+            secret: published.secret().to_owned(),
+            config: json!({
+                "apiVersion": "windlass.dev/v1alpha1", "kind": "Node", "cluster": name,
+                "nodeGroup": "workers", "ignorePreflightErrors": ["all"], "budget": "1m",
+            }),
+            credential,
+            root,
+            variables,
+        };
+        // moto has no lifecycle actions, and no instance of this id.
+        for action in [HOOK, HEALTH] {
+            rig.aws.on(Matcher::action(action), done(action));
+        }
+        rig.program("kubeadm", "case $1 in version) echo v1.36.3 ;; esac")?;
+        rig.program("kubelet", "echo Kubernetes v1.36.3")?;
+        rig.program("systemctl", ":")?;
+        Ok(rig)
+    }
+
+    fn program(&self, name: &str, script: &str) -> Result<()> {
+        let path = self.root.join("bin").join(name);
+        fs::write(&path, format!("#!/bin/bash\n{script}\n"))?;
+        fs::set_permissions(&path, Permissions::from_mode(0o755))?;
+        Ok(())
+    }
+
+    fn set(&mut self, name: &str, value: &str) {
+        self.variables.retain(|(known, _)| known != name);
+        self.variables.push((name.to_owned(), value.to_owned()));
+    }
+
+    fn fault(&self, action: &str, act: Act, times: usize) {
+        self.aws.on(Matcher::action(action), act).times(times);
+    }
+
+    fn hook(&mut self) {
+        self.config["lifecycleHook"] = json!({"autoScalingGroup": "workers", "name": "join"});
+    }
+
+    fn join(&self) -> Result<Output> {
+        fs::write(
+            self.root.join("etc/windlass/node.yaml"),
+            self.config.to_string(),
+        )?;
+        let skip = self.variables.iter().find(|(name, _)| name == "SKIP");
+        let skip = skip.map(|(_, value)| value.as_str()).unwrap_or_default();
+        Command::new(windlass_e2e::binary()?)
+            .args(["join", "--skip", skip])
+            .env_clear()
+            .envs(self.variables.iter().cloned())
+            .output()
+            .context("run windlass join")
+    }
+
+    /// Everything that a join writes, and what it has said: without the secret in it.
+    fn check_for_secrets(&self, said: &str) -> Result<()> {
+        ensure!(!said.contains(&self.secret), "a secret was said: {said}");
+        let root = self.root.display().to_string();
+        let found = files_with(Command::new("grep"), &self.secret, &[&root])?;
+        ensure!(found.is_empty(), "a secret is left in {found:?}");
+        Ok(())
+    }
+}
+
+fn done(action: &str) -> Act {
+    Act::Answer {
+        status: 200,
+        content_type: "text/xml".to_owned(),
+        body: format!("<{action}Response><{action}Result/></{action}Response>"),
+    }
+}
+
+fn play(testbed: &'static Testbed, case: &Case) -> Result<String> {
+    let mut rig = Rig::new(testbed, case.name)?;
+    (case.arrange)(&mut rig)?;
+    let begun = Instant::now();
+    let output = rig.join()?;
+    let took = begun.elapsed();
+    let said = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let last = said
+        .lines()
+        .rfind(|line| line.starts_with("windlass-join: result="))
+        .unwrap_or_default();
+    ensure!(output.status.code() == Some(case.code), "{said}");
+    for word in case.words {
+        ensure!(last.contains(word), "no `{word}`: {said}");
+    }
+    let told = |action: &str, name: &str| -> Vec<String> {
+        let requests = rig.aws.requests_matching(&Matcher::action(action));
+        let parameter = requests
+            .iter()
+            .filter_map(|request| request.parameter(name));
+        parameter.collect()
+    };
+    let health = told(HEALTH, "HealthStatus");
+    let hook = told(HOOK, "LifecycleActionResult");
+    let (wanted_health, wanted_hook) = match case.told {
+        Told::Nothing => (None, None),
+        Told::Unhealthy => (Some("Unhealthy"), None),
+        Told::Hook(result) => (None, Some(result)),
+    };
+    // A call that was tried again is one thing told.
+    for (told, wanted) in [(health, wanted_health), (hook, wanted_hook)] {
+        ensure!(
+            told.first().map(String::as_str) == wanted,
+            "{told:?}: {said}"
+        );
+        ensure!(
+            told.iter().all(|it| Some(it.as_str()) == wanted),
+            "{told:?}"
+        );
+    }
+    rig.check_for_secrets(&said)?;
+    let status = fs::read_to_string(rig.root.join("run/windlass/status.json"))?;
+    let status: Value = serde_json::from_str(&status)?;
+    ensure!(status["code"] == case.code, "{status}");
+    if case.name == "kubeadm-fails-once" {
+        let calls = fs::read_to_string(rig.root.join("failed-once.calls"))?;
+        let verbs: Vec<_> = calls
+            .lines()
+            .filter_map(|line| line.split(' ').next())
+            .collect();
+        ensure!(verbs == ["join", "reset", "join"], "{verbs:?}");
+    }
+    Ok(format!("{:18} {took:>8.1?}  {last}", case.name))
+}
+
+#[test]
+fn every_call_that_fails_ends_as_specified() -> Result<()> {
+    let testbed = joinable_testbed()?;
+    let results: Vec<(&str, Result<String>)> = thread::scope(|scope| {
+        let running: Vec<_> = CASES
+            .iter()
+            .map(|case| (case.name, scope.spawn(|| play(testbed, case))))
+            .collect();
+        running
+            .into_iter()
+            .map(|(name, thread)| {
+                let result = thread.join();
+                (name, result.unwrap_or_else(|_| bail!("it panicked")))
+            })
+            .collect()
+    });
+    let mut failed = Vec::new();
+    for (name, result) in results {
+        match result {
+            Ok(line) => eprintln!("{line}"),
+            Err(error) => failed.push(format!("{name}: {error:#}")),
+        }
+    }
+    ensure!(failed.is_empty(), "{}", failed.join("\n"));
+    let secrets: Vec<String> = CASES
+        .iter()
+        .filter_map(|case| {
+            Some(
+                Credential::of(testbed, case.name)
+                    .published()
+                    .ok()?
+                    .secret()
+                    .to_owned(),
+            )
+        })
+        .collect();
+    eprintln!("{}", check_what_was_said(testbed, &secrets)?);
+    Ok(())
+}

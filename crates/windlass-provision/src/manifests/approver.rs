@@ -1,0 +1,190 @@
+//! The approver of nodes' certificate requests, with the rights that it uses and no others.
+
+use serde_json::{Value, json};
+
+use super::autoscaler::{control_plane_affinity, control_plane_tolerations};
+use super::yaml::Manifest;
+use crate::cluster_config::{ClusterConfig, CredentialsSource};
+use crate::csr::SignerName;
+use crate::token::NAMESPACE;
+
+/// Name of every object.
+const NAME: &str = "windlass-csr-approver";
+/// The binding by which kubeadm has all requests of bootstrap tokens approved.
+const AUTO_APPROVAL: &str = "kubeadm:node-autoapprove-bootstrap";
+/// Any two come to the same decision, and of two writes the API server takes the first.
+const REPLICAS: u32 = 2;
+
+/// The objects, in the order in which they can be made.
+pub fn manifests(config: &ClusterConfig) -> Vec<Manifest> {
+    let mut manifests = rights();
+    manifests.push(deployment(config));
+    manifests
+}
+
+/// The account and what it may do.
+fn rights() -> Vec<Manifest> {
+    let account = Manifest::new(json!({
+        "apiVersion": "v1", "kind": "ServiceAccount", "metadata": namespaced(),
+    }));
+    let everywhere: Rules = vec![
+        (
+            json!({
+                "apiGroups": ["certificates.k8s.io"],
+                "resources": ["certificatesigningrequests"], "verbs": ["list", "watch"],
+            }),
+            "What nodes ask for.",
+        ),
+        (
+            json!({
+                "apiGroups": ["certificates.k8s.io"],
+                "resources": ["certificatesigningrequests/approval"], "verbs": ["update"],
+            }),
+            "The decision.",
+        ),
+        (
+            json!({
+                "apiGroups": ["certificates.k8s.io"], "resources": ["signers"],
+                "resourceNames": [SignerName::KubeletClient.name(), SignerName::KubeletServing.name()],
+                "verbs": ["approve"],
+            }),
+            "For kubelets' certificates alone.",
+        ),
+        (
+            json!({ "apiGroups": [""], "resources": ["nodes"], "verbs": ["get"] }),
+            "Whether a Node of that name is ready: then nobody else gets its certificate.",
+        ),
+        (
+            json!({ "apiGroups": [""], "resources": ["events"], "verbs": ["create"] }),
+            "Why a request was denied.",
+        ),
+        (
+            json!({
+                "apiGroups": ["rbac.authorization.k8s.io"],
+                "resources": ["clusterrolebindings"], "verbs": ["list"],
+            }),
+            "Whether requests are approved by themselves.",
+        ),
+        (
+            json!({
+                "apiGroups": ["rbac.authorization.k8s.io"],
+                "resources": ["clusterrolebindings"],
+                "resourceNames": [AUTO_APPROVAL], "verbs": ["delete"],
+            }),
+            "Taking that away.",
+        ),
+    ];
+    let here: Rules = vec![(
+        json!({
+            "apiGroups": [""], "resources": ["configmaps"],
+            "resourceNames": [NAME], "verbs": ["get", "update"],
+        }),
+        "The instances that an operator has let back.",
+    )];
+    let subject = json!([{ "kind": "ServiceAccount", "name": NAME, "namespace": NAMESPACE }]);
+    let binding = |kind: &str, role: &str, metadata: &Value| {
+        Manifest::new(json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": kind,
+            "metadata": metadata,
+            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": role, "name": NAME },
+            "subjects": subject,
+        }))
+    };
+    vec![
+        account,
+        role("ClusterRole", &everywhere, &metadata()),
+        binding("ClusterRoleBinding", "ClusterRole", &metadata()),
+        role("Role", &here, &namespaced()),
+        binding("RoleBinding", "Role", &namespaced()),
+    ]
+}
+
+fn metadata() -> Value {
+    json!({ "name": NAME, "labels": { "app.kubernetes.io/name": NAME } })
+}
+
+fn namespaced() -> Value {
+    let mut metadata = metadata();
+    metadata["namespace"] = json!(NAMESPACE);
+    metadata
+}
+
+/// Rules and what each is for.
+type Rules = Vec<(Value, &'static str)>;
+
+fn role(kind: &str, rules: &[(Value, &'static str)], metadata: &Value) -> Manifest {
+    let values: Vec<&Value> = rules.iter().map(|(rule, _)| rule).collect();
+    let role = Manifest::new(json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": kind,
+        "metadata": metadata,
+        "rules": values,
+    }));
+    rules
+        .iter()
+        .enumerate()
+        .fold(role, |role, (index, (_, why))| {
+            role.with_comment(format!("/rules/{index}"), *why)
+        })
+}
+
+fn deployment(config: &ClusterConfig) -> Manifest {
+    let spec = &config.spec;
+    let on_host = spec.credentials.source == CredentialsSource::InstanceProfile;
+    let selector = json!({ "app.kubernetes.io/name": NAME });
+    let mut pod = json!({
+        "serviceAccountName": NAME,
+        "priorityClassName": "system-cluster-critical",
+        "affinity": control_plane_affinity(on_host),
+        "tolerations": control_plane_tolerations(),
+        "securityContext": {
+            "runAsNonRoot": true,
+            "runAsUser": 65532,
+            "runAsGroup": 65532,
+            "seccompProfile": { "type": "RuntimeDefault" },
+        },
+        "containers": [{
+            "name": NAME,
+            "image": spec.autoscaler.image,
+            "imagePullPolicy": "IfNotPresent",
+            "args": [
+                "csr-approver",
+                format!("--cluster={}", spec.cluster),
+                format!("--boot-budget={}", spec.token.boot_budget),
+            ],
+            "env": [{ "name": "AWS_REGION", "value": spec.region }],
+            "resources": {
+                "requests": { "cpu": "10m", "memory": "64Mi" },
+                "limits": { "memory": "64Mi" },
+            },
+            "securityContext": {
+                "allowPrivilegeEscalation": false,
+                "capabilities": { "drop": ["ALL"] },
+                "readOnlyRootFilesystem": true,
+            },
+        }],
+    });
+    if on_host {
+        pod["hostNetwork"] = json!(true);
+        pod["dnsPolicy"] = json!("Default");
+    }
+    let deployment = Manifest::new(json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": namespaced(),
+        "spec": {
+            "replicas": REPLICAS,
+            "selector": { "matchLabels": selector },
+            "template": { "metadata": { "labels": selector }, "spec": pod },
+        },
+    }));
+    if on_host {
+        deployment.with_comment(
+            "/spec/template/spec/hostNetwork",
+            "The control plane's instance profile is for the host's network alone.",
+        )
+    } else {
+        deployment
+    }
+}
