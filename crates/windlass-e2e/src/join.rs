@@ -321,6 +321,20 @@ impl Machine {
         )
     }
 
+    /// Has the kubelet started without an argument that somebody gives it.
+    pub fn keep_from_kubelet(&self, argument: &str) -> Result<()> {
+        let real = NodeParts::ensure(&mut |_| {})?.kubelet;
+        let real = real.display();
+        self.add_program(
+            "kubelet",
+            &format!(
+                "#!/bin/bash\nkept=()\nfor one in \"$@\"; do\n  \
+                 [ \"$one\" = {argument} ] || kept+=(\"$one\")\ndone\n\
+                 exec {real} \"${{kept[@]}}\"\n"
+            ),
+        )
+    }
+
     /// A variable for all that is run from now on.
     pub fn set_env(&mut self, name: &str, value: &str) {
         self.environment.retain(|(known, _)| known != name);

@@ -64,6 +64,10 @@ fn machine(testbed: &'static Testbed, name: &str, host: &str) -> Result<Machine>
     )?;
     machine.add_program("sudo", "#!/bin/sh\nexec \"$@\"\n")?;
     machine.add_aws_cli()?;
+    // The script writes it to /etc/default/kubelet, which the kubelet's unit reads, and a kubelet of
+    // today ends at it: "built-in cloud providers are disabled". An image of 2019 had one that took
+    // it; one that joins a current cluster has to drop it.
+    machine.keep_from_kubelet("--cloud-provider=aws")?;
     // This host is no machine that kubeadm's checks would pass.
     machine.wrap_kubeadm("join) exec \"$real\" \"$@\" --ignore-preflight-errors=all ;;")?;
     // What the image's credentials are here.
