@@ -25,8 +25,8 @@ const ELSEWHERE: [&str; 1] = ["moto"];
 /// selection of packages would build their dependencies with other features once more.
 pub(crate) const SELECTION: [&str; 3] = ["--workspace", "--features", "windlass-aws/moto-tests"];
 /// What does not run among the others: stage after stage, in each of which lanes run side by side
-/// and the suites of a lane one after the other. A real node's kubelet has the ports that it has,
-/// deadlines of `failover` are the lease's own, and `reaction` measures times.
+/// and the suites of a lane one after the other. Joins compute as much as they wait, deadlines of
+/// `failover` are the lease's own, and `reaction` measures times.
 const APART: &[&[&[&str]]] = &[&[&["failover"], &["join", "howto"]], &[&["reaction"]]];
 /// The longest of the others, which begin first so that none is left to run by itself at the end.
 const LONGEST_FIRST: &[&str] = &[
