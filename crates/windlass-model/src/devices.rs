@@ -67,8 +67,9 @@ pub struct DeviceSubRequest {
     pub name: SmolStr,
     /// The class.
     pub device_class: SmolStr,
-    /// CEL expressions, all of which a device must satisfy.
-    pub selectors: Vec<SmolStr>,
+    /// CEL expressions, all of which a device must satisfy; `None` is a selector of another kind,
+    /// an error where it is asked for.
+    pub selectors: Vec<Option<SmolStr>>,
     /// How many.
     pub allocation_mode: AllocationMode,
     /// For [`AllocationMode::ExactCount`].
@@ -143,8 +144,9 @@ pub enum DeviceConstraint {
 pub struct DeviceClass {
     /// The name.
     pub name: SmolStr,
-    /// CEL expressions, all of which a device must satisfy.
-    pub selectors: Vec<SmolStr>,
+    /// CEL expressions, all of which a device must satisfy; `None` is a selector of another kind,
+    /// an error where it is asked for.
+    pub selectors: Vec<Option<SmolStr>>,
     /// `spec.extendedResourceName`, or empty.
     pub extended_resource_name: SmolStr,
     /// When it was created; the newest class wins an extended resource.

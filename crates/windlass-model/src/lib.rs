@@ -54,8 +54,8 @@ pub use money::MicroDollars;
 pub use name::ObjectName;
 pub use node::{Condition, ConditionStatus, Node};
 pub use pod::{
-    Claim, Constraints, HostPort, OwnerReference, Phase, Pod, PodScheduled, PodShape,
-    PreemptionPolicy, RestartPolicy, Safety,
+    Claim, Constraints, ExtendedRequest, HostPort, OwnerReference, Phase, Pod, PodScheduled,
+    PodShape, PreemptionPolicy, RestartPolicy, Safety,
 };
 pub use pool::Pool;
 pub use provisioning::{PodSet, PodTemplate, ProvisioningRequest};

@@ -135,6 +135,9 @@ pub struct Constraints {
     pub volumes: Vec<Volume>,
     /// Device claims.
     pub claims: Vec<Claim>,
+    /// The devices that stand for extended resources where a node does not have these itself, by
+    /// name; of a resource that is not here one request for all of it.
+    pub extended_requests: Vec<ExtendedRequest>,
     /// Features that a node must declare, sorted. Source: KEP-5328.
     pub required_features: Vec<SmolStr>,
     /// Scheduling gates, in order.
@@ -186,6 +189,18 @@ pub enum Claim {
         /// The name of the entry in the pod's `spec.resourceClaims`.
         entry: SmolStr,
     },
+}
+
+/// A request for devices in place of what some containers request of an extended resource.
+/// Source: `pkg/scheduler/framework/plugins/dynamicresources/extendeddynamicresources.go`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ExtendedRequest {
+    /// `container-CONTAINER-request-REQUEST`, each counted from 0.
+    pub name: SmolStr,
+    /// The extended resource.
+    pub resource: SmolStr,
+    /// How many devices.
+    pub count: i64,
 }
 
 /// What says whether a pod may be moved.

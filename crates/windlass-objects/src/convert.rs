@@ -1,4 +1,5 @@
 mod devices;
+mod extended_requests;
 mod extras;
 mod node;
 mod pod;

@@ -15,7 +15,8 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 use windlass_model::{
     Allocation, AllocationMode, Claim, Cluster, DeviceClass, DeviceRequest, DeviceSubRequest,
-    ObjectName, Pod, ResourceClaim, ResourceSlice, SchedulerVersion, SliceNodes, SmolStr,
+    ExtendedRequest, ObjectName, Pod, ResourceClaim, ResourceSlice, SchedulerVersion, SliceNodes,
+    SmolStr,
 };
 
 use crate::rejection::Code;
@@ -73,9 +74,9 @@ pub(crate) struct DevicePlan {
 #[derive(Clone, Debug)]
 struct Extended {
     name: SmolStr,
-    amount: i64,
     /// The class that devices may be allocated of for it.
     class: Option<SmolStr>,
+    requests: Vec<ExtendedRequest>,
 }
 
 impl Devices {
@@ -93,7 +94,10 @@ impl Devices {
             let pool = (slice.driver.clone(), slice.pool.clone());
             by_pool.entry(pool).or_default().push(Arc::clone(slice));
             match &slice.nodes {
-                SliceNodes::Node(node) if slice.shared_counters.is_empty() => {
+                // Up to 1.36 counters are looked at whatever node they are for.
+                SliceNodes::Node(node)
+                    if version >= SchedulerVersion::V1_37 || slice.shared_counters.is_empty() =>
+                {
                     local
                         .entry(node.clone())
                         .or_default()
@@ -226,8 +230,8 @@ impl Devices {
             .filter(|(name, amount)| *amount != 0 && is_extended(name))
             .map(|(name, amount)| Extended {
                 name: name.clone(),
-                amount: *amount,
                 class: self.class_of(name).cloned(),
+                requests: extended_requests(pod, name, *amount),
             });
         let extended: Vec<Extended> = extended.collect();
         if extended.iter().any(|resource| resource.class.is_some()) {
@@ -434,31 +438,53 @@ fn implicit_claim(
     state: &NodeState,
 ) -> Result<Option<Arc<ResourceClaim>>, &'static str> {
     let mut requests = Vec::new();
-    for (index, resource) in plan.extended.iter().enumerate() {
+    let mut has_devices = false;
+    for resource in &plan.extended {
         let listed = state.node.allocatable.get(&resource.name);
         let offers = listed.is_some_and(|amount| !amount.is_zero());
         match &resource.class {
-            Some(class) if !offers => requests.push(DeviceRequest {
-                name: format!("container-0-request-{index}").into(),
-                exactly: Some(DeviceSubRequest {
-                    device_class: class.clone(),
-                    allocation_mode: AllocationMode::ExactCount,
-                    count: resource.amount,
-                    ..DeviceSubRequest::default()
-                }),
-                first_available: Vec::new(),
-            }),
+            Some(class) if !offers => {
+                has_devices = true;
+                requests.extend(resource.requests.iter().map(|request| DeviceRequest {
+                    name: request.name.clone(),
+                    exactly: Some(DeviceSubRequest {
+                        device_class: class.clone(),
+                        allocation_mode: AllocationMode::ExactCount,
+                        count: request.count,
+                        ..DeviceSubRequest::default()
+                    }),
+                    first_available: Vec::new(),
+                }));
+            }
             _ if listed.is_none() => return Err("cannot fit resource"),
             _ => {}
         }
     }
-    Ok((!requests.is_empty()).then(|| {
+    requests.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(has_devices.then(|| {
         Arc::new(ResourceClaim {
             name: ObjectName::new("", EXTENDED_RESOURCES),
             requests,
             ..ResourceClaim::default()
         })
     }))
+}
+
+/// The requests that the pod's containers make, or one of a pod that does not say which do.
+fn extended_requests(pod: &Pod, resource: &SmolStr, amount: i64) -> Vec<ExtendedRequest> {
+    let known = pod.shape.constraints.extended_requests.iter();
+    let own: Vec<_> = known
+        .filter(|request| request.resource == *resource)
+        .cloned()
+        .collect();
+    if !own.is_empty() {
+        return own;
+    }
+    vec![ExtendedRequest {
+        name: SmolStr::new_static("container-0-request-0"),
+        resource: resource.clone(),
+        count: amount,
+    }]
 }
 
 fn implicit_name(pod: &Pod) -> SmolStr {

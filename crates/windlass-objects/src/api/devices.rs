@@ -51,7 +51,7 @@ pub struct DeviceSubRequest {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct DeviceSelector {
-    pub cel: CelSelector,
+    pub cel: Option<CelSelector>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -141,10 +141,9 @@ fn slice_nodes(
     }
 }
 
-fn expressions(selectors: &[api::DeviceSelector]) -> Vec<SmolStr> {
-    selectors
-        .iter()
-        .map(|selector| selector.cel.expression.clone())
+fn expressions(selectors: &[api::DeviceSelector]) -> Vec<Option<SmolStr>> {
+    let cel = selectors.iter().map(|selector| selector.cel.as_ref());
+    cel.map(|cel| cel.map(|cel| cel.expression.clone()))
         .collect()
 }
 
@@ -260,11 +259,10 @@ fn attribute(value: &api::DeviceAttribute) -> DeviceAttribute {
         bool,
         version,
     } = value;
-    string
-        .clone()
-        .map(DeviceAttribute::String)
-        .or(int.map(DeviceAttribute::Int))
+    // Of several the one that selectors see.
+    int.map(DeviceAttribute::Int)
         .or(bool.map(DeviceAttribute::Bool))
+        .or(string.clone().map(DeviceAttribute::String))
         .or(version.clone().map(DeviceAttribute::Version))
         .unwrap_or(DeviceAttribute::Unset)
 }

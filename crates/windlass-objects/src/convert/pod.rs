@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use windlass_model::{
@@ -10,6 +11,7 @@ use windlass_model::{
 use crate::digest::spec_digest;
 use crate::{api, requests};
 
+use super::extended_requests::extended_requests;
 use super::selector::{label_selector, node_selector};
 use super::{Converter, Origin};
 
@@ -134,11 +136,15 @@ impl Converter {
     ) -> Arc<PodShape> {
         let labels = metadata.labels.0.clone();
         let annotations = &metadata.annotations.0;
-        let constraints = self.constraints(spec, &labels, claim_statuses, wanted_node);
-        let requests = if self.origin == Origin::Scenario {
-            requests::of_spec(&requests::with_defaults(spec))
+        let with_requests = if self.origin == Origin::Scenario {
+            requests::with_defaults(spec)
         } else {
-            requests::of_spec(spec)
+            Cow::Borrowed(spec)
+        };
+        let requests = requests::of_spec(&with_requests);
+        let constraints = Constraints {
+            extended_requests: extended_requests(&with_requests),
+            ..self.constraints(spec, &labels, claim_statuses, wanted_node)
         };
         let shape = PodShape {
             namespace: self.namespace(metadata),
@@ -209,6 +215,7 @@ impl Converter {
                 .iter()
                 .map(|entry| claim(entry, claim_statuses))
                 .collect(),
+            extended_requests: Vec::new(),
             required_features: required_features(spec),
             scheduling_gates: spec
                 .scheduling_gates

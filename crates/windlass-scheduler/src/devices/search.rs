@@ -217,7 +217,7 @@ impl<'a> Search<'a, '_> {
         let claim_name = &self.claims[claim].name;
         let failed =
             |what: &str| Stop::Failed(format!("claim {claim_name}, request {own_name}: {what}"));
-        if let Some(index) = details.selectors.iter().position(SmolStr::is_empty) {
+        if let Some(index) = details.selectors.iter().position(Option::is_none) {
             return Err(Stop::Failed(format!(
                 "claim {claim_name}, request {own_name}, selector #{index}: CEL expression empty \
                  (unsupported selector type?)"
@@ -286,7 +286,7 @@ impl<'a> Search<'a, '_> {
             .collect()
     }
 
-    fn slice(&self, place: Place) -> &'a ResourceSlice {
+    fn slice(&self, place: Place) -> &'a Arc<ResourceSlice> {
         self.ground.pools[place.0].slices[place.1]
     }
 
@@ -560,11 +560,14 @@ impl<'a> Search<'a, '_> {
             .iter()
             .chain(&wanted.details.selectors)
         {
-            let id = self.id(place);
+            let failed = |text: String| Stop::Failed(format!("device {}: {text}", device.name));
+            let Some(selector) = selector else {
+                return Err(failed("unsupported selector type".to_owned()));
+            };
             is_selectable = self
                 .selectors
-                .matches(selector, &slice.driver, device)
-                .map_err(|text| Stop::Failed(format!("device {}: {text}", id.device)))?;
+                .matches(selector, slice, place.2)
+                .map_err(failed)?;
             if !is_selectable {
                 break;
             }

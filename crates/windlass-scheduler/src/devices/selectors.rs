@@ -1,20 +1,40 @@
 //! Device selectors: the only place that knows CEL.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use kube_cel::KubeCelExt;
 use kube_cel::cel::objects::{Key, Map};
 use kube_cel::cel::parser::Parser;
 use kube_cel::cel::{Context, IdedExpr, Program, Value};
 use rustc_hash::FxHashMap;
-use windlass_model::{Device, DeviceAttribute, DeviceCapacity, SmolStr};
+use windlass_model::{Device, DeviceAttribute, DeviceCapacity, ResourceSlice, SmolStr};
 
 use super::expression::expand;
 
-/// Compiled selectors by their text; `None` for one that does not compile.
+/// The functions that Kubernetes has: to gather them costs more than most evaluations.
+static FUNCTIONS: LazyLock<Context<'static>> = LazyLock::new(|| Context::default().with_all());
+
+/// Compiled selectors by their text, and what they said of devices.
 #[derive(Clone, Default)]
 pub(super) struct Selectors {
-    programs: FxHashMap<SmolStr, Option<Arc<IdedExpr>>>,
+    programs: FxHashMap<SmolStr, Selector>,
+    /// By selector and the slice's address.
+    known: FxHashMap<(u32, usize), Known>,
+}
+
+#[derive(Clone)]
+struct Selector {
+    number: u32,
+    /// `None` for what does not compile.
+    tree: Option<Arc<IdedExpr>>,
+}
+
+/// Whether a slice's devices match, as far as somebody asked.
+#[derive(Clone)]
+struct Known {
+    /// Keeps the address from being given to another slice.
+    _slice: Arc<ResourceSlice>,
+    matches: Vec<Option<bool>>,
 }
 
 impl std::fmt::Debug for Selectors {
@@ -24,28 +44,47 @@ impl std::fmt::Debug for Selectors {
 }
 
 impl Selectors {
-    /// Whether a driver's device satisfies the expression; an error is the text of one.
+    /// Whether the slice's device of that number satisfies the expression; an error is the text of
+    /// one.
     pub(super) fn matches(
         &mut self,
         expression: &SmolStr,
-        driver: &str,
-        device: &Device,
+        slice: &Arc<ResourceSlice>,
+        device: usize,
     ) -> Result<bool, String> {
+        let next = u32::try_from(self.programs.len()).unwrap_or(u32::MAX);
         let selector = self
             .programs
             .entry(expression.clone())
-            .or_insert_with(|| compile(expression).map(Arc::new));
-        let Some(selector) = selector else {
+            .or_insert_with(|| Selector {
+                number: next,
+                tree: compile(expression).map(Arc::new),
+            });
+        let key = (selector.number, Arc::as_ptr(slice) as usize);
+        let known = self.known.entry(key).or_insert_with(|| Known {
+            _slice: Arc::clone(slice),
+            matches: vec![None; slice.devices.len()],
+        });
+        if let Some(matches) = known.matches[device] {
+            return Ok(matches);
+        }
+        let Some(tree) = &selector.tree else {
             return Err("CEL compile error".to_owned());
         };
-        let mut context = Context::default().with_all();
-        let value = device_value(driver, device, &context)?;
-        context.add_variable_from_value("device", value);
-        match Value::resolve(selector, &context) {
-            Ok(Value::Bool(matches)) => Ok(matches),
-            Ok(other) => Err(format!("CEL runtime error: {other:?} is not a bool")),
-            Err(error) => Err(format!("CEL runtime error: {error}")),
-        }
+        let matches = evaluate(tree, &slice.driver, &slice.devices[device])?;
+        known.matches[device] = Some(matches);
+        Ok(matches)
+    }
+}
+
+fn evaluate(tree: &IdedExpr, driver: &str, device: &Device) -> Result<bool, String> {
+    let mut context = FUNCTIONS.new_inner_scope();
+    let value = device_value(driver, device)?;
+    context.add_variable_from_value("device", value);
+    match Value::resolve(tree, &context) {
+        Ok(Value::Bool(matches)) => Ok(matches),
+        Ok(other) => Err(format!("CEL runtime error: {other:?} is not a bool")),
+        Err(error) => Err(format!("CEL runtime error: {error}")),
     }
 }
 
@@ -55,14 +94,14 @@ fn compile(expression: &str) -> Option<IdedExpr> {
     expand(&mut tree).then_some(tree)
 }
 
-fn device_value(driver: &str, device: &Device, context: &Context<'_>) -> Result<Value, String> {
+fn device_value(driver: &str, device: &Device) -> Result<Value, String> {
     let mut attributes = Domains::default();
     for (name, attribute) in &device.attributes {
         let value = match attribute {
             DeviceAttribute::String(text) => Value::String(Arc::new(text.to_string())),
             DeviceAttribute::Int(number) => Value::Int(*number),
             DeviceAttribute::Bool(truth) => Value::Bool(*truth),
-            DeviceAttribute::Version(text) => made_by("semver", text, context)?,
+            DeviceAttribute::Version(text) => made_by("semver", text)?,
             DeviceAttribute::Unset => {
                 return Err(format!("attribute {name}: unsupported attribute value"));
             }
@@ -71,7 +110,7 @@ fn device_value(driver: &str, device: &Device, context: &Context<'_>) -> Result<
     }
     let mut capacity = Domains::default();
     for DeviceCapacity { name, value, .. } in &device.capacity {
-        let value = made_by("quantity", &value.to_string(), context)?;
+        let value = made_by("quantity", &value.to_string())?;
         capacity.insert(driver, name, value);
     }
     let allows_several = device.allows_multiple_allocations;
@@ -84,10 +123,12 @@ fn device_value(driver: &str, device: &Device, context: &Context<'_>) -> Result<
 }
 
 /// The value that a Kubernetes function makes of a text.
-fn made_by(function: &str, text: &str, context: &Context<'_>) -> Result<Value, String> {
+fn made_by(function: &str, text: &str) -> Result<Value, String> {
     let source = format!("{function}({text:?})");
     let program = Program::compile(&source).map_err(|error| error.to_string())?;
-    program.execute(context).map_err(|error| error.to_string())
+    program
+        .execute(&FUNCTIONS)
+        .map_err(|error| error.to_string())
 }
 
 /// Values by domain and name; a name without a domain has the driver's.
@@ -138,7 +179,15 @@ mod tests {
     }
 
     fn matches(expression: &str) -> Result<bool, String> {
-        Selectors::default().matches(&expression.into(), "gpu.com", &gpu())
+        let slice = Arc::new(ResourceSlice {
+            driver: "gpu.com".into(),
+            devices: vec![gpu()],
+            ..ResourceSlice::default()
+        });
+        let mut selectors = Selectors::default();
+        let first = selectors.matches(&expression.into(), &slice, 0);
+        assert_eq!(selectors.matches(&expression.into(), &slice, 0), first);
+        first
     }
 
     #[test]

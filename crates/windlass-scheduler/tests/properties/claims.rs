@@ -265,7 +265,9 @@ fn add_devices(cluster: &mut Cluster, random: &mut Random) {
     for (name, resource) in [("gpu", "example.com/gpu"), ("net", "")] {
         let class = DeviceClass {
             name: name.into(),
-            selectors: vec![format!("device.driver == '{name}.example.com'").into()],
+            selectors: vec![Some(
+                format!("device.driver == '{name}.example.com'").into(),
+            )],
             extended_resource_name: resource.into(),
             created_at: None,
         };
@@ -301,7 +303,7 @@ fn pod(random: &mut Random, index: usize) -> Pod {
         namespace: "default".into(),
         ..PodShape::default()
     };
-    for number in 0..1 + random.below(2) {
+    for number in 0..=random.below(2) {
         let chosen = random.below(8);
         match random.below(5) {
             0 | 1 => constraints.volumes.push(Volume {
