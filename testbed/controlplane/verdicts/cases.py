@@ -302,7 +302,9 @@ class Devices:
                         {"key": "topology.kubernetes.io/zone", "operator": "In", "values": ["a"]}]}]}}
                 elif chance < 0.28:
                     where = {"perDeviceNodeSelection": True}
-                slices += self.pool(f"{name}-{driver[:3]}", driver, where, name)
+                # Drivers like to name their pools for the node.
+                pool = name if self.maybe(0.25) else f"{name}-{driver[:3]}"
+                slices += self.pool(pool, driver, where, name)
         return slices
 
     def pool(self, pool, driver, where, node):
@@ -313,7 +315,7 @@ class Devices:
         if shared:
             sets = [{"name": f"set{i}", "counters": {"memory": {"value": self.pick("40Gi", "80Gi")}, "slots": {"value": self.pick("1", "2", "4")}}}
                     for i in range(self.pick(1, 1, 2))]
-            out.append({"metadata": {"name": f"{pool}-counters"}, "spec": {**copy.deepcopy(head), **where, "sharedCounters": sets}})
+            out.append({"metadata": {"name": f"{node}-{driver[:3]}-counters"}, "spec": {**copy.deepcopy(head), **where, "sharedCounters": sets}})
         index = 0
         for part in range(count - len(out)):
             devices = []
@@ -321,7 +323,7 @@ class Devices:
                 name = "d0" if self.maybe(0.02) else f"d{index}"
                 devices.append(self.device(name, driver, index, shared, where, node))
                 index += 1
-            out.append({"metadata": {"name": f"{pool}-{part}"}, "spec": {**copy.deepcopy(head), **where, "devices": devices}})
+            out.append({"metadata": {"name": f"{node}-{driver[:3]}-{part}"}, "spec": {**copy.deepcopy(head), **where, "devices": devices}})
         if self.maybe(0.1):
             newer = copy.deepcopy(self.r.choice(out))
             newer["metadata"]["name"] += "-new"
