@@ -13,7 +13,9 @@ use crate::endpoint::Service;
 use crate::error::CallError;
 use crate::query::{Query, filled, items};
 
-pub use instance_types::{Accelerator, GpuInfo, InstanceTypeInfo, NetworkCard, NetworkInfo};
+pub use instance_types::{
+    Accelerator, EbsInfo, GpuInfo, InstanceTypeInfo, NetworkCard, NetworkInfo,
+};
 pub use instances::Instance;
 pub use launch_templates::{BlockDevice, EbsVolume, LaunchTemplateData, LaunchTemplateVersion};
 pub use requirements::{InstanceRequirements, Range};

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use windlass_aws_client::{Client, ConnectError, Options};
 use windlass_config::AwsLaunchApi;
-use windlass_model::{Duration, Node, NodeGroup};
+use windlass_model::{CsiNode, Duration, Node, NodeGroup, SmolStr};
 
 use crate::discovery::Membership;
 use crate::groups::{Groups, Presence};
@@ -51,6 +51,8 @@ pub struct ActionSettings {
     pub launch_api: AwsLaunchApi,
     /// Protect instances from scale-in (`--aws-protect-from-scale-in`).
     pub protect_from_scale_in: bool,
+    /// How long an instance may take to become a node (`--max-node-provision-time`).
+    pub provision_time: Duration,
 }
 
 impl Default for ActionSettings {
@@ -58,6 +60,7 @@ impl Default for ActionSettings {
         Self {
             launch_api: AwsLaunchApi::SetDesiredCapacity,
             protect_from_scale_in: false,
+            provision_time: Duration::from_mins(15),
         }
     }
 }
@@ -124,7 +127,8 @@ impl Aws {
             inner: Arc::new(Inner {
                 client,
                 state: Mutex::new(State {
-                    groups: Groups::new(membership, now),
+                    groups: Groups::new(membership, now)
+                        .with_provision_time(actions.provision_time),
                     listing: ListingSchedule::default(),
                     activities: ListingSchedule::default(),
                     answers: Answers::new(templates),
@@ -174,6 +178,28 @@ impl Aws {
             state.answers.learn(node);
         }
         state.groups.register(nodes);
+    }
+
+    /// Takes in of which groups a predecessor has seen nodes in this cluster: the proofs in the
+    /// notices of its node groups.
+    pub fn recall<'a>(&self, proofs: impl IntoIterator<Item = &'a str>) {
+        let proofs = proofs.into_iter().map(ToOwned::to_owned).collect();
+        self.state().groups.recall(proofs);
+    }
+
+    /// Takes in how many volumes the cluster's nodes can have attached, by what their CSI drivers
+    /// say.
+    pub fn learn_volume_limits<'a>(
+        &self,
+        nodes: impl IntoIterator<Item = &'a Node>,
+        csi_nodes: &BTreeMap<SmolStr, Arc<CsiNode>>,
+    ) {
+        let mut state = self.state();
+        for node in nodes {
+            if let Some(csi_node) = csi_nodes.get(&node.name) {
+                state.answers.learn_volume_limit(node, csi_node);
+            }
+        }
     }
 
     /// What people should know of the groups: name and condition, sorted by name.

@@ -25,8 +25,12 @@ const LAG: Duration = Duration::from_secs(10);
 const WATCH: Duration = Duration::from_secs(30);
 
 /// How long instances may be there without any of the group's ever having been a node here before
-/// the group is taken for another cluster's: `--max-node-provision-time`'s default.
+/// the group is taken for another cluster's, unless it is told otherwise: the default of
+/// `--max-node-provision-time`.
 const STRANGE_AFTER: Duration = Duration::from_mins(15);
+/// How long after an instance has left that we had not ended it is asked whether the group is being
+/// refreshed.
+const UNREST: Duration = Duration::from_mins(10);
 
 /// A group: AWS's last description of it, and what we have done since.
 #[derive(Clone, Debug)]
@@ -65,6 +69,16 @@ pub struct Group {
     registered: BTreeSet<String>,
     /// Since when it has had instances.
     populated_since: Option<Timestamp>,
+    /// `--max-node-provision-time`.
+    provision_time: Duration,
+    /// When an instance was last seen to leave that we had not ended.
+    left_at: Option<Timestamp>,
+    /// Whether an instance refresh replaces its instances.
+    is_refreshing: bool,
+    /// Whether EKS is updating its node group.
+    is_eks_updating: bool,
+    /// What EKS finds wrong with it.
+    eks_issues: Vec<String>,
     /// The activities that were known of when more was last asked for: they are of earlier requests.
     settled_activities: BTreeSet<String>,
     /// All activities that are known of.
@@ -126,6 +140,11 @@ impl Group {
             is_proven: false,
             registered: BTreeSet::new(),
             populated_since: None,
+            provision_time: STRANGE_AFTER,
+            left_at: None,
+            is_refreshing: false,
+            is_eks_updating: false,
+            eks_issues: Vec::new(),
             settled_activities: BTreeSet::new(),
             known_activities: BTreeSet::new(),
         }
@@ -179,10 +198,14 @@ impl Group {
         {
             // A namesake: the old group was deleted and this one made since. What we know is of
             // the old one.
-            *self = Self::new(&self.name, self.named_limits, asked_at);
+            self.begin_anew(asked_at);
         }
-        if self.live_ids() != live_ids(Some(&description)) {
+        let live = live_ids(Some(&description));
+        if self.live_ids() != live {
             self.steady_since = asked_at;
+        }
+        if !self.live_ids().is_subset(&live) {
+            self.left_at = Some(asked_at);
         }
         self.tags = GroupTags::read(&description.tags);
         self.populated_since = if description.instances.is_empty() {
@@ -197,7 +220,14 @@ impl Group {
 
     /// Takes in that AWS does not know the group.
     pub fn vanish(&mut self, asked_at: Timestamp) {
-        *self = Self::new(&self.name, self.named_limits, asked_at);
+        self.begin_anew(asked_at);
+    }
+
+    /// Forgets all but what the flags say of it.
+    fn begin_anew(&mut self, now: Timestamp) {
+        let provision_time = self.provision_time;
+        *self = Self::new(&self.name, self.named_limits, now);
+        self.provision_time = provision_time;
     }
 
     /// Drops what the description now shows by itself.
@@ -308,13 +338,63 @@ impl Group {
         self.is_proven
     }
 
+    /// What tells this very group: its name, and when it was made.
+    pub fn identity(&self) -> Option<String> {
+        let created = self.description.as_ref()?.created_time?;
+        Some(format!("{} {created}", self.name))
+    }
+
+    /// Takes in that a node of it was seen in this cluster, by a predecessor.
+    pub fn prove(&mut self) {
+        self.is_proven = true;
+    }
+
+    /// Sets how long an instance may take to become a node, where the group itself does not say.
+    pub fn set_provision_time(&mut self, time: Duration) {
+        self.provision_time = time;
+    }
+
     /// Whether it looks like another cluster's: it has had instances for long, and none of them
     /// became a node here.
     fn is_strange(&self) -> bool {
+        let allowed = self.tags.options.max_node_provision_time;
+        let allowed = allowed.unwrap_or(self.provision_time);
         !self.is_proven
             && self
                 .populated_since
-                .is_some_and(|since| later(since, STRANGE_AFTER) <= self.described_at)
+                .is_some_and(|since| later(since, allowed) <= self.described_at)
+    }
+
+    /// Whether an instance refresh may be replacing its instances: one has lately left that we had
+    /// not ended, or it is known that they are being replaced.
+    pub fn is_restless(&self, now: Timestamp) -> bool {
+        self.is_refreshing || self.left_at.is_some_and(|left| now < later(left, UNREST))
+    }
+
+    /// Sets whether an instance refresh replaces its instances.
+    pub fn set_refreshing(&mut self, is_refreshing: bool) {
+        self.is_refreshing = is_refreshing;
+    }
+
+    /// Sets whether EKS is updating its node group.
+    pub fn set_eks_updating(&mut self, is_updating: bool) {
+        self.is_eks_updating = is_updating;
+    }
+
+    /// Who replaces its instances, so that what we took away would be in somebody's way.
+    fn replaced_by(&self) -> Option<String> {
+        if self.is_refreshing {
+            Some("an instance refresh replaces its instances".to_owned())
+        } else if self.is_eks_updating {
+            Some("EKS is updating its node group".to_owned())
+        } else {
+            None
+        }
+    }
+
+    /// Sets what EKS finds wrong with it.
+    pub fn set_eks_issues(&mut self, issues: Vec<String>) {
+        self.eks_issues = issues;
     }
 
     /// Sets what its next instance may come out of.
@@ -494,12 +574,15 @@ impl Group {
         };
         let strange = self.is_strange().then(|| {
             "none of its instances ever became a node of this cluster: it is probably another \
-             cluster's group"
+             cluster's group; if it is not, find out why they do not join (their user data, their \
+             way to the API server), and end them by hand"
                 .to_owned()
         });
         Holds {
             scale_up: suspended("Launch").or_else(|| strange.clone()),
-            scale_down: suspended("Terminate").or(strange),
+            scale_down: suspended("Terminate")
+                .or(strange)
+                .or_else(|| self.replaced_by()),
         }
     }
 
@@ -520,6 +603,7 @@ impl Group {
             conditions.push(format!("launches fail: {}", failure.message));
         }
         conditions.extend(self.tags.problems.iter().map(ToString::to_string));
+        conditions.extend(self.eks_issues.iter().map(|issue| format!("EKS: {issue}")));
         if let Some(group) = &self.description
             && group.availability_zones.len() > 1
             && !is_suspended(group, "AZRebalance")
@@ -581,6 +665,7 @@ impl Group {
             notices: GroupNotices {
                 shortage: None,
                 is_unproven: !self.is_proven,
+                proof: self.identity().filter(|_| self.is_proven).map(Into::into),
             },
         }
     }
@@ -628,6 +713,7 @@ impl Group {
         }
         match Lifecycle::of(instance) {
             Lifecycle::Creating => Some(InstanceState::Creating { error: None }),
+            Lifecycle::Held => Some(InstanceState::Held),
             Lifecycle::Running if will_be_replaced(group, instance) => {
                 Some(InstanceState::Deleting)
             }

@@ -29,6 +29,10 @@ pub struct Groups {
     warm: BTreeMap<String, String>,
     /// Instances that were listed for the first time and not been taken note of.
     arrivals: Vec<Arrival>,
+    /// The groups of which a predecessor has seen nodes, by [`Group::identity`].
+    recalled: BTreeSet<String>,
+    /// `--max-node-provision-time`, where it was said.
+    provision_time: Option<Duration>,
 }
 
 /// An instance that has come.
@@ -88,6 +92,23 @@ impl Groups {
             doubted: false,
             warm: BTreeMap::new(),
             arrivals: Vec::new(),
+            recalled: BTreeSet::new(),
+            provision_time: None,
+        }
+    }
+
+    /// Sets how long an instance may take to become a node.
+    #[must_use]
+    pub fn with_provision_time(mut self, time: Duration) -> Self {
+        self.provision_time = Some(time);
+        self
+    }
+
+    /// Takes in of which groups a predecessor has seen nodes: what [`Group::identity`] said of them.
+    pub fn recall(&mut self, proven: BTreeSet<String>) {
+        self.recalled = proven;
+        for group in self.by_name.values_mut() {
+            prove_if(&self.recalled, group);
         }
     }
 
@@ -172,10 +193,15 @@ impl Groups {
             }
             let known = acts.get(&name).copied().unwrap_or_default();
             let limits = self.membership.limits(&name);
-            self.by_name
+            let group = self
+                .by_name
                 .entry(name)
-                .or_insert_with_key(|name| Group::new(name, limits, asked_at))
-                .describe(description, known, asked_at);
+                .or_insert_with_key(|name| Group::new(name, limits, asked_at));
+            if let Some(time) = self.provision_time {
+                group.set_provision_time(time);
+            }
+            group.describe(description, known, asked_at);
+            prove_if(&self.recalled, group);
         }
         self.seen
             .retain(|_, seen| asked_at < later(seen.at, REMEMBER_GONE));
@@ -282,6 +308,15 @@ impl Groups {
     /// When the next such look is due.
     pub fn next_poll(&self) -> Option<Timestamp> {
         self.iter().filter_map(Group::poll_due).min()
+    }
+}
+
+fn prove_if(recalled: &BTreeSet<String>, group: &mut Group) {
+    if group
+        .identity()
+        .is_some_and(|identity| recalled.contains(&identity))
+    {
+        group.prove();
     }
 }
 
@@ -412,6 +447,50 @@ mod tests {
         let group = groups.get("a").unwrap();
         assert_eq!((group.least(), group.holds().scale_up), (1, None));
         assert!(!group.node_group().notices.is_unproven);
+    }
+
+    #[test]
+    fn a_group_is_proven_over_a_restart_and_its_namesake_is_not() {
+        let made_at = |second| {
+            let mut group = description("a", &["i-1"]);
+            group.created_time = Some(at(second));
+            group
+        };
+        let begin = |made: AutoScalingGroup, recalled: &BTreeSet<String>| {
+            let mut groups = Groups::new(membership(&[]), at(0));
+            groups.recall(recalled.clone());
+            groups.discovered(vec![made], &Acts::new(), at(0));
+            groups
+        };
+        let mut first = begin(made_at(-100), &BTreeSet::new());
+        let proof = |groups: &Groups| groups.get("a").unwrap().node_group().notices.proof;
+        assert_eq!(proof(&first), None);
+        first.register([&Node {
+            provider_id: "aws:///us-east-1a/i-1".into(),
+            ..Node::default()
+        }]);
+        let proven: BTreeSet<String> = proof(&first).iter().map(ToString::to_string).collect();
+        assert_eq!(proven.len(), 1);
+        assert!(begin(made_at(-100), &proven).get("a").unwrap().is_proven());
+        assert!(!begin(made_at(-50), &proven).get("a").unwrap().is_proven());
+        // What is remembered may also be read after the first listing.
+        let mut late = begin(made_at(-100), &BTreeSet::new());
+        late.recall(proven);
+        assert!(!late.get("a").unwrap().node_group().notices.is_unproven);
+    }
+
+    #[test]
+    fn a_group_is_strange_after_the_time_that_its_nodes_may_take() {
+        let mut groups =
+            Groups::new(membership(&[]), at(0)).with_provision_time(Duration::from_mins(30));
+        for minutes in [0, 29] {
+            let acts = groups.acts();
+            groups.discovered(vec![description("a", &["i-1"])], &acts, at(minutes * 60));
+        }
+        assert_eq!(groups.get("a").unwrap().holds().scale_up, None);
+        let acts = groups.acts();
+        groups.discovered(vec![description("a", &["i-1"])], &acts, at(30 * 60));
+        assert!(groups.get("a").unwrap().holds().scale_up.is_some());
     }
 
     #[test]

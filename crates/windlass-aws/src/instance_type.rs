@@ -5,13 +5,13 @@ use std::fmt::Write;
 use std::sync::{Arc, LazyLock};
 
 use jiff::Timestamp;
-use windlass_aws_client::ec2::InstanceTypeInfo;
+use windlass_aws_client::ec2::{EbsInfo, InstanceTypeInfo};
 use windlass_model::Duration;
 
 use crate::schedule::later;
 
-/// The table that is built in: every type that EC2 offered on its date. Made by
-/// `cargo run -p windlass-aws --example instance-types`, which asks EC2.
+/// The table that is built in: every type that EC2 offered on its date. Made by `cargo xtask gen`
+/// from `data/instance-types.jsonl`, which is a record of EC2's answer.
 const TABLE: &str = include_str!("instance_type/table.csv");
 
 /// How long what EC2 said of a type is good for, and how long a type that it does not know is
@@ -67,6 +67,8 @@ pub struct InstanceType {
     pub gpu_model: Option<String>,
     /// Local disks together, in GB.
     pub local_storage_gb: u64,
+    /// Most volumes of EBS besides the root volume, by EC2's figures; none where it tells none.
+    pub volumes: Option<u32>,
 }
 
 impl InstanceType {
@@ -125,6 +127,7 @@ impl InstanceType {
             local_storage_gb: info
                 .instance_storage
                 .map_or(0, |storage| storage.total_size_in_gb),
+            volumes: volumes(&info.ebs),
         }
     }
 
@@ -147,10 +150,13 @@ impl InstanceType {
         // Writing into a String cannot fail.
         let _ = write!(
             line,
-            "{},{},{}",
+            "{},{},{},{}",
             accelerators.join(";"),
             self.gpu_model.as_deref().unwrap_or_default(),
-            self.local_storage_gb
+            self.local_storage_gb,
+            self.volumes
+                .map(|volumes| volumes.to_string())
+                .unwrap_or_default()
         );
         line
     }
@@ -168,6 +174,7 @@ impl InstanceType {
             accelerators,
             gpu,
             storage,
+            volumes,
         ] = fields[..]
         else {
             return None;
@@ -193,6 +200,10 @@ impl InstanceType {
                 .collect::<Option<_>>()?,
             gpu_model: Some(gpu.to_owned()).filter(|gpu| !gpu.is_empty()),
             local_storage_gb: storage.parse().ok()?,
+            volumes: match volumes {
+                "" => None,
+                volumes => Some(volumes.parse().ok()?),
+            },
         })
     }
 
@@ -201,6 +212,18 @@ impl InstanceType {
     pub fn eni_max_pods(&self) -> u32 {
         self.network_interfaces * self.ipv4_per_interface.saturating_sub(1) + 2
     }
+}
+
+/// What EC2's figure leaves for volumes: one is the root volume; where network interfaces take
+/// their share of the same number, EC2 has counted the first of them, and pods' addresses take a
+/// second soon after the boot.
+fn volumes(ebs: &EbsInfo) -> Option<u32> {
+    let taken = if ebs.attachment_limit_type.as_deref() == Some("dedicated") {
+        1
+    } else {
+        2
+    };
+    Some(ebs.maximum_ebs_attachments?.saturating_sub(taken))
 }
 
 /// Elastic fabric adapters, under their device plugin's name.
@@ -293,6 +316,41 @@ mod tests {
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
+    }
+
+    /// `cargo xtask gen`.
+    #[test]
+    fn generated_table_of_instance_types_is_up_to_date() {
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/");
+        let record = std::fs::read_to_string(format!("{root}data/instance-types.jsonl")).unwrap();
+        let source = record
+            .lines()
+            .find_map(|line| line.strip_prefix("# Source: "))
+            .unwrap();
+        let mut table = format!(
+            "# Instance types of EC2. Made by `cargo xtask gen` from data/instance-types.jsonl.\n\
+             # Source: {source}\n\
+             # name,vCPUs,memory in MiB,architecture,network interfaces,IPv4 addresses of each,\
+             accelerators,GPU model,local storage in GB,EBS volumes besides the root\n"
+        );
+        for line in record.lines().filter(|line| !line.starts_with('#')) {
+            let info: InstanceTypeInfo = serde_json::from_str(line).unwrap();
+            table.push_str(&InstanceType::of(&info).to_line());
+            table.push('\n');
+        }
+        let path = format!("{root}src/instance_type/table.csv");
+        if std::env::var_os("UPDATE_EXPECT").is_some() {
+            std::fs::write(path, table).unwrap();
+        } else {
+            assert!(table == TABLE, "the table is stale: run `cargo xtask gen`");
+        }
+    }
+
+    #[test]
+    fn volumes_share_their_number_with_network_interfaces_or_do_not() {
+        let of = |name: &str| Catalogue::default().get(name).unwrap().volumes;
+        // 27 and 32 by EC2's figures.
+        assert_eq!((of("m5.large"), of("m7i.large")), (Some(25), Some(31)));
     }
 
     #[test]

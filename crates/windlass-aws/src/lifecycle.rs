@@ -5,8 +5,10 @@ use windlass_aws_client::autoscaling::GroupInstance;
 /// The states of AWS, as far as they make a difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lifecycle {
-    /// It is on its way: `Pending`, `Pending:Wait`, `Pending:Proceed`.
+    /// It is on its way: `Pending`, `Pending:Proceed`.
     Creating,
+    /// A launch hook holds it: `Pending:Wait`. It ends by itself, by the hook's own timeout.
+    Held,
     /// It runs.
     Running,
     /// It is going, or AWS will replace it, or it is set aside to be looked at.
@@ -22,7 +24,8 @@ impl Lifecycle {
     /// Reads AWS's state.
     pub fn of(instance: &GroupInstance) -> Self {
         match instance.lifecycle_state.as_str() {
-            "Pending" | "Pending:Wait" | "Pending:Proceed" => Self::Creating,
+            "Pending" | "Pending:Proceed" => Self::Creating,
+            "Pending:Wait" => Self::Held,
             "Standby" | "EnteringStandby" | "Detaching" | "Detached" => Self::SetAside,
             "Quarantined" | "Terminated" => Self::Deleting,
             state if state.starts_with("Terminating") => Self::Deleting,
@@ -35,7 +38,7 @@ impl Lifecycle {
 
     /// Whether the instance counts towards the group's desired capacity.
     pub fn counts(self) -> bool {
-        matches!(self, Self::Creating | Self::Running)
+        matches!(self, Self::Creating | Self::Held | Self::Running)
     }
 }
 
@@ -46,7 +49,9 @@ mod tests {
     #[test]
     fn states_are_told_apart() {
         for (state, lifecycle) in [
-            ("Pending:Wait", Lifecycle::Creating),
+            ("Pending", Lifecycle::Creating),
+            ("Pending:Wait", Lifecycle::Held),
+            ("Pending:Proceed", Lifecycle::Creating),
             ("InService", Lifecycle::Running),
             ("ReplacingRootVolume:Wait", Lifecycle::Running),
             ("Terminating", Lifecycle::Deleting),

@@ -5,7 +5,8 @@ use std::sync::LazyLock;
 
 use windlass_model::MicroDollars;
 
-/// The prices that are built in; the file says where they come from and when.
+/// The prices that are built in; the file says where they come from and of when. Made by
+/// `cargo xtask gen` from `data/on-demand-prices.csv`, which is a record of AWS's price list.
 const TABLE: &str = include_str!("price/on_demand.txt");
 
 static BUILT_IN: LazyLock<Prices> = LazyLock::new(|| Prices::read(TABLE).unwrap_or_default());
@@ -121,6 +122,75 @@ mod tests {
         prices.on_demand(name).map(MicroDollars::as_dollars)
     }
 
+    /// The record in the shorter form: where a family's sizes cost in proportion, the price of its
+    /// `xlarge` says all, and sizes yet to come besides.
+    fn table_of(record: &str) -> String {
+        let comments: Vec<&str> = record
+            .lines()
+            .filter_map(|line| line.strip_prefix("# "))
+            .filter(|line| *line != "name,dollars")
+            .collect();
+        let prices: BTreeMap<&str, f64> = record
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .map(|line| {
+                let (name, price) = line.split_once(',').unwrap();
+                (name, price.parse().unwrap())
+            })
+            .collect();
+        let mut table = String::new();
+        for comment in comments {
+            table.push_str(&format!("# {comment}\n"));
+        }
+        table.push_str(
+            "# Made by `cargo xtask gen` from data/on-demand-prices.csv.\n\
+             # `family F P`: F.xlarge costs P, and other sizes in proportion (large a half, 2xlarge\n\
+             # twice, and so on). `type T P`: this type costs P; comes before its family.\n",
+        );
+        let family = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
+        let mut told = String::new();
+        for (name, price) in &prices {
+            let xlarge = prices.get(format!("{}.xlarge", family(name)).as_str());
+            if let Some(xlarge) = xlarge.filter(|_| told != family(name)) {
+                told = family(name);
+                table.push_str(&format!("family {told} {xlarge}\n"));
+            }
+            let in_proportion = name
+                .split_once('.')
+                .and_then(|(_, size)| Some(xlarge? * xlarges(size)?))
+                .is_some_and(|expected| (expected - price).abs() < 1e-6 * price);
+            if !in_proportion {
+                table.push_str(&format!("type {name} {price}\n"));
+            }
+        }
+        table
+    }
+
+    /// `cargo xtask gen`.
+    #[test]
+    fn generated_table_of_prices_is_up_to_date() {
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/");
+        let record = std::fs::read_to_string(format!("{root}data/on-demand-prices.csv")).unwrap();
+        let table = table_of(&record);
+        let path = format!("{root}src/price/on_demand.txt");
+        if std::env::var_os("UPDATE_EXPECT").is_some() {
+            std::fs::write(path, table).unwrap();
+        } else {
+            assert!(
+                table == TABLE,
+                "the prices are stale: run `cargo xtask gen`"
+            );
+        }
+        // Nothing is lost on the way.
+        let read = Prices::read(&table_of(&record)).unwrap();
+        for line in record.lines().filter(|line| !line.starts_with('#')) {
+            let (name, price) = line.split_once(',').unwrap();
+            let price: f64 = price.parse().unwrap();
+            let told = read.own(name).unwrap();
+            assert!((told - price).abs() < 1e-6 * price.max(1.0), "{name}");
+        }
+    }
+
     #[test]
     fn the_built_in_prices_are_read_and_scale_with_the_size() {
         assert!(Prices::read(TABLE).is_ok());
@@ -128,7 +198,8 @@ mod tests {
         for (name, price) in [
             ("m5.large", 0.096),
             ("m5.24xlarge", 4.608),
-            ("c7g.medium", 0.03625),
+            ("c7g.medium", 0.0363),
+            ("c6g.metal", 2.3066),
             ("t3.micro", 0.0104),
             ("t3.medium", 0.0416),
             ("g5.12xlarge", 5.672),
@@ -137,7 +208,7 @@ mod tests {
             assert_eq!(dollars(&prices, name), Some(price), "{name}");
         }
         assert_eq!(dollars(&prices, "x99.large"), None);
-        assert_eq!(dollars(&prices, "c6g.metal"), None);
+        assert_eq!(dollars(&prices, "a1.metal-48xl"), None);
     }
 
     #[test]

@@ -45,6 +45,9 @@ pub struct Known<'a> {
     pub max_pods: AwsMaxPods,
     /// `--aws-mixed-template`.
     pub mixed: AwsMixedTemplate,
+    /// Whether decisions heed how many volumes a node can have attached
+    /// (`--enable-csi-node-aware-scheduling`).
+    pub with_volume_limits: bool,
 }
 
 /// A template, and where each part of it comes from.
@@ -109,8 +112,16 @@ pub fn build(known: &Known<'_>) -> Result<Template, TemplateError> {
         conditions: conditions(),
         ..Node::default()
     };
+    let csi_node = if known.with_volume_limits {
+        capacity::csi_node(known, &node.name, &mut origins)
+    } else {
+        None
+    };
     Ok(Template {
-        node: NodeTemplate::of(node),
+        node: NodeTemplate {
+            csi_node: csi_node.map(Arc::new),
+            ..NodeTemplate::of(node)
+        },
         origins,
     })
 }

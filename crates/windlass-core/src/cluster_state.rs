@@ -31,6 +31,7 @@ use crate::decide::Loop;
 /// Brings everything that is known of the groups up to date, in the order of the Go
 /// autoscaler: instances without a node, readiness, open scale-ups, failed instances, sizes.
 pub(crate) fn update(context: &mut Loop<'_>) {
+    note_proven(context);
     note_unregistered(context);
     requests::adopt(context);
     requests::expire(context);
@@ -45,7 +46,17 @@ pub(crate) fn update(context: &mut Loop<'_>) {
     creation_errors::remember(context);
 }
 
-/// Counts the instances that have no node, and remembers since when.
+/// Remembers of which groups a node was seen, for a successor that may begin without any.
+fn note_proven(context: &mut Loop<'_>) {
+    let groups = &context.cluster.groups;
+    context.memory.proven_groups = groups
+        .iter()
+        .filter_map(|group| group.notices.proof.clone())
+        .collect();
+}
+
+/// Counts the instances that have no node, and remembers since when: from the moment at which
+/// nothing holds them back any more.
 fn note_unregistered(context: &mut Loop<'_>) {
     let registered: rustc_hash::FxHashSet<&str> = context
         .cluster
@@ -61,7 +72,7 @@ fn note_unregistered(context: &mut Loop<'_>) {
             .max_node_provision_time;
         for instance in &group.instances {
             let may_register = match &instance.state {
-                InstanceState::Running | InstanceState::Unknown => true,
+                InstanceState::Running | InstanceState::Held | InstanceState::Unknown => true,
                 InstanceState::Creating { error } => error.is_none(),
                 InstanceState::Deleting => false,
             };
@@ -70,6 +81,7 @@ fn note_unregistered(context: &mut Loop<'_>) {
             }
             let first_seen = since
                 .get(&instance.provider_id)
+                .filter(|_| instance.state != InstanceState::Held)
                 .copied()
                 .unwrap_or(context.now);
             context

@@ -16,7 +16,8 @@ use crate::{
         expander::grpc::{Consultation, ExpanderAnswer, ExpanderQuestion},
         raise_to_minimum, scale_up,
     },
-    status, template,
+    status,
+    template::{self, TemplateSource},
 };
 
 /// What one loop is decided from.
@@ -66,6 +67,8 @@ pub(crate) struct Loop<'a> {
     pub(crate) groups: Vec<GroupState>,
     /// What a new node of each group looks like, in the cluster's order.
     pub(crate) templates: Vec<Option<NodeTemplate>>,
+    /// What they were made from.
+    pub(crate) template_sources: Vec<Option<TemplateSource>>,
     /// The nodes that no group has.
     pub(crate) counts_outside: Counts,
     /// Why pods are unschedulable, by the number in their fate.
@@ -237,6 +240,19 @@ pub fn templates(input: &Input<'_>, snapshot: Snapshot) -> Vec<Option<NodeTempla
     context.templates
 }
 
+/// [`templates`], and what each was made from.
+pub fn templates_with_sources(
+    input: &Input<'_>,
+    snapshot: Snapshot,
+) -> Vec<Option<(NodeTemplate, TemplateSource)>> {
+    let mut context = observe(input, snapshot);
+    template::recompute(&mut context);
+    let sources = context.template_sources.into_iter();
+    let made = context.templates.into_iter().zip(sources);
+    made.map(|(template, source)| template.zip(source))
+        .collect()
+}
+
 /// What a loop simulates on, for whoever looks into it.
 pub struct LoopView {
     /// The nodes with the pods on them: registered ones and, by their templates, those on their
@@ -299,6 +315,7 @@ pub(crate) fn observe<'a>(input: &Input<'a>, snapshot: Snapshot) -> Loop<'a> {
         groups,
         counts_outside,
         templates: vec![None; cluster.groups.len()],
+        template_sources: vec![None; cluster.groups.len()],
         reasons: Vec::new(),
         pods_are_new: false,
         missing_nodes: None,

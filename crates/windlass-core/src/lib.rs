@@ -40,7 +40,7 @@ pub use budget::{Budget, NoTimeLimits, Part, TimeLimit};
 pub use check::{Violation, check};
 pub use decide::{
     Decision, Input, LoopView, Progress, decide, decide_asking, prepare, prepare_with, templates,
-    view,
+    templates_with_sources, view,
 };
 pub use memory::{GroupTimes, Memory, OpenScaleUp, SeenNodes, Waiting};
 pub use metrics::{Metrics, Series};

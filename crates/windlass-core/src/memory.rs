@@ -76,6 +76,11 @@ pub struct Memory {
     pub taint_latencies: Vec<(Timestamp, Duration)>,
     /// Of requests for room.
     pub requests: RequestMemory,
+    /// The groups of which a node was seen in this cluster: [`GroupNotices::proof`].
+    ///
+    /// [`GroupNotices::proof`]: windlass_model::GroupNotices::proof
+    #[serde(default)]
+    pub proven_groups: BTreeSet<SmolStr>,
     /// Conditions of `ProvisioningRequest`s, written and not seen yet. Not written down.
     #[serde(skip)]
     pub unseen_requests: Unseen<Vec<StatusCondition>>,

@@ -10,7 +10,9 @@ mod sanitize;
 
 use std::sync::Arc;
 
-use windlass_model::{CsiNode, Duration, Node, NodeTemplate, Pod, ResourceSlice, SliceNodes};
+use windlass_model::{
+    CsiNode, Duration, Node, NodeTemplate, Pod, ResourceSlice, SliceNodes, SmolStr,
+};
 use windlass_scheduler::{NodeId, Snapshot};
 
 pub use cache::TemplateCache;
@@ -23,6 +25,17 @@ use crate::{
 
 /// A node is taken as a model only when its readiness has not changed for so long.
 const STABILIZATION: Duration = Duration::from_secs(60);
+
+/// What a group's template was made from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TemplateSource {
+    /// This node of the group.
+    Node(SmolStr),
+    /// A node of the group that was seen in an earlier loop.
+    Remembered,
+    /// The cloud's description.
+    Description,
+}
 
 /// A new node made from a template, not yet in a snapshot.
 pub(crate) struct NewNode {
@@ -55,27 +68,39 @@ pub(crate) fn recompute(context: &mut Loop<'_>) {
     }
 
     let mut templates = Vec::with_capacity(cluster.groups.len());
+    let mut sources = Vec::with_capacity(cluster.groups.len());
     for (index, group) in cluster.groups.iter().enumerate() {
-        let mut template = if let Some(node) = models[index] {
+        let found = if let Some(node) = models[index] {
             let template = sanitize::from_real_node(context, index, node);
             context
                 .memory
                 .templates
                 .store(&group.name, &template, context.now);
-            Some(template)
+            Some((template, source_of(context, node)))
         } else if let Some(remembered) = context.memory.templates.get(&group.name) {
-            Some(remembered.clone())
+            Some((remembered.clone(), TemplateSource::Remembered))
         } else if let Some(described) = &group.template {
-            Some(sanitize::from_description(context, index, described))
+            let template = sanitize::from_description(context, index, described);
+            Some((template, TemplateSource::Description))
         } else {
-            others[index].map(|node| sanitize::from_real_node(context, index, node))
+            others[index].map(|node| {
+                let template = sanitize::from_real_node(context, index, node);
+                (template, source_of(context, node))
+            })
         };
+        let (mut template, source) = found.unzip();
         if let (Some(template), Some(described)) = (&mut template, &group.template) {
             add_missing_resources(template, &described.node);
         }
         templates.push(template);
+        sources.push(source);
     }
     context.templates = templates;
+    context.template_sources = sources;
+}
+
+fn source_of(context: &Loop<'_>, node: usize) -> TemplateSource {
+    TemplateSource::Node(context.nodes[node].node.name.clone())
 }
 
 fn is_good_model(context: &Loop<'_>, node: &LoopNode) -> bool {

@@ -5,7 +5,9 @@
 use std::sync::Arc;
 
 use windlass_config::Config;
-use windlass_core::{Action, Input, Memory, NoTimeLimits, Plan, check, decide, prepare};
+use windlass_core::{
+    Action, Input, Memory, NoTimeLimits, OpenScaleUp, Plan, check, decide, prepare,
+};
 use windlass_model::{
     Cluster, Condition, ConditionStatus, Duration, GroupNotices, GroupOptions, Instance,
     InstanceState, Node, NodeGroup, NodeTemplate, Phase, Pod, PodScheduled, PodShape, Quantity,
@@ -153,4 +155,86 @@ fn nothing_is_deleted_of_a_group_that_may_be_another_cluster_s() {
             .any(|action| matches!(action, Action::DeleteInstances { .. }));
         assert_eq!(deletes, !is_unproven);
     }
+}
+
+/// A scale-up of one node whose instance is in this state, an hour after it was asked for.
+fn an_hour_after_the_request(state: InstanceState) -> (Memory, bool) {
+    let id: SmolStr = "aws:///us-east-1a/i-1".into();
+    let mut slow = group("slow", GroupNotices::default());
+    slow.target_size = 1;
+    slow.instances.push(Instance {
+        provider_id: id.clone(),
+        state,
+    });
+    let cluster = Cluster {
+        nodes: vec![Arc::new(node("own"))],
+        groups: vec![slow],
+        ..Cluster::default()
+    };
+    let asked_at = now() - Duration::from_hours(1);
+    let mut memory = Memory::default();
+    memory.unregistered_since.insert(id, asked_at);
+    memory.open_scale_ups.insert(
+        "slow".into(),
+        OpenScaleUp {
+            increase: 1,
+            requested_at: asked_at,
+            deadline: asked_at + Duration::from_mins(15),
+        },
+    );
+    let config = Config::default();
+    let input = Input {
+        cluster: &cluster,
+        memory: &memory,
+        outcomes: &[],
+        config: &config,
+        now: now(),
+        budget: &NoTimeLimits,
+    };
+    let decision = decide(&input, prepare(&cluster, &config));
+    let deletes = decision.plan.actions.iter().any(|action| {
+        let is_delete = matches!(action, Action::DeleteInstances { .. });
+        is_delete || matches!(action, Action::DecreaseTargetSize { .. })
+    });
+    (decision.memory, deletes)
+}
+
+#[test]
+fn the_time_of_an_instance_that_a_hook_holds_does_not_run() {
+    let (memory, deletes) = an_hour_after_the_request(InstanceState::Running);
+    assert!(deletes && !memory.open_scale_ups.contains_key("slow"));
+    let (memory, deletes) = an_hour_after_the_request(InstanceState::Held);
+    assert!(!deletes);
+    let deadline = now() + Duration::from_mins(15);
+    assert_eq!(memory.open_scale_ups["slow"].deadline, deadline);
+    assert_eq!(memory.unregistered_since["aws:///us-east-1a/i-1"], now());
+    assert!(memory.backoffs.is_empty());
+}
+
+#[test]
+fn the_groups_of_which_nodes_were_seen_are_remembered() {
+    let proven = GroupNotices {
+        proof: Some("web 2026-01-01T00:00:00Z".into()),
+        ..GroupNotices::default()
+    };
+    let cluster = Cluster {
+        nodes: vec![Arc::new(node("own"))],
+        groups: vec![
+            group("web", proven),
+            group("other", GroupNotices::default()),
+        ],
+        ..Cluster::default()
+    };
+    let config = Config::default();
+    let input = Input {
+        cluster: &cluster,
+        memory: &Memory::default(),
+        outcomes: &[],
+        config: &config,
+        now: now(),
+        budget: &NoTimeLimits,
+    };
+    let memory = decide(&input, prepare(&cluster, &config)).memory;
+    let remembered: Vec<&str> = memory.proven_groups.iter().map(AsRef::as_ref).collect();
+    assert_eq!(remembered, ["web 2026-01-01T00:00:00Z"]);
 }

@@ -41,6 +41,14 @@ fn explain_as_json(testbed: &Testbed, subject: &[&str], more: &[&str]) -> Result
     serde_json::from_str(&text).with_context(|| format!("read `{text}`"))
 }
 
+/// Where a value of a group's next node is from.
+fn source<'a>(explanation: &'a Value, part: &str) -> &'a str {
+    let parts = explanation["template"].as_array();
+    let part = parts.into_iter().flatten().find(|it| it["part"] == part);
+    part.and_then(|part| part["source"].as_str())
+        .unwrap_or_default()
+}
+
 fn verdict(explanation: &Value) -> &str {
     explanation["verdict"].as_str().unwrap_or_default()
 }
@@ -50,6 +58,9 @@ fn pods_nodes_and_groups_are_explained_as_the_leader_sees_them() -> Result<()> {
     let testbed = windlass_e2e::testbed()?;
     let group = Group::new("web").sizes(1, 10, 2).discovered_by("demo");
     testbed.aws().create_group(&group)?;
+    let empty = Group::new("empty").sizes(0, 10, 0).discovered_by("demo");
+    let label = "k8s.io/cluster-autoscaler/node-template/label/team";
+    testbed.aws().create_group(&empty.tag(label, "ml"))?;
     let cluster = testbed.cluster();
     cluster.wait_for_ready_nodes(2, SOON)?;
     cluster.deploy(&Workload::new("web", 1).requests("1500m", "64Mi"))?;
@@ -78,6 +89,33 @@ fn pods_nodes_and_groups_are_explained_as_the_leader_sees_them() -> Result<()> {
     );
     let group = explain_as_json(testbed, &["group", "web"], &flags)?;
     ensure!(verdict(&group) == "NoPodFits", "{group:#}");
+    // The effective template: of real nodes, or put together.
+    ensure!(
+        source(&group, "allocatable cpu").starts_with("node "),
+        "{group:#}"
+    );
+    let found_by = group["aws"]["foundBy"].as_str().unwrap_or_default();
+    ensure!(
+        found_by.starts_with("--node-group-auto-discovery"),
+        "{group:#}"
+    );
+    let empty = explain_as_json(testbed, &["group", "empty"], &flags)?;
+    for (part, from) in [
+        ("label team", "tag of the Auto Scaling group"),
+        ("label node.kubernetes.io/instance-type", "instance type"),
+        (
+            "label topology.kubernetes.io/zone",
+            "the Auto Scaling group",
+        ),
+    ] {
+        ensure!(source(&empty, part) == from, "{part}: {empty:#}");
+    }
+    let text = explain(testbed, &["group", "empty"], &flags)?;
+    println!("{text}");
+    ensure!(
+        text.contains("price: $0.0960 an hour by the built-in prices"),
+        "{text}"
+    );
     let node = cluster.nodes()?.into_iter().find_map(|node| {
         let name = node.metadata.name?;
         let pods = cluster.pods_of("default", "web").ok()?;

@@ -42,6 +42,9 @@ pub struct GroupNotices {
     /// No node of the group was ever seen in this cluster, though it may have instances: it may be
     /// another cluster's, so nothing of it is deleted for not having become a node.
     pub is_unproven: bool,
+    /// What tells this very group, not a later one of its name, where a node of it was seen in this
+    /// cluster: a successor that remembers it need not see one anew.
+    pub proof: Option<SmolStr>,
 }
 
 /// Machines that the cloud has lately been out of.
@@ -72,6 +75,9 @@ pub enum InstanceState {
         /// Why it will not come.
         error: Option<CreationError>,
     },
+    /// It is there, and something that the group's owner has set up (a lifecycle hook) holds it back:
+    /// nobody can tell for how long.
+    Held,
     /// It is going.
     Deleting,
     /// The cloud does not say.

@@ -46,6 +46,8 @@ pub enum Feature {
     EksNodegroups,
     /// Warm pools.
     WarmPools,
+    /// Groups whose instances somebody replaces by instance refreshes.
+    InstanceRefreshes,
     /// `--aws-launch-api=launch-instances`.
     LaunchInstances,
     /// `--aws-protect-from-scale-in`.
@@ -191,7 +193,7 @@ impl Actor {
 
 impl Feature {
     /// All of them, in the order of the documents.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Groups,
         Self::LaunchTemplates,
         Self::LaunchConfigurations,
@@ -200,6 +202,7 @@ impl Feature {
         Self::ImageParameters,
         Self::EksNodegroups,
         Self::WarmPools,
+        Self::InstanceRefreshes,
         Self::LaunchInstances,
         Self::ScaleInProtection,
         Self::Prices,
@@ -228,6 +231,7 @@ impl Feature {
             Self::ImageParameters => "image-parameters",
             Self::EksNodegroups => "eks-nodegroups",
             Self::WarmPools => "warm-pools",
+            Self::InstanceRefreshes => "instance-refreshes",
             Self::LaunchInstances => "launch-instances",
             Self::ScaleInProtection => "scale-in-protection",
             Self::Prices => "prices",
@@ -265,6 +269,7 @@ impl Feature {
             Self::ImageParameters => "launch templates name their image by `resolve:ssm:`",
             Self::EksNodegroups => "groups belong to EKS managed node groups",
             Self::WarmPools => "groups have warm pools",
+            Self::InstanceRefreshes => "instances are replaced by instance refreshes",
             Self::LaunchInstances => "`--aws-launch-api=launch-instances`",
             Self::ScaleInProtection => "`--aws-protect-from-scale-in`",
             Self::Prices => "`--aws-ask-prices`",
@@ -284,6 +289,7 @@ impl Feature {
             Self::ImageParameters => "such groups' images are taken for x86 and Linux",
             Self::EksNodegroups => "labels and taints that only EKS knows are missing in templates",
             Self::WarmPools => "instances in the pool are not told from others' nodes",
+            Self::InstanceRefreshes => "such groups are scaled down in the midst of a refresh",
             Self::LaunchInstances => "`SetDesiredCapacity` is called instead",
             Self::ScaleInProtection => "instances are not protected",
             Self::Prices => "the price file and the built-in prices are used",
@@ -350,6 +356,11 @@ impl Feature {
             Self::WarmPools => &[Grant {
                 sid: "ReadWarmPools",
                 actions: &["autoscaling:DescribeWarmPool"],
+                scope: Scope::Everything,
+            }],
+            Self::InstanceRefreshes => &[Grant {
+                sid: "ReadInstanceRefreshes",
+                actions: &["autoscaling:DescribeInstanceRefreshes"],
                 scope: Scope::Everything,
             }],
             Self::LaunchInstances => &[

@@ -3,6 +3,7 @@
 //! been tried: the loop was decided once more with it, and it did help.
 
 mod checks;
+mod effective;
 mod group;
 mod node;
 mod pod;
@@ -43,7 +44,24 @@ pub struct Explanation {
     pub chain: Vec<Link>,
     /// The smallest change that would help; empty where none was found.
     pub change: Vec<Change>,
+    /// Of a group: what its next node is taken for, value by value.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub template: Vec<TemplatePart>,
 }
+
+/// One value of what a group's next node is taken for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TemplatePart {
+    /// Which, such as `label team` or `allocatable memory`.
+    pub part: String,
+    /// The value.
+    pub value: String,
+    /// Where it is from.
+    pub source: String,
+}
+
+/// The source of parts that are as the cloud describes the group.
+pub const DESCRIPTION: &str = "the cloud's description";
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct Named {
@@ -126,7 +144,13 @@ pub fn explain(
     match subject {
         Subject::Pod(name) => pod::explain(&view, snapshot, name),
         Subject::Node(name) => node::explain(&view, name),
-        Subject::Group(name) => group::explain(&view, snapshot, name),
+        Subject::Group(name) => {
+            let template = effective::parts(&input, snapshot.clone(), name);
+            Ok(Explanation {
+                template,
+                ..group::explain(&view, snapshot, name)?
+            })
+        }
     }
 }
 
@@ -178,6 +202,7 @@ impl Explanation {
             summary,
             chain: Vec::new(),
             change: Vec::new(),
+            template: Vec::new(),
         }
     }
 
@@ -220,6 +245,7 @@ impl Explanation {
                 (from, to) => writeln!(text, "would help: {what}: {to} instead of {from}"),
             };
         }
+        text.push_str(&effective::to_text(&self.template));
         text
     }
 }

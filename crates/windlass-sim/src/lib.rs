@@ -16,7 +16,9 @@ mod scenario;
 mod world;
 
 pub use decision::DecisionDocument;
-pub use explain::{Change, ExplainError, Explanation, Link, Subject, explain};
+pub use explain::{
+    Change, DESCRIPTION, ExplainError, Explanation, Link, Subject, TemplatePart, explain,
+};
 pub use once::{Once, Timings, decide_once};
 pub use report::{Counts, Entry, HEADING, Report, Summary};
 pub use scenario::{Scenario, ScenarioError, ScenarioReader};

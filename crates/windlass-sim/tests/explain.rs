@@ -130,6 +130,22 @@ fn a_group_that_grows_or_is_full_says_so() {
 }
 
 #[test]
+fn a_group_s_next_node_is_told_with_where_each_value_is_from() {
+    let subject = Subject::Group("workers".into());
+    let told = ask(&scenario(&group(3), &containers("{cpu: 1}")), &subject);
+    let cpu = told
+        .template
+        .iter()
+        .find(|part| part.part == "allocatable cpu")
+        .unwrap();
+    assert_eq!(cpu.source, windlass_sim::DESCRIPTION);
+    let text = told.to_text();
+    let line = text.lines().find(|line| line.contains("allocatable cpu"));
+    assert!(line.unwrap().ends_with(windlass_sim::DESCRIPTION), "{text}");
+    assert!(!text.contains("kubernetes.io/hostname"), "{text}");
+}
+
+#[test]
 fn a_subject_that_is_not_there_is_an_error() {
     let scenario = scenario(&group(3), "{}");
     let result = explain(

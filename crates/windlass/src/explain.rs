@@ -51,14 +51,43 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         Kind::Node => Subject::Node(args.name.as_str().into()),
         Kind::Group => Subject::Group(args.name.as_str().into()),
     };
-    let explanation = ask(args, &subject)?;
+    let answer = ask(args, &subject)?;
     match args.output.encoding() {
-        None => output::data(&explanation.to_text()),
-        Some(encoding) => output::document(encoding, &explanation),
+        None => output::data(&answer.to_text()),
+        Some(encoding) => output::document(encoding, &answer),
     }
 }
 
-fn ask(args: &Args, subject: &Subject) -> anyhow::Result<Explanation> {
+/// The explanation, and of a live group what AWS says of it.
+#[derive(serde::Serialize)]
+struct Answer {
+    #[serde(flatten)]
+    explanation: Explanation,
+    #[cfg(feature = "cluster")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    aws: Option<windlass_aws::GroupExplanation>,
+}
+
+impl Answer {
+    fn of(explanation: Explanation) -> Self {
+        Self {
+            explanation,
+            #[cfg(feature = "cluster")]
+            aws: None,
+        }
+    }
+
+    fn to_text(&self) -> String {
+        let text = self.explanation.to_text();
+        #[cfg(feature = "cluster")]
+        if let Some(aws) = &self.aws {
+            return text + &aws.to_text();
+        }
+        text
+    }
+}
+
+fn ask(args: &Args, subject: &Subject) -> anyhow::Result<Answer> {
     #[cfg(feature = "cluster")]
     if args.files.is_empty() {
         return live::ask(&args.live, subject);
@@ -73,7 +102,7 @@ fn ask(args: &Args, subject: &Subject) -> anyhow::Result<Explanation> {
         scenario.now,
         subject,
     );
-    Ok(explained?)
+    Ok(Answer::of(explained?))
 }
 
 fn pod_name(text: &str) -> anyhow::Result<ObjectName> {

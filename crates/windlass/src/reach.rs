@@ -73,10 +73,12 @@ pub(crate) fn cloud(config: &Config, observer: Option<Arc<dyn Observer>>) -> Res
             mixed: config.aws.mixed_template,
             prices: prices(config.aws.price_file.as_deref())?,
             ask_prices: config.aws.ask_prices,
+            with_volume_limits: config.features.csi_node_aware_scheduling,
         },
         actions: ActionSettings {
             launch_api: config.aws.launch_api,
             protect_from_scale_in: config.aws.protect_from_scale_in,
+            provision_time: config.cluster_health.max_node_provision_time,
         },
     })
 }

@@ -36,6 +36,20 @@ pub struct InstanceTypeInfo {
     /// Local disks, if it has any.
     #[serde(rename = "instanceStorageInfo")]
     pub instance_storage: Option<InstanceStorageInfo>,
+    /// Volumes.
+    #[serde(rename = "ebsInfo")]
+    pub ebs: EbsInfo,
+}
+
+/// Volumes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct EbsInfo {
+    /// Most volumes, the root volume counted; not told by every region.
+    pub maximum_ebs_attachments: Option<u32>,
+    /// `dedicated`, or `shared` with network interfaces.
+    #[serde(deserialize_with = "filled")]
+    pub attachment_limit_type: Option<String>,
 }
 
 /// Processors.

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use super::Aws;
+use super::templates::PRICE;
 use crate::discovery::Membership;
 use crate::group::Group;
 use crate::template::Origin;
@@ -109,7 +110,24 @@ fn found_by(membership: &Membership, group: &Group) -> String {
 }
 
 impl GroupExplanation {
-    /// For reading.
+    /// Where a value of what a new node would be is from: the last that was laid on counts, and a
+    /// tag's amount over all.
+    pub fn source_of(&self, part: &str) -> Option<&'static str> {
+        let by_tag = ["capacity ", "allocatable "]
+            .iter()
+            .find_map(|what| part.strip_prefix(what))
+            .map(|name| format!("capacity and allocatable {name}"));
+        let last = |part: &str| {
+            let mut origins = self.template.iter().rev();
+            origins.find(|origin| origin.part == part)
+        };
+        by_tag
+            .and_then(|part| last(&part))
+            .or_else(|| last(part))
+            .map(|origin| origin.source)
+    }
+
+    /// For reading; without the new node's values.
     pub fn to_text(&self) -> String {
         let mut text = String::new();
         // Writing into a String cannot fail.
@@ -127,20 +145,9 @@ impl GroupExplanation {
         for pool in &self.pools {
             let _ = writeln!(text, "pool: {pool}");
         }
-        let width = |get: fn(&Origin) -> &str| {
-            self.template
-                .iter()
-                .map(|origin| get(origin).chars().count())
-                .max()
-                .unwrap_or(0)
-        };
-        let (parts, values) = (width(|origin| &origin.part), width(|origin| &origin.value));
-        for origin in &self.template {
-            let _ = writeln!(
-                text,
-                "{:parts$}  {:values$}  {}",
-                origin.part, origin.value, origin.source
-            );
+        let price = self.template.iter().find(|origin| origin.part == PRICE);
+        if let Some(price) = price {
+            let _ = writeln!(text, "price: {} by {}", price.value, price.source);
         }
         text
     }

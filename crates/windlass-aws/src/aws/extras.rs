@@ -1,18 +1,23 @@
-//! What is asked besides groups and templates: warm pools, protection from scale-in.
+//! What is asked besides groups and templates: warm pools, instance refreshes, protection from
+//! scale-in.
 
 use jiff::Timestamp;
 use tracing::warn;
 use windlass_aws_client::CallError;
-use windlass_aws_client::autoscaling::WarmPool;
+use windlass_aws_client::autoscaling::{InstanceRefresh, WarmPool};
 use windlass_model::Duration;
 
 use super::templates::{ask, keep};
-use super::{Aws, RefreshReport};
+use super::{Aws, RefreshReport, State};
 use crate::lifecycle::Lifecycle;
 use crate::memo::Memo;
 
 /// How long what a warm pool holds is good for.
 const WARM_POOL: Duration = Duration::from_mins(5);
+/// How long it is good whether a group's instances are being refreshed: asked with every listing.
+const REFRESHES: Duration = Duration::from_secs(50);
+/// Groups about whose refreshes it is asked again with one listing, at most.
+const REFRESHES_AT_ONCE: usize = 4;
 /// Groups whose new instances are protected with one listing, at most.
 const PROTECTED_AT_ONCE: usize = 10;
 /// How long protection is not tried after it was refused.
@@ -22,6 +27,8 @@ const REFUSED: Duration = Duration::from_hours(1);
 #[derive(Debug, Default)]
 pub(super) struct Extras {
     warm_pools: Memo<WarmPool>,
+    /// Whether an instance refresh is under way, of groups that are restless.
+    refreshes: Memo<bool>,
     /// Until when instances are not protected, because that was refused, and why.
     unprotected: Option<(Timestamp, String)>,
 }
@@ -33,17 +40,24 @@ impl Extras {
             .warm_pools
             .trouble(group)
             .map(|trouble| format!("its warm pool cannot be looked at: {trouble}"));
+        let refreshes = self.refreshes.trouble(group).map(|trouble| {
+            format!("whether its instances are being refreshed is not known: {trouble}")
+        });
         let protection = self
             .unprotected
             .as_ref()
             .map(|(_, trouble)| format!("its instances are not protected: {trouble}"));
-        pool.into_iter().chain(protection).collect()
+        pool.into_iter()
+            .chain(refreshes)
+            .chain(protection)
+            .collect()
     }
 }
 
 impl Aws {
     pub(super) async fn refresh_extras(&self, now: Timestamp, report: &mut RefreshReport) {
         self.ask_warm_pools(now, report).await;
+        self.ask_refreshes(now, report).await;
         if self.inner.actions.protect_from_scale_in {
             self.protect(now, report).await;
         }
@@ -88,6 +102,43 @@ impl Aws {
                 WARM_POOL,
                 report,
             );
+        }
+    }
+
+    /// Asks whether instances are being refreshed, where one has left that we had not ended: a
+    /// refresh shows in no listing, and to ask about every group would cost more than all else.
+    async fn ask_refreshes(&self, now: Timestamp, report: &mut RefreshReport) {
+        let due = {
+            let mut state = self.state();
+            let restless: Vec<String> = state
+                .groups
+                .iter()
+                .filter(|group| group.is_restless(now))
+                .map(|group| group.name().to_owned())
+                .collect();
+            state.extras.refreshes.due(restless, REFRESHES_AT_ONCE, now)
+        };
+        let autoscaling = self.inner.client.autoscaling();
+        let answers = ask(due, |group| {
+            let group = group.to_owned();
+            async move {
+                let refreshes = autoscaling.describe_instance_refreshes(&group).await?;
+                Ok(Some(refreshes.iter().any(is_under_way)))
+            }
+        })
+        .await;
+        let mut state = self.state();
+        let State { groups, extras, .. } = &mut *state;
+        for (group, answer) in answers {
+            let is_refreshing = match &answer {
+                Ok(answer) => Some(answer.unwrap_or(false)),
+                // Whoever may not look is not to hold the group for what was once seen.
+                Err(error) => error.is_denied().then_some(false),
+            };
+            if let (Some(is_refreshing), Some(group)) = (is_refreshing, groups.get_mut(&group)) {
+                group.set_refreshing(is_refreshing);
+            }
+            keep(&mut extras.refreshes, group, answer, now, REFRESHES, report);
         }
     }
 
@@ -142,6 +193,15 @@ impl Aws {
             }
         }
     }
+}
+
+/// Whether a refresh still replaces instances, or waits to. What AWS may invent counts as over: a
+/// group must not be held for ever for a word.
+fn is_under_way(refresh: &InstanceRefresh) -> bool {
+    matches!(
+        refresh.status.as_str(),
+        "Pending" | "InProgress" | "Baking" | "Cancelling" | "RollbackInProgress"
+    )
 }
 
 fn note_refusal(unprotected: &mut Option<(Timestamp, String)>, error: &CallError, now: Timestamp) {

@@ -11,10 +11,10 @@ use windlass_aws_client::ec2::{Image, InstanceRequirements};
 use windlass_aws_client::eks::Nodegroup;
 use windlass_aws_client::{CallError, Client, ErrorClass};
 use windlass_config::{AwsMaxPods, AwsMixedTemplate};
-use windlass_model::{Duration, MicroDollars, Node};
+use windlass_model::{CsiNode, Duration, MicroDollars, Node};
 
 use super::prices::HeardPrices;
-use super::{Aws, RefreshReport};
+use super::{Aws, RefreshReport, State};
 use crate::group::Group;
 use crate::instance_type::{Architecture, Catalogue, InstanceType};
 use crate::launch::{Choice, Launch, LaunchData, Source, root_volume_gib, version};
@@ -31,6 +31,8 @@ const RENEWALS: usize = 1;
 /// How long answers are good for: what may change any time, and what never does.
 const CHANGING: Duration = Duration::from_mins(10);
 const FIXED: Duration = Duration::from_hours(24);
+/// How long it is good that an EKS node group is being updated: asked with every listing.
+const UPDATING: Duration = Duration::from_secs(50);
 /// How long a question that failed is let rest: in passing, or for good.
 const TRANSIENT: Duration = Duration::from_secs(60);
 const REFUSED: Duration = Duration::from_hours(1);
@@ -50,6 +52,8 @@ pub struct TemplateSettings {
     pub prices: Prices,
     /// Ask AWS for prices (`--aws-ask-prices`).
     pub ask_prices: bool,
+    /// Tell how many volumes a node can have attached (`--enable-csi-node-aware-scheduling`).
+    pub with_volume_limits: bool,
 }
 
 impl Default for TemplateSettings {
@@ -60,6 +64,7 @@ impl Default for TemplateSettings {
             mixed: AwsMixedTemplate::Min,
             prices: Prices::default(),
             ask_prices: false,
+            with_volume_limits: false,
         }
     }
 }
@@ -178,9 +183,28 @@ impl Aws {
             }
         })
         .await;
-        let memo = &mut self.state().answers.nodegroups;
+        let mut state = self.state();
+        let State {
+            groups,
+            answers: kept,
+            ..
+        } = &mut *state;
         for (key, answer) in answers {
-            keep(memo, key, answer, now, CHANGING, report);
+            let is_updating = matches!(&answer, Ok(Some(eks)) if is_updating(eks));
+            let good_for = if is_updating { UPDATING } else { CHANGING };
+            keep(&mut kept.nodegroups, key, answer, now, good_for, report);
+        }
+        for group in groups.iter_mut() {
+            let eks = group.tags().eks.as_ref().map(nodegroup_key);
+            let eks = eks.and_then(|key| kept.nodegroups.get(&key));
+            let issues = eks.iter().filter_map(|eks| eks.health.as_ref());
+            let issues = issues.flat_map(|health| &health.issues);
+            group.set_eks_issues(
+                issues
+                    .map(|issue| format!("{}: {}", issue.code, issue.message))
+                    .collect(),
+            );
+            group.set_eks_updating(eks.as_deref().is_some_and(is_updating));
         }
     }
 
@@ -318,6 +342,11 @@ impl Answers {
         self.learned.see(node);
     }
 
+    /// Takes in what the CSI drivers of a node of the cluster allow.
+    pub(super) fn learn_volume_limit(&mut self, node: &Node, csi_node: &CsiNode) {
+        self.learned.see_volume_limit(node, csi_node);
+    }
+
     /// What a group's next instance may come out of, as far as that is known.
     pub(super) fn pools(&self, group: &Group) -> Sources {
         let Some(description) = group.description() else {
@@ -406,13 +435,14 @@ impl Answers {
             learned: &self.learned,
             max_pods: self.settings.max_pods,
             mixed: self.settings.mixed,
+            with_volume_limits: self.settings.with_volume_limits,
         })
         .map_err(|error| error.to_string())?;
         let mut template = template;
         let price = self.price(&launch, &self.pools(group), &types);
         if let Some(price) = price {
             template.origins.push(Origin {
-                part: "price".to_owned(),
+                part: PRICE.to_owned(),
                 value: format!("${:.4} an hour", price.amount.as_dollars()),
                 source: price.source,
             });
@@ -489,6 +519,9 @@ impl Answers {
             .collect()
     }
 }
+
+/// The part of a template that is its price.
+pub(super) const PRICE: &str = "price";
 
 /// The image is named by a parameter of Systems Manager.
 const RESOLVED: &str = "resolve:ssm:";
@@ -570,6 +603,10 @@ pub(super) fn pause_after(error: &CallError) -> Duration {
         ErrorClass::Denied | ErrorClass::NotFound | ErrorClass::Invalid => REFUSED,
         _ => TRANSIENT,
     }
+}
+
+fn is_updating(eks: &Nodegroup) -> bool {
+    eks.status.as_deref() == Some("UPDATING")
 }
 
 fn nodegroup_key(name: &EksNodegroupName) -> String {

@@ -46,6 +46,7 @@ fn shown(group: &Group) -> Vec<String> {
                 InstanceState::Running => "running".to_owned(),
                 InstanceState::Creating { error: None } => "creating".to_owned(),
                 InstanceState::Creating { error: Some(error) } => error.code.to_string(),
+                InstanceState::Held => "held".to_owned(),
                 InstanceState::Deleting => "deleting".to_owned(),
                 InstanceState::Unknown => "unknown".to_owned(),
             };
@@ -251,4 +252,39 @@ fn weights_are_refused_with_a_reason() {
     let seen = group.node_group();
     assert_eq!((seen.min_size, seen.max_size), (3, 3));
     assert!(group.conditions()[0].contains("vcpu"));
+}
+
+#[test]
+fn an_instance_that_a_launch_hook_holds_is_there_and_held() {
+    let group = group(
+        2,
+        &[
+            instance("i-1", "Pending:Wait"),
+            instance("i-2", "Pending:Proceed"),
+        ],
+    );
+    assert_eq!(shown(&group), ["i-1 held", "i-2 creating"]);
+    assert_eq!((group.live(), group.outstanding()), (2, 0));
+}
+
+#[test]
+fn what_leaves_without_us_makes_a_group_restless_and_what_we_end_does_not() {
+    let both = [instance("i-1", "InService"), instance("i-2", "InService")];
+    let mut ours = group(2, &both);
+    ours.note_termination("i-2", at(1));
+    let acts = ours.acts();
+    ours.describe(description(1, &both[..1]), acts, at(5));
+    assert!(!ours.is_restless(at(5)));
+    let mut others = group(2, &both);
+    let gone = [instance("i-1", "InService"), instance("i-2", "Terminating")];
+    others.describe(description(2, &gone), 0, at(5));
+    assert!(others.is_restless(at(5)));
+    assert!(!others.is_restless(at(5 + 600)));
+    // As long as it is being refreshed, and then it may be shrunk again.
+    others.set_refreshing(true);
+    assert!(others.is_restless(at(5 + 600)));
+    let held = others.node_group();
+    assert_eq!((held.min_size, held.target_size), (2, 2));
+    others.set_refreshing(false);
+    assert_eq!(others.node_group().min_size, 1);
 }

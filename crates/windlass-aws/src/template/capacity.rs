@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use windlass_config::{AwsMaxPods, AwsMixedTemplate};
-use windlass_model::{Node, Quantity, ResourceList};
+use windlass_model::{CsiNode, Labels, Node, Quantity, ResourceList};
 
 use super::{Amounts, INSTANCE_TYPE, Known, Origin, TAG};
 use crate::instance_type::InstanceType;
@@ -19,6 +19,9 @@ const KUBELET_PODS: u32 = 110;
 const PREFIX_PODS_LARGE: u32 = 250;
 /// The kubelet's hard eviction threshold for memory.
 const EVICTION_MIB: i64 = 100;
+const INSTANCE_TYPE_LABEL: &str = "node.kubernetes.io/instance-type";
+/// Where figures are from that real nodes have shown.
+const SAME_TYPE: &str = "nodes of the same instance type";
 const MIB: i64 = 1 << 20;
 const GIB: i64 = 1 << 30;
 
@@ -27,6 +30,48 @@ const GIB: i64 = 1 << 30;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Learned {
     types: BTreeMap<String, Shown>,
+    /// Volumes that the EBS driver allows, by instance type; none where it sets no limit.
+    volumes: BTreeMap<String, Option<i64>>,
+}
+
+/// The CSI driver of EBS.
+const EBS_DRIVER: &str = "ebs.csi.aws.com";
+
+/// How many volumes of EBS the next node can have attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct VolumeLimit {
+    pub(super) volumes: Option<i64>,
+    pub(super) source: &'static str,
+}
+
+/// The CSI drivers of the next node, as far as they can be told: that of EBS, if any node of the
+/// cluster has it. Of several instance types the least counts.
+pub(super) fn csi_node(
+    known: &Known<'_>,
+    name: &str,
+    origins: &mut Vec<Origin>,
+) -> Option<CsiNode> {
+    let least = known
+        .types
+        .iter()
+        .map(|instance_type| known.learned.volume_limit(instance_type))
+        .reduce(|one, other| {
+            let (one, other) = (one?, other?);
+            let most = |limit: VolumeLimit| limit.volumes.unwrap_or(i64::MAX);
+            Some(if most(other) < most(one) { other } else { one })
+        })??;
+    origins.push(Origin {
+        part: format!("volumes of {EBS_DRIVER}"),
+        value: least
+            .volumes
+            .map_or("no limit".to_owned(), |volumes| volumes.to_string()),
+        source: least.source,
+    });
+    Some(CsiNode {
+        name: name.into(),
+        annotations: Labels::default(),
+        drivers: vec![(EBS_DRIVER.into(), least.volumes)],
+    })
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -41,7 +86,7 @@ impl Learned {
     pub fn see(&mut self, node: &Node) {
         let Some(instance_type) = node
             .labels
-            .get("node.kubernetes.io/instance-type")
+            .get(INSTANCE_TYPE_LABEL)
             .filter(|_| ProviderId::parse(&node.provider_id).is_some())
         else {
             return;
@@ -72,6 +117,31 @@ impl Learned {
         {
             self.types.insert(instance_type.to_string(), shown);
         }
+    }
+
+    /// Takes in what a node's CSI drivers allow.
+    pub fn see_volume_limit(&mut self, node: &Node, csi_node: &CsiNode) {
+        let instance_type = node.labels.get(INSTANCE_TYPE_LABEL);
+        let driver = csi_node.drivers.iter().find(|(name, _)| name == EBS_DRIVER);
+        if let (Some(instance_type), Some((_, limit))) = (instance_type, driver)
+            && self.volumes.get(instance_type.as_str()) != Some(limit)
+        {
+            self.volumes.insert(instance_type.to_string(), *limit);
+        }
+    }
+
+    /// None where no node of the cluster has the driver: then a new one need not have it.
+    fn volume_limit(&self, instance_type: &InstanceType) -> Option<VolumeLimit> {
+        if let Some(limit) = self.volumes.get(&instance_type.name) {
+            return Some(VolumeLimit {
+                volumes: *limit,
+                source: SAME_TYPE,
+            });
+        }
+        (!self.volumes.is_empty()).then(|| VolumeLimit {
+            volumes: instance_type.volumes.map(i64::from),
+            source: INSTANCE_TYPE,
+        })
     }
 
     fn get(&self, instance_type: &str) -> Option<&Shown> {
@@ -112,7 +182,7 @@ pub(super) fn amounts(known: &Known<'_>, origins: &mut Vec<Origin>) -> Amounts {
         amounts.allocatable = join(known.mixed, &amounts.allocatable, &other.allocatable);
     }
     let source = match types {
-        [only] if known.learned.get(&only.name).is_some() => "nodes of the same instance type",
+        [only] if known.learned.get(&only.name).is_some() => SAME_TYPE,
         [_] => INSTANCE_TYPE,
         _ if known.mixed == AwsMixedTemplate::Max => "the most of the group's instance types",
         _ => "the least of the group's instance types",

@@ -1,5 +1,6 @@
 use windlass_aws_client::autoscaling::Tag;
 use windlass_aws_client::eks::NodegroupTaint;
+use windlass_model::CsiNode;
 
 use super::*;
 use crate::instance_type::Catalogue;
@@ -50,6 +51,7 @@ impl Case {
             learned: &self.learned,
             max_pods: self.max_pods,
             mixed: self.mixed,
+            with_volume_limits: true,
         })
     }
 
@@ -211,4 +213,51 @@ fn a_group_without_zones_is_an_error_and_no_crash() {
     let mut case = case(&["m5.large"]);
     case.group.availability_zones.clear();
     assert_eq!(case.build(), Err(TemplateError::NoZone));
+}
+
+fn csi_node(driver: &str, limit: Option<i64>) -> CsiNode {
+    CsiNode {
+        drivers: vec![(driver.into(), limit)],
+        ..CsiNode::default()
+    }
+}
+
+fn of_type(name: &str) -> Node {
+    let mut node = Node::default();
+    node.labels.insert("node.kubernetes.io/instance-type", name);
+    node
+}
+
+#[test]
+fn volumes_are_limited_as_the_driver_has_shown_or_by_the_instance_type() {
+    let mut case = case(&["m5.large", "m7i.large"]);
+    let volumes = |case: &Case| {
+        let template = case.build().unwrap();
+        let limit = template.node.csi_node.map(|node| node.drivers[0].1);
+        let source = template
+            .origins
+            .iter()
+            .find(|origin| origin.part == "volumes of ebs.csi.aws.com")
+            .map(|origin| origin.source);
+        (limit, source)
+    };
+    // Nobody has the driver, so a new node need not have it.
+    let other = csi_node("efs.csi.aws.com", None);
+    case.learned.see_volume_limit(&of_type("m5.large"), &other);
+    assert_eq!(volumes(&case), (None, None));
+    // One of another type has.
+    let shown = |limit| csi_node("ebs.csi.aws.com", limit);
+    case.learned
+        .see_volume_limit(&of_type("c5.large"), &shown(Some(20)));
+    assert_eq!(volumes(&case), (Some(Some(25)), Some("instance type")));
+    // One of the same type has, and of several types the least counts.
+    case.learned
+        .see_volume_limit(&of_type("m5.large"), &shown(Some(26)));
+    assert_eq!(
+        volumes(&case),
+        (Some(Some(26)), Some("nodes of the same instance type"))
+    );
+    case.learned
+        .see_volume_limit(&of_type("m5.large"), &shown(None));
+    assert_eq!(volumes(&case), (Some(Some(31)), Some("instance type")));
 }

@@ -483,7 +483,15 @@ async fn a_group_is_explained_value_by_value_with_its_source() {
             .iter()
             .any(|told| told.contains("nonsense") && told.contains("VALUE:EFFECT"))
     );
-    assert!(explained.to_text().contains("label team"));
+    let text = explained.to_text();
+    assert!(
+        text.contains("price: $0.0960 an hour by the built-in prices"),
+        "{text}"
+    );
+    assert_eq!(
+        explained.source_of("allocatable ephemeral-storage"),
+        Some(tag)
+    );
     assert!(aws.explain("other").is_none());
 }
 

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use windlass_aws::{ActionSettings, Aws, Membership, Presence, TemplateSettings};
+use windlass_aws::{
+    ActionError, ActionSettings, Aws, Floor, Membership, Presence, TemplateSettings,
+};
 use windlass_config::{DiscoveryMode, NodeGroupSpec};
 use windlass_faults::{FakeGroup, Reply, Rule, Trouble};
 use windlass_model::Node;
 
-use crate::cloud::{CLUSTER, Cloud, discovered, group, pass, spec};
+use crate::cloud::{CLUSTER, Cloud, all_join, discovered, group, ids, pass, spec};
 
 fn node(aws: &Aws, name: &str) -> std::sync::Arc<Node> {
     group(aws, name).template.expect("a template").node
@@ -150,6 +152,110 @@ async fn checklist_12_a_failing_eks_call_is_not_made_again_for_an_hour() {
     }
 }
 
+fn min_size(aws: &Aws, name: &str) -> i64 {
+    group(aws, name).min_size
+}
+
+fn told(aws: &Aws) -> Vec<String> {
+    let conditions = aws.conditions().into_iter();
+    conditions.map(|(_, condition)| condition).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_group_that_eks_updates_is_not_shrunk_and_its_issues_are_told() {
+    let cloud = Cloud::new().await;
+    cloud.fake.create(eks("web").sizes(0, 5, 3));
+    let status = |status: &str| {
+        Reply::json(format!(
+            r#"{{"nodegroup":{{"nodegroupName":"web","status":"{status}","health":{{"issues":[
+                {{"code":"Ec2LaunchTemplateNotFound","message":"lt-1 is gone"}}]}}}}}}"#
+        ))
+    };
+    cloud.faults.answer("DescribeNodegroup", status("UPDATING"));
+    let aws = cloud.aws();
+    aws.refresh().await;
+    all_join(&aws);
+    assert_eq!(min_size(&aws, "web"), 3);
+    let told_now = told(&aws);
+    assert!(
+        told_now.contains(&"not scaled down: EKS is updating its node group".to_owned())
+            && told_now.contains(&"EKS: Ec2LaunchTemplateNotFound: lt-1 is gone".to_owned()),
+        "{told_now:?}"
+    );
+    // It is looked at with every listing until it is over.
+    cloud.faults.answer("DescribeNodegroup", status("ACTIVE"));
+    pass(&aws, Duration::from_mins(2)).await;
+    assert_eq!(min_size(&aws, "web"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_is_not_shrunk_while_an_instance_refresh_replaces_its_instances() {
+    let cloud = Cloud::new().await;
+    let made = FakeGroup::new("web").sizes(0, 5, 3);
+    cloud.fake.create(made.discovered_by(CLUSTER));
+    let refreshes = |status: &str| {
+        Reply::xml(format!(
+            "<R><DescribeInstanceRefreshesResult><InstanceRefreshes><member>\
+             <InstanceRefreshId>1</InstanceRefreshId><Status>{status}</Status></member>\
+             </InstanceRefreshes></DescribeInstanceRefreshesResult></R>"
+        ))
+    };
+    let action = "DescribeInstanceRefreshes";
+    cloud.faults.answer(action, refreshes("InProgress"));
+    let aws = cloud.aws();
+    aws.refresh().await;
+    all_join(&aws);
+    pass(&aws, Duration::from_mins(10)).await;
+    let asked = || cloud.called().iter().filter(|it| *it == action).count();
+    assert_eq!(asked(), 0, "at rest nobody is asked");
+    let (first, _) = cloud.fake.instances("web").remove(0);
+    cloud.fake.interrupt(&first);
+    pass(&aws, Duration::from_mins(2)).await;
+    assert!(0 < asked());
+    assert_eq!(min_size(&aws, "web"), 3);
+    let hold = "not scaled down: an instance refresh replaces its instances".to_owned();
+    assert!(told(&aws).contains(&hold));
+    let victim = ids(&aws, "web").remove(0);
+    let refused = aws.terminate("web", &victim, Floor::GroupMinimum).await;
+    assert!(
+        matches!(refused, Err(ActionError::Held { .. })),
+        "{refused:?}"
+    );
+    // It may take hours.
+    pass(&aws, Duration::from_mins(90)).await;
+    assert_eq!(min_size(&aws, "web"), 3);
+    cloud.faults.answer(action, refreshes("Successful"));
+    pass(&aws, Duration::from_mins(2)).await;
+    assert_eq!(min_size(&aws, "web"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_may_not_look_at_refreshes_goes_on_without() {
+    let cloud = Cloud::new().await;
+    let made = FakeGroup::new("web").sizes(0, 5, 3);
+    cloud.fake.create(made.discovered_by(CLUSTER));
+    let denied = Trouble::error(403, "AccessDenied", "not authorized");
+    cloud
+        .faults
+        .add(Rule::on("DescribeInstanceRefreshes", denied));
+    let aws = cloud.aws();
+    aws.refresh().await;
+    all_join(&aws);
+    let (first, _) = cloud.fake.instances("web").remove(0);
+    cloud.fake.interrupt(&first);
+    pass(&aws, Duration::from_mins(8)).await;
+    assert_eq!(min_size(&aws, "web"), 0);
+    let asked = cloud.called();
+    let asked = asked.iter().filter(|it| *it == "DescribeInstanceRefreshes");
+    assert_eq!(asked.count(), 1);
+    let told = told(&aws);
+    assert!(
+        told.iter()
+            .any(|told| told.contains("whether its instances are being refreshed is not known")),
+        "{told:?}"
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn checklist_13_a_type_that_is_new_to_aws_itself_appears_without_a_restart() {
     let cloud = Cloud::new().await;
@@ -184,6 +290,17 @@ async fn checklist_16_nodes_of_others_are_not_ours_and_no_error() {
         group: "web".to_owned(),
     };
     assert_eq!(aws.presence(&format!("aws:///us-east-1a/{first}")), present);
+    // The Go autoscaler asks nothing about a node that carries its annotation, so as not to warn of
+    // it in every loop. Here nobody is warned, and the annotation says nothing of the instance.
+    let mut annotated = Node {
+        provider_id: format!("aws:///us-east-1a/{first}").into(),
+        ..Node::default()
+    };
+    annotated
+        .annotations
+        .insert("k8s.io/cluster-autoscaler-enabled", "false");
+    aws.learn([&annotated]);
+    assert_eq!(aws.presence(&annotated.provider_id), present);
     cloud.fake.interrupt(&first);
     aws.force_refresh();
     aws.refresh().await;

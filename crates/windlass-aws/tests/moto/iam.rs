@@ -176,7 +176,8 @@ const NAMES: [&str; 13] = [
 
 /// Actions that moto has no part for, so that it can neither allow nor deny them; it denies the
 /// calls of EKS whatever a policy says.
-const NOT_IN_MOTO: [&str; 8] = [
+const NOT_IN_MOTO: [&str; 9] = [
+    "autoscaling:DescribeInstanceRefreshes",
     "autoscaling:LaunchInstances",
     "autoscaling:CompleteLifecycleAction",
     "autoscaling:RecordLifecycleActionHeartbeat",

@@ -61,9 +61,11 @@ pub(super) fn shrink(context: &mut Loop<'_>, group: &SmolStr, by: i64) {
     }
 }
 
-/// Closes the scale-ups whose nodes have come, and gives up those that are overdue.
+/// Closes the scale-ups whose nodes have come, and gives up those that are overdue. As long as an
+/// instance is held back the time of its group's scale-up does not run.
 pub(super) fn expire(context: &mut Loop<'_>) {
     for index in 0..context.groups.len() {
+        put_off(context, index);
         let group = &context.cluster.groups[index];
         let counts = context.groups[index].counts;
         let upcoming = group.target_size
@@ -83,6 +85,21 @@ pub(super) fn expire(context: &mut Loop<'_>) {
                 .plan
                 .wake_by(after(open.deadline, Duration::from_millis(1)));
         }
+    }
+}
+
+fn put_off(context: &mut Loop<'_>, index: usize) {
+    let group = &context.cluster.groups[index];
+    let is_held = |instance: &windlass_model::Instance| instance.state == InstanceState::Held;
+    if !group.instances.iter().any(is_held) {
+        return;
+    }
+    let allowed = context
+        .config
+        .node_group_settings(&group.options)
+        .max_node_provision_time;
+    if let Some(open) = context.memory.open_scale_ups.get_mut(&group.name) {
+        open.deadline = open.deadline.max(after(context.now, allowed));
     }
 }
 

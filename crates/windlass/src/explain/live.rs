@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use jiff::Timestamp;
-use windlass_aws::Aws;
+use windlass_aws::{Aws, GroupExplanation};
 use windlass_config::Config;
 use windlass_core::Memory;
 use windlass_kube::{Api, ClusterStore, ConnectOptions, StatusWriter};
 use windlass_model::Cluster;
-use windlass_sim::{Explanation, Subject, explain};
+use windlass_sim::{DESCRIPTION, Explanation, Subject, explain};
 
-use super::flags;
+use super::{Answer, flags};
 use crate::run::memory;
 use crate::{logging, output, reach, scheduler_config};
 
@@ -42,7 +42,7 @@ pub(super) struct LiveArgs {
 }
 
 /// Asks the live cluster.
-pub(super) fn ask(args: &LiveArgs, subject: &Subject) -> Result<Explanation> {
+pub(super) fn ask(args: &LiveArgs, subject: &Subject) -> Result<Answer> {
     logging::start_quietly();
     // Once, before anything speaks TLS.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -54,15 +54,35 @@ pub(super) fn ask(args: &LiveArgs, subject: &Subject) -> Result<Explanation> {
         config,
         cluster,
         memory,
+        aws,
     } = runtime.block_on(look(args))?;
-    Ok(explain(
+    let explanation = explain(
         &cluster,
         &config,
         &scheduler_config::profiles(&config)?,
         &memory,
         Timestamp::now(),
         subject,
-    )?)
+    )?;
+    let aws = match subject {
+        Subject::Group(name) => aws.explain(name),
+        Subject::Pod(_) | Subject::Node(_) => None,
+    };
+    Ok(with_sources(explanation, aws))
+}
+
+/// Has AWS tell where the values come from that are as it describes the group.
+fn with_sources(mut explanation: Explanation, aws: Option<GroupExplanation>) -> Answer {
+    if let Some(aws) = &aws {
+        for part in &mut explanation.template {
+            if part.source == DESCRIPTION
+                && let Some(source) = aws.source_of(&part.part)
+            {
+                source.clone_into(&mut part.source);
+            }
+        }
+    }
+    Answer { explanation, aws }
 }
 
 /// What the autoscaler would decide from.
@@ -70,6 +90,7 @@ struct View {
     config: Config,
     cluster: Cluster,
     memory: Memory,
+    aws: Aws,
 }
 
 async fn look(args: &LiveArgs) -> Result<View> {
@@ -85,6 +106,12 @@ async fn look(args: &LiveArgs) -> Result<View> {
     synced?;
     let mut cluster = store.cluster();
     drop(watches);
+    let proven = remembered.proven_groups.iter();
+    aws.recall(proven.map(AsRef::as_ref));
+    if config.features.csi_node_aware_scheduling {
+        let nodes = cluster.nodes.iter().map(AsRef::as_ref);
+        aws.learn_volume_limits(nodes, &cluster.csi_nodes);
+    }
     // Before the groups are listed, so that their templates know how real nodes turned out.
     aws.learn(cluster.nodes.iter().map(AsRef::as_ref));
     list_groups(&aws).await?;
@@ -95,6 +122,7 @@ async fn look(args: &LiveArgs) -> Result<View> {
         config,
         cluster,
         memory: remembered,
+        aws,
     })
 }
 

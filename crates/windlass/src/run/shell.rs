@@ -179,6 +179,8 @@ impl Shell {
                     removals = memory.drains.len(),
                     "remembering what was left"
                 );
+                let proven = &memory.proven_groups;
+                self.parts.aws.recall(proven.iter().map(AsRef::as_ref));
                 self.memory = Arc::new(memory);
             }
             Some(Err(error)) => {
@@ -347,6 +349,12 @@ impl Shell {
         self.parts
             .aws
             .learn(cluster.nodes.iter().map(AsRef::as_ref));
+        if self.parts.config.features.csi_node_aware_scheduling {
+            let nodes = cluster.nodes.iter().map(AsRef::as_ref);
+            self.parts
+                .aws
+                .learn_volume_limits(nodes, &cluster.csi_nodes);
+        }
         cluster.groups = self.parts.aws.node_groups();
         for group in &mut cluster.groups {
             if let Some(size) = self.in_flight.size_asked_for(&group.name) {
