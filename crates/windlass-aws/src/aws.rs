@@ -164,6 +164,7 @@ impl Aws {
             .map(|group| {
                 let mut seen = group.node_group();
                 seen.notices.shortage = state.shortages.of(group.sources(), now);
+                seen.notices.can_choose_zone = self.can_choose_zone(group, now);
                 seen
             })
             .collect()

@@ -31,6 +31,8 @@ const STRANGE_AFTER: Duration = Duration::from_mins(15);
 /// How long after an instance has left that we had not ended it is asked whether the group is being
 /// refreshed.
 const UNREST: Duration = Duration::from_mins(10);
+/// How long a call that AWS has refused is not counted on.
+const REFUSED: Duration = Duration::from_hours(1);
 
 /// A group: AWS's last description of it, and what we have done since.
 #[derive(Clone, Debug)]
@@ -79,6 +81,8 @@ pub struct Group {
     is_eks_updating: bool,
     /// What EKS finds wrong with it.
     eks_issues: Vec<String>,
+    /// When AWS last refused the call that grows it in a certain zone.
+    launch_refused_at: Option<Timestamp>,
     /// The activities that were known of when more was last asked for: they are of earlier requests.
     settled_activities: BTreeSet<String>,
     /// All activities that are known of.
@@ -145,6 +149,7 @@ impl Group {
             is_refreshing: false,
             is_eks_updating: false,
             eks_issues: Vec::new(),
+            launch_refused_at: None,
             settled_activities: BTreeSet::new(),
             known_activities: BTreeSet::new(),
         }
@@ -390,6 +395,17 @@ impl Group {
         } else {
             None
         }
+    }
+
+    /// Notes that AWS refused the call that grows it in a certain zone.
+    pub fn note_launch_refusal(&mut self, now: Timestamp) {
+        self.launch_refused_at = Some(now);
+    }
+
+    /// Whether AWS has lately refused that call.
+    pub fn refuses_launches(&self, now: Timestamp) -> bool {
+        self.launch_refused_at
+            .is_some_and(|refused| now < later(refused, REFUSED))
     }
 
     /// Sets what EKS finds wrong with it.
@@ -666,6 +682,7 @@ impl Group {
                 shortage: None,
                 is_unproven: !self.is_proven,
                 proof: self.identity().filter(|_| self.is_proven).map(Into::into),
+                can_choose_zone: false,
             },
         }
     }

@@ -50,6 +50,7 @@ pub use plan::{
     Unremovable, UnremovableReason,
 };
 pub use scale_down::{HeldBack, Room, Verdict};
+pub use scale_up::ZoneTries;
 pub use scale_up::expander::grpc::{ExpanderAnswer, ExpanderQuestion, OfferedOption};
 pub use unseen::Unseen;
 pub use writes::ObjectWrite;

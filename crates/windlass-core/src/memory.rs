@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use windlass_model::{BufferStatus, Duration, QuotaStatus, SmolStr, StatusCondition, Timestamp};
 
 use crate::{
-    UnremovableReason, Unseen,
+    UnremovableReason, Unseen, ZoneTries,
     capacity_buffer::TemplateErrors,
     cluster_state::{Backoff, IncorrectSize},
     drain::{Drain, Replacement},
@@ -81,6 +81,9 @@ pub struct Memory {
     /// [`GroupNotices::proof`]: windlass_model::GroupNotices::proof
     #[serde(default)]
     pub proven_groups: BTreeSet<SmolStr>,
+    /// Nodes that groups were grown by for pods that need a certain zone, by group.
+    #[serde(default)]
+    pub zone_tries: BTreeMap<SmolStr, ZoneTries>,
     /// Conditions of `ProvisioningRequest`s, written and not seen yet. Not written down.
     #[serde(skip)]
     pub unseen_requests: Unseen<Vec<StatusCondition>>,

@@ -121,6 +121,9 @@ pub struct Resize {
     pub max: i64,
     /// Why.
     pub cause: ResizeCause,
+    /// The zone that the new nodes are to be in, where it matters and the cloud can be told.
+    #[serde(default)]
+    pub zone: Option<SmolStr>,
 }
 
 /// Why a group grows.

@@ -19,12 +19,14 @@ mod quota;
 mod report;
 mod salvo;
 mod similar;
+mod zones;
 
 use std::collections::BTreeMap;
 
 pub(crate) use minimum_size::raise_to_minimum;
 pub(crate) use quota::{UnknownGpus, amounts_of};
 pub(crate) use report::note_skipped;
+pub use zones::ZoneTries;
 
 use self::{
     classes::PodClass,
@@ -200,10 +202,15 @@ pub(crate) fn attempt(
         abandon(context, &mut attempt);
         return attempt;
     }
+    let is_gamble = zones::is_gamble(context, best.group, &attempt.classes);
+    let zone = zones::chosen(context, best.group, &attempt.classes);
     let mut targets = vec![best.group];
-    for group in similar::of(context, best.group, &attempt.classes) {
-        if quotas.allowed(group, 1) >= 1 {
-            targets.push(group);
+    // Where the zone matters, another group is not as good.
+    if !is_gamble && zone.is_none() {
+        for group in similar::of(context, best.group, &attempt.classes) {
+            if quotas.allowed(group, 1) >= 1 {
+                targets.push(group);
+            }
         }
     }
     for mut resize in balance::split(context, &targets, nodes) {
@@ -222,7 +229,11 @@ pub(crate) fn attempt(
     }
     attempt.result = ScaleUpResult::Successful;
     attempt.triggered = best.pods;
-    execute::plan(context, &attempt.resizes, crate::ResizeCause::PendingPods);
+    if is_gamble && !attempt.resizes.is_empty() {
+        zones::note_try(context, best.group);
+    }
+    let cause = crate::ResizeCause::PendingPods;
+    execute::plan(context, &attempt.resizes, cause, zone.as_ref());
     attempt
 }
 
@@ -237,7 +248,10 @@ fn estimate_all(
     for group in valid.iter().copied() {
         if classes.iter().any(|class| class.fits(group)) {
             let similar = similar::of(context, group, classes);
-            let limit = NodeLimit::of(context, group, &similar, node_count);
+            let mut limit = NodeLimit::of(context, group, &similar, node_count);
+            if zones::is_gamble(context, group, classes) {
+                limit = limit.at_most_one();
+            }
             context.budget.begin(Part::Estimate);
             let option = estimate::run(context, pending, classes, group, limit);
             context.budget.end(Part::Estimate);

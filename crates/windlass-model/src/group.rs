@@ -45,6 +45,8 @@ pub struct GroupNotices {
     /// What tells this very group, not a later one of its name, where a node of it was seen in this
     /// cluster: a successor that remembers it need not see one anew.
     pub proof: Option<SmolStr>,
+    /// The cloud can be told in which of the group's zones its next nodes are to be.
+    pub can_choose_zone: bool,
 }
 
 /// Machines that the cloud has lately been out of.

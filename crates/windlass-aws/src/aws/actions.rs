@@ -212,6 +212,17 @@ impl Aws {
     /// Asks for `to` nodes in a group. Never lowers: what AWS shows now is read first, for it may
     /// have been changed by others since the plan was made.
     pub async fn increase(&self, group: &str, to: i64) -> Result<Increase, ActionError> {
+        self.increase_in(group, to, None).await
+    }
+
+    /// [`Self::increase`] with the new nodes in a certain zone, where AWS can be told (see
+    /// [`windlass_model::GroupNotices::can_choose_zone`]).
+    pub async fn increase_in(
+        &self,
+        group: &str,
+        to: i64,
+        zone: Option<&str>,
+    ) -> Result<Increase, ActionError> {
         self.look(group).await?;
         let now = self.inner.client.now();
         let from = {
@@ -239,7 +250,7 @@ impl Aws {
         if wanted <= from {
             return Ok(Increase::AlreadyThere { desired: from });
         }
-        if let Some(launched) = self.launch(group, from, wanted).await {
+        if let Some(launched) = self.launch(group, from, wanted, zone).await {
             return launched;
         }
         let server_time = self.inner.client.server_time();

@@ -1,5 +1,6 @@
 //! Growing a group by the call that says at once what came of it.
 
+use jiff::Timestamp;
 use tracing::{debug, info, warn};
 use windlass_aws_client::autoscaling::AutoScalingGroup;
 use windlass_aws_client::{CallError, ErrorClass};
@@ -7,7 +8,7 @@ use windlass_config::AwsLaunchApi;
 
 use super::{ActionError, Aws, Increase};
 use crate::activity::{FailureCause, LaunchFailure};
-use crate::group::OpenRequest;
+use crate::group::{Group, OpenRequest};
 use crate::launch::{Launch, Source};
 
 /// Most instances in one call.
@@ -22,11 +23,12 @@ impl Aws {
         group: &str,
         from: u32,
         to: u32,
+        zone: Option<&str>,
     ) -> Option<Result<Increase, ActionError>> {
         if self.inner.actions.launch_api != AwsLaunchApi::LaunchInstances {
             return None;
         }
-        let zone = self.launch_zone(group)?;
+        let zone = self.launch_zone(group, zone)?;
         let mut size = from;
         let mut failure = None;
         while size < to && failure.is_none() {
@@ -43,6 +45,9 @@ impl Aws {
             let outcome = match launched {
                 Ok(outcome) => outcome,
                 Err(error) if size == from && is_not_for_us(&error) => {
+                    if let Some(seen) = self.state().groups.get_mut(group) {
+                        seen.note_launch_refusal(sent_at);
+                    }
                     debug!(%group, %error, "LaunchInstances is refused: setting the desired capacity instead");
                     return None;
                 }
@@ -94,20 +99,34 @@ impl Aws {
         }))
     }
 
-    /// The zone to launch in, the one with the fewest instances; none where the call is not allowed:
-    /// AWS's guide wants a launch template, and a policy that is all on demand or all spot.
-    fn launch_zone(&self, group: &str) -> Option<String> {
+    /// The zone to launch in: the one that is wished for, else the one with the fewest instances;
+    /// none where the call is not allowed.
+    fn launch_zone(&self, group: &str, wished: Option<&str>) -> Option<String> {
         let state = self.state();
         let description = state.groups.get(group)?.description()?;
-        let launch = Launch::of(description).ok()?;
-        let is_eligible = matches!(launch.source, Source::Template(_))
-            && matches!(launch.spot_percent, None | Some(0 | 100))
-            && description.warm_pool_configuration.is_none();
-        if !is_eligible {
+        if !is_eligible(description) {
             return None;
         }
-        emptiest_zone(description)
+        let zones = &description.availability_zones;
+        let wished = zones.iter().find(|zone| Some(zone.as_str()) == wished);
+        wished.cloned().or_else(|| emptiest_zone(description))
     }
+
+    /// Whether AWS can be told in which zone a group's next instances are to be.
+    pub(super) fn can_choose_zone(&self, group: &Group, now: Timestamp) -> bool {
+        self.inner.actions.launch_api == AwsLaunchApi::LaunchInstances
+            && group.description().is_some_and(is_eligible)
+            && !group.refuses_launches(now)
+    }
+}
+
+/// AWS's guide wants a launch template, and a policy that is all on demand or all spot.
+fn is_eligible(group: &AutoScalingGroup) -> bool {
+    Launch::of(group).is_ok_and(|launch| {
+        matches!(launch.source, Source::Template(_))
+            && matches!(launch.spot_percent, None | Some(0 | 100))
+            && group.warm_pool_configuration.is_none()
+    })
 }
 
 fn emptiest_zone(group: &AutoScalingGroup) -> Option<String> {

@@ -352,7 +352,10 @@ async fn perform(aws: &Aws, action: &Action) -> OutcomeResult {
         Err(error) => failed(error),
     };
     match action {
-        Action::IncreaseSize(resize) => match aws.increase(&resize.group, resize.to).await {
+        Action::IncreaseSize(resize) => match aws
+            .increase_in(&resize.group, resize.to, resize.zone.as_deref())
+            .await
+        {
             Ok(_) => OutcomeResult::Done,
             Err(error) => failed(error),
         },

@@ -272,6 +272,7 @@ fn answer(result: OutcomeResult) -> Vec<String> {
         to: 3,
         max: 9,
         cause: ResizeCause::PendingPods,
+        zone: None,
     };
     let action = Action::IncreaseSize(resize);
     let run = Run {

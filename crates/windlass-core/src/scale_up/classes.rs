@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 use windlass_model::{Pod, PodShape, SmolStr};
 
+use super::zones::ZoneBound;
 use crate::pending::{PendingPods, PodIndex};
 
 /// Pods of one shape, of a controller or not: the scheduler cannot tell them apart.
@@ -18,6 +19,8 @@ pub(crate) struct PodClass {
     pub(crate) groups: Vec<usize>,
     /// Why it does not fit on a new node of a group, by group.
     pub(crate) rejections: BTreeMap<usize, Vec<SmolStr>>,
+    /// Groups of several zones of which only some do, by group.
+    pub(crate) bound: BTreeMap<usize, ZoneBound>,
     /// Whether some group helps.
     pub(crate) is_schedulable: bool,
 }
@@ -25,6 +28,16 @@ pub(crate) struct PodClass {
 impl PodClass {
     pub(crate) fn fits(&self, group: usize) -> bool {
         self.groups.binary_search(&group).is_ok()
+    }
+
+    /// Whether a new node of the group helps in certain of its zones alone.
+    pub(super) fn needs_zone(&self, group: usize) -> bool {
+        self.bound.get(&group).is_some_and(ZoneBound::is_hard)
+    }
+
+    /// Takes back that a group helps.
+    pub(super) fn leave(&mut self, group: usize) {
+        self.groups.retain(|other| *other != group);
     }
 
     /// Takes back that some groups help, for a reason.
@@ -49,6 +62,7 @@ pub(in crate::scale_up) fn group(pending: &PendingPods, wanting: &[PodIndex]) ->
                 pods: Vec::new(),
                 groups: Vec::new(),
                 rejections: BTreeMap::new(),
+                bound: BTreeMap::new(),
                 is_schedulable: false,
             });
             classes.len() - 1

@@ -79,6 +79,11 @@ impl NodeLimit {
         Self(limit)
     }
 
+    /// The same, and no more than one node.
+    pub(super) fn at_most_one(self) -> Self {
+        Self(self.0.min(1))
+    }
+
     fn allows(self, nodes: usize) -> bool {
         i64::try_from(nodes).is_ok_and(|nodes| nodes < self.0)
     }

@@ -7,8 +7,14 @@ use crate::{
     Action, Event, EventObject, EventTiming, Resize, ResizeCause, cluster_state, decide::Loop,
 };
 
-/// Plans the resizes in order. The open scale-ups are written down before the cloud is asked.
-pub(super) fn plan(context: &mut Loop<'_>, resizes: &[GroupResize], cause: ResizeCause) {
+/// Plans the resizes in order, in a certain zone where that matters. The open scale-ups are written
+/// down before the cloud is asked.
+pub(super) fn plan(
+    context: &mut Loop<'_>,
+    resizes: &[GroupResize],
+    cause: ResizeCause,
+    zone: Option<&SmolStr>,
+) {
     for resize in resizes {
         let GroupResize { group, from, to } = *resize;
         let max = context.cluster.groups[group].max_size;
@@ -30,6 +36,7 @@ pub(super) fn plan(context: &mut Loop<'_>, resizes: &[GroupResize], cause: Resiz
             to,
             max,
             cause,
+            zone: zone.cloned(),
         };
         context
             .plan

@@ -3,12 +3,17 @@
 use windlass_model::SmolStr;
 use windlass_scheduler::{Code, NodeId, Rejection};
 
-use super::{Attempt, PodClass};
+use super::{Attempt, PodClass, zones};
 use crate::{decide::Loop, template};
 
 /// Tries each class on one new node of each group in `groups`.
 pub(super) fn run(context: &mut Loop<'_>, groups: &[usize], classes: &mut [PodClass]) {
     for group in groups.iter().copied() {
+        let zones = zones::of(context, group);
+        if !zones.is_empty() {
+            zones::fit(context, group, &zones, classes);
+            continue;
+        }
         with_new_node(context, group, |context, node| {
             for class in &mut *classes {
                 // The verdict alone is cheaper than the reasons.
@@ -53,7 +58,7 @@ fn with_new_node(context: &mut Loop<'_>, group: usize, ask: impl FnOnce(&mut Loo
     context.snapshot.revert();
 }
 
-fn reasons_of(class: &PodClass, rejection: Rejection) -> Vec<SmolStr> {
+pub(super) fn reasons_of(class: &PodClass, rejection: Rejection) -> Vec<SmolStr> {
     if rejection.code == Code::Error {
         return vec![
             format!(

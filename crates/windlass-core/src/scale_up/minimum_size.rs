@@ -47,5 +47,5 @@ pub(crate) fn raise_to_minimum(context: &mut Loop<'_>) {
             to: from + nodes,
         });
     }
-    execute::plan(context, &resizes, ResizeCause::MinimumSize);
+    execute::plan(context, &resizes, ResizeCause::MinimumSize, None);
 }

@@ -70,6 +70,7 @@ fn growing() -> Stage {
         to: 4,
         max: 100,
         cause: ResizeCause::PendingPods,
+        zone: None,
     }));
     let mut world = stage.world;
     world.groups[1].target_size = 3;

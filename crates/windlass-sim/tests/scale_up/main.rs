@@ -12,3 +12,4 @@ mod random;
 mod restart;
 mod status;
 mod world;
+mod zones;

@@ -57,7 +57,8 @@ impl Actor {
         }
         match action {
             Action::IncreaseSize(resize) => {
-                of_aws(self.aws.increase(&resize.group, resize.to).await)
+                let zone = resize.zone.as_deref();
+                of_aws(self.aws.increase_in(&resize.group, resize.to, zone).await)
             }
             Action::DecreaseTargetSize { group, from, to } => {
                 self.decrease(group, *from, *to).await
