@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use windlass_aws_client::autoscaling::{AutoScalingGroup, GroupInstance, ScalingActivity};
 use windlass_model::{
-    CreationError, Duration, GroupNotices, Instance, InstanceState, MicroDollars, NodeGroup,
-    NodeTemplate,
+    CreationError, Duration, GroupNotices, GroupOptions, Instance, InstanceState, MicroDollars,
+    NodeGroup, NodeTemplate,
 };
 
 use crate::activity::{LaunchFailure, is_launching};
@@ -81,6 +81,8 @@ pub struct Group {
     is_eks_updating: bool,
     /// What EKS finds wrong with it.
     eks_issues: Vec<String>,
+    /// Settings by tags of its EKS node group, which EKS does not copy to the group.
+    eks_options: GroupOptions,
     /// When AWS last refused the call that grows it in a certain zone.
     launch_refused_at: Option<Timestamp>,
     /// The activities that were known of when more was last asked for: they are of earlier requests.
@@ -149,6 +151,7 @@ impl Group {
             is_refreshing: false,
             is_eks_updating: false,
             eks_issues: Vec::new(),
+            eks_options: GroupOptions::default(),
             launch_refused_at: None,
             settled_activities: BTreeSet::new(),
             known_activities: BTreeSet::new(),
@@ -362,7 +365,7 @@ impl Group {
     /// Whether it looks like another cluster's: it has had instances for long, and none of them
     /// became a node here.
     fn is_strange(&self) -> bool {
-        let allowed = self.tags.options.max_node_provision_time;
+        let allowed = self.options().max_node_provision_time;
         let allowed = allowed.unwrap_or(self.provision_time);
         !self.is_proven
             && self
@@ -406,6 +409,16 @@ impl Group {
     pub fn refuses_launches(&self, now: Timestamp) -> bool {
         self.launch_refused_at
             .is_some_and(|refused| now < later(refused, REFUSED))
+    }
+
+    /// Sets the settings that its EKS node group's tags have; its own come first.
+    pub fn set_eks_options(&mut self, options: GroupOptions) {
+        self.eks_options = options;
+    }
+
+    /// Its own settings.
+    fn options(&self) -> GroupOptions {
+        self.tags.options.or(&self.eks_options)
     }
 
     /// Sets what EKS finds wrong with it.
@@ -677,7 +690,7 @@ impl Group {
                 .map(Into::into)
                 .collect(),
             provision_time: None,
-            options: self.tags.options.clone(),
+            options: self.options(),
             notices: GroupNotices {
                 shortage: None,
                 is_unproven: !self.is_proven,

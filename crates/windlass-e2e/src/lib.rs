@@ -46,6 +46,7 @@ pub use join::{Machine, Network, lone_instance, prepare_for_joins};
 pub use secrets::{ArgumentLists, check_what_was_said, files_with};
 pub use ssm::{Parameter, Ssm, ssm_error};
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -53,6 +54,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use windlass_provision::iam::{Actor, Feature};
 use windlass_testbed::{Process, Proxy, Spec, Testbed, User, wait_for};
 
 pub use spare_node::SpareNode;
@@ -160,6 +162,20 @@ impl Run {
         self
     }
 
+    /// Who it is to AWS.
+    fn actors(&self) -> Vec<Actor> {
+        let mut actors = vec![Actor::Autoscaler];
+        let rotates = ["--token-rotation", "--token-rotation=true"];
+        if self
+            .flags
+            .iter()
+            .any(|flag| rotates.contains(&flag.as_str()))
+        {
+            actors.push(Actor::Rotator);
+        }
+        actors
+    }
+
     /// Starts it. Its log is `NAME.log` beside those of the parts.
     pub fn start(&self, testbed: &'static Testbed, name: &str) -> Result<Windlass> {
         let address = format!("127.0.0.1:{}", testbed.free_port()?);
@@ -167,7 +183,8 @@ impl Run {
             .kubeconfig
             .clone()
             .unwrap_or_else(|| testbed.kubeconfig(self.user));
-        let endpoint = self.aws.clone().unwrap_or_else(|| testbed.moto_url());
+        let aws = self.aws.clone().unwrap_or_else(|| testbed.moto_url());
+        let calls = testbed.proxy_before(&aws)?;
         let mut arguments = vec!["run".to_owned()];
         arguments.extend(self.flags.iter().cloned());
         arguments.push(format!("--kubeconfig={}", kubeconfig.display()));
@@ -176,14 +193,32 @@ impl Run {
             None => Spec::new(name, &binary()?, arguments),
             Some(host_name) => on_host(name, host_name, &binary()?, &arguments)?,
         };
-        spec.environment = Testbed::aws_environment(&endpoint);
+        spec.environment = Testbed::aws_environment(calls.url());
         spec.environment.extend(self.environment.iter().cloned());
         Ok(Windlass {
             process: testbed.spawn(spec)?,
             address,
             testbed,
+            calls,
+            actors: self.actors(),
         })
     }
+}
+
+/// Actions that AWS itself looks at the permission of when another one is called.
+const IMPLIED: [&str; 3] = ["CreateFleet", "Decrypt", "Encrypt"];
+
+/// The actions that the actors' policies grant, as far as they are called by name.
+pub fn granted(actors: &[Actor]) -> BTreeSet<String> {
+    actors
+        .iter()
+        .flat_map(|actor| actor.features())
+        .flat_map(Feature::grants)
+        .flat_map(|grant| grant.actions)
+        .filter_map(|action| action.split(':').nth(1))
+        .filter(|action| !IMPLIED.contains(action))
+        .map(ToOwned::to_owned)
+        .collect()
 }
 
 /// The program in a namespace with a host name of its own; it keeps the process id.
@@ -211,6 +246,9 @@ pub struct Windlass {
     process: Process,
     address: String,
     testbed: &'static Testbed,
+    /// What it asks of AWS comes through here.
+    calls: Proxy,
+    actors: Vec<Actor>,
 }
 
 impl Windlass {
@@ -230,8 +268,26 @@ impl Windlass {
         wait_for(&what, deadline, || Ok(self.log().contains(text)))
     }
 
-    /// Fails if its log tells of a panic.
+    /// The actions of AWS that it has called, by their names in policies.
+    pub fn called(&self) -> BTreeSet<String> {
+        let requests = self.calls.requests().into_iter();
+        requests
+            .map(|request| match request.action {
+                Some(action) => action,
+                // EKS has paths instead.
+                None if request.path.contains("/node-groups/") => "DescribeNodegroup".to_owned(),
+                None => format!("{} {}", request.method, request.path),
+            })
+            .collect()
+    }
+
+    /// Fails if its log tells of a panic, or if it has called anything of AWS that its policies do
+    /// not grant.
     pub fn check_for_panics(&self) -> Result<()> {
+        let granted = granted(&self.actors);
+        if let Some(action) = self.called().difference(&granted).next() {
+            bail!("it called {action}, which no policy grants it");
+        }
         match self.log().lines().find(|line| line.contains("panicked at")) {
             Some(line) => bail!("it panicked: {line}"),
             None => Ok(()),

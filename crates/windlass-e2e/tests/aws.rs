@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use kube::ResourceExt as _;
 use windlass_e2e::Run;
 use windlass_faults::{Reply, Supply};
-use windlass_provision::iam::Feature;
+use windlass_provision::iam::{Actor, Feature};
 use windlass_testbed::proxy::Matcher;
 use windlass_testbed::{Boot, Group, Workload, wait_for};
 
@@ -203,28 +203,7 @@ fn create_odd_groups(testbed: &windlass_testbed::Testbed) -> Result<()> {
             ],
         ),
     ] {
-        let mut parameters = vec![
-            ("AutoScalingGroupName", name),
-            ("MinSize", "0"),
-            ("MaxSize", "3"),
-            ("AvailabilityZones.member.1", "us-east-1a"),
-        ];
-        for (key, value) in [
-            ("Tags.member.1.Key", "k8s.io/cluster-autoscaler/enabled"),
-            ("Tags.member.1.Value", "true"),
-            ("Tags.member.1.PropagateAtLaunch", "false"),
-            ("Tags.member.1.ResourceType", "auto-scaling-group"),
-            ("Tags.member.2.Key", "k8s.io/cluster-autoscaler/demo"),
-            ("Tags.member.2.Value", "owned"),
-            ("Tags.member.2.PropagateAtLaunch", "false"),
-            ("Tags.member.2.ResourceType", "auto-scaling-group"),
-        ] {
-            parameters.push((key, value));
-        }
-        parameters.push(("Tags.member.1.ResourceId", name));
-        parameters.push(("Tags.member.2.ResourceId", name));
-        parameters.extend(source);
-        aws.query("autoscaling", "CreateAutoScalingGroup", &parameters)?;
+        create_empty_group(testbed, name, &source)?;
     }
     Ok(())
 }
@@ -271,11 +250,7 @@ fn what_is_called_over_a_growth_and_a_removal_is_what_is_granted() -> Result<()>
     wait_for("a removal", SOON, || {
         Ok(!proxy.requests_matching(&removal).is_empty())
     })?;
-    let called: BTreeSet<String> = proxy
-        .requests()
-        .into_iter()
-        .filter_map(|request| request.action)
-        .collect();
+    let called = windlass.called();
     let granted: BTreeSet<String> = [
         Feature::Groups,
         Feature::LaunchTemplates,
@@ -291,5 +266,186 @@ fn what_is_called_over_a_growth_and_a_removal_is_what_is_granted() -> Result<()>
     .collect();
     println!("called: {called:?}");
     ensure!(called == granted, "granted: {granted:?}");
+    windlass.check_for_panics()
+}
+
+const TEAM: &str = "k8s.io/cluster-autoscaler/node-template/label/team";
+
+/// Makes a group at zero with a source of its own, found by the cluster's tags.
+fn create_empty_group(
+    testbed: &windlass_testbed::Testbed,
+    name: &str,
+    source: &[(&str, &str)],
+) -> Result<()> {
+    let mut parameters = vec![
+        ("AutoScalingGroupName", name),
+        ("MinSize", "0"),
+        ("MaxSize", "3"),
+        ("AvailabilityZones.member.1", "us-east-1a"),
+        ("Tags.member.1.Key", "k8s.io/cluster-autoscaler/enabled"),
+        ("Tags.member.1.Value", "true"),
+        ("Tags.member.1.PropagateAtLaunch", "false"),
+        ("Tags.member.1.ResourceType", "auto-scaling-group"),
+        ("Tags.member.1.ResourceId", name),
+        ("Tags.member.2.Key", "k8s.io/cluster-autoscaler/demo"),
+        ("Tags.member.2.Value", "owned"),
+        ("Tags.member.2.PropagateAtLaunch", "false"),
+        ("Tags.member.2.ResourceType", "auto-scaling-group"),
+        ("Tags.member.2.ResourceId", name),
+    ];
+    parameters.extend(source);
+    let aws = testbed.aws();
+    aws.query("autoscaling", "CreateAutoScalingGroup", &parameters)?;
+    Ok(())
+}
+
+/// Groups that need what is granted for certain kinds of groups, beside a group `web`.
+fn create_optional_groups(testbed: &windlass_testbed::Testbed) -> Result<()> {
+    let aws = testbed.aws();
+    let image = "resolve:ssm:/aws/service/ami-amazon-linux-latest/amzn2-ami-hvm-x86_64-gp2";
+    aws.query(
+        "ec2",
+        "CreateLaunchTemplate",
+        &[
+            ("LaunchTemplateName", "by-parameter"),
+            ("LaunchTemplateData.InstanceType", "m5.large"),
+            ("LaunchTemplateData.ImageId", image),
+        ],
+    )?;
+    let template = "LaunchTemplate.LaunchTemplateName";
+    create_empty_group(testbed, "by-parameter", &[(template, "by-parameter")])?;
+    let policy = "MixedInstancesPolicy";
+    let specification = format!("{policy}.LaunchTemplate.LaunchTemplateSpecification");
+    create_empty_group(
+        testbed,
+        "spot",
+        &[
+            (&format!("{specification}.LaunchTemplateName"), "web"),
+            (
+                &format!("{policy}.LaunchTemplate.Overrides.member.1.InstanceType"),
+                "m5.large",
+            ),
+            (
+                &format!("{policy}.InstancesDistribution.OnDemandPercentageAboveBaseCapacity"),
+                "0",
+            ),
+        ],
+    )?;
+    let managed = Group::new("managed").sizes(0, 3, 0).discovered_by("demo");
+    let managed = managed
+        .tag("eks:cluster-name", "demo")
+        .tag("eks:nodegroup-name", "managed");
+    aws.create_group(&managed)?;
+    let pooled = Group::new("pooled").sizes(0, 3, 1).discovered_by("demo");
+    aws.create_group(&pooled.tag(TEAM, "pooled"))?;
+    aws.query(
+        "autoscaling",
+        "PutWarmPool",
+        &[("AutoScalingGroupName", "pooled"), ("MinSize", "0")],
+    )?;
+    Ok(())
+}
+
+/// With every feature in use every action of the autoscaler's policy is called, and no other.
+#[test]
+fn with_every_feature_what_is_called_is_what_is_granted() -> Result<()> {
+    let testbed = windlass_e2e::testbed()?;
+    for group in ["web", "pooled"] {
+        let mut boot = Boot::after(Duration::from_secs(1));
+        boot.labels.insert("team".to_owned(), group.to_owned());
+        testbed.joiner().set_boot(group, boot);
+    }
+    let web = Group::new("web").sizes(1, 5, 1).discovered_by("demo");
+    testbed.aws().create_group(&web.tag(TEAM, "web"))?;
+    create_odd_groups(testbed)?;
+    create_optional_groups(testbed)?;
+    testbed.cluster().wait_for_ready_nodes(2, SOON)?;
+    let proxy = testbed.faulty_aws()?;
+    let faults = proxy.faults().context("the proxy plays AWS")?;
+    for group in ["web", "pooled"] {
+        let slow = Supply::default().launching_for(Duration::from_secs(3));
+        faults.supply(group, slow);
+        let mut boot = Boot::after(Duration::from_secs(6));
+        boot.labels.insert("team".to_owned(), group.to_owned());
+        testbed.joiner().set_boot(group, boot);
+    }
+    let product = r#"{"terms":{"OnDemand":{"A":{"priceDimensions":{"B":
+        {"unit":"Hrs","pricePerUnit":{"USD":"0.0960000000"}}}}}}}"#;
+    for (action, reply) in [
+        (
+            "GetInstanceTypesFromInstanceRequirements",
+            Reply::xml(
+                "<R><instanceTypeSet><item><instanceType>m5.4xlarge</instanceType></item>\
+                 </instanceTypeSet></R>",
+            ),
+        ),
+        (
+            "GetProducts",
+            Reply::json(serde_json::json!({"PriceList": [product]}).to_string()),
+        ),
+        (
+            "DescribeNodegroup",
+            Reply::json(r#"{"nodegroup":{"nodegroupName":"managed","status":"ACTIVE"}}"#),
+        ),
+        (
+            "DescribeInstanceRefreshes",
+            Reply::xml("<R><DescribeInstanceRefreshesResult/></R>"),
+        ),
+    ] {
+        faults.answer(action, reply);
+    }
+    faults.warm_pool("pooled", &[("i-0123456789abcdef0", "Warmed:Stopped")]);
+    let windlass = Run::of_cluster("demo")
+        .flag("--scale-down-unneeded-time=5s")
+        .flag("--scale-down-delay-after-add=5s")
+        .flag("--aws-ask-prices")
+        .flag("--aws-protect-from-scale-in")
+        .flag("--aws-launch-api=launch-instances")
+        .aws_through(&proxy)
+        .start(testbed, "windlass")?;
+    windlass.wait_for_log("the first view is complete", SOON)?;
+    let granted = windlass_e2e::granted(&[Actor::Autoscaler]);
+    let is_called = |action: &str| windlass.called().contains(action);
+    // One group grows by either call: of warm pools AWS launches nothing at once.
+    for group in ["web", "pooled"] {
+        let workload = Workload::new(group, 2)
+            .requests("1500m", "64Mi")
+            .pod_spec(serde_json::json!({"nodeSelector": {"team": group}}));
+        testbed.cluster().deploy(&workload)?;
+    }
+    for group in ["web", "pooled"] {
+        testbed
+            .cluster()
+            .wait_until_all_run("default", group, 2, SOON)?;
+    }
+    wait_for("protection from scale-in", SOON, || {
+        Ok(is_called("SetInstanceProtection"))
+    })?;
+    // Somebody ends an instance: is the group being refreshed?
+    let victim = testbed
+        .aws()
+        .group("pooled")?
+        .instance_ids()
+        .into_iter()
+        .next();
+    let victim = victim.context("the group has an instance")?;
+    testbed.aws().interrupt(&victim)?;
+    wait_for("the question about refreshes", SOON, || {
+        Ok(is_called("DescribeInstanceRefreshes"))
+    })?;
+    for group in ["web", "pooled"] {
+        testbed.cluster().delete_deployment("default", group)?;
+    }
+    wait_for("a removal", SOON, || {
+        Ok(is_called("TerminateInstanceInAutoScalingGroup"))
+    })?;
+    let called = windlass.called();
+    println!("called: {called:?}");
+    ensure!(
+        called == granted,
+        "never called: {:?}; not granted: {:?}",
+        granted.difference(&called).collect::<Vec<_>>(),
+        called.difference(&granted).collect::<Vec<_>>()
+    );
     windlass.check_for_panics()
 }

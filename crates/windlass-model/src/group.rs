@@ -163,3 +163,37 @@ pub struct GroupOptions {
     /// `DaemonSet` pods do not count as utilisation.
     pub ignore_daemonsets_utilization: Option<bool>,
 }
+
+impl GroupOptions {
+    /// These, and where they leave a flag's value those of `others`.
+    #[must_use]
+    pub fn or(&self, others: &Self) -> Self {
+        Self {
+            scale_down_unneeded_time: self
+                .scale_down_unneeded_time
+                .or(others.scale_down_unneeded_time),
+            scale_down_unready_time: self
+                .scale_down_unready_time
+                .or(others.scale_down_unready_time),
+            scale_down_utilization_threshold: self
+                .scale_down_utilization_threshold
+                .or(others.scale_down_utilization_threshold),
+            scale_down_gpu_utilization_threshold: self
+                .scale_down_gpu_utilization_threshold
+                .or(others.scale_down_gpu_utilization_threshold),
+            max_node_provision_time: self
+                .max_node_provision_time
+                .or(others.max_node_provision_time),
+            max_node_startup_time: self.max_node_startup_time.or(others.max_node_startup_time),
+            zero_or_max_node_scaling: self
+                .zero_or_max_node_scaling
+                .or(others.zero_or_max_node_scaling),
+            allow_non_atomic_scale_up_to_max: self
+                .allow_non_atomic_scale_up_to_max
+                .or(others.allow_non_atomic_scale_up_to_max),
+            ignore_daemonsets_utilization: self
+                .ignore_daemonsets_utilization
+                .or(others.ignore_daemonsets_utilization),
+        }
+    }
+}

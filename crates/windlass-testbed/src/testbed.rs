@@ -220,7 +220,12 @@ impl Testbed {
 
     /// A recording and fault-injecting proxy before moto.
     pub fn proxy_aws(&self) -> Result<Proxy> {
-        Proxy::plain(&self.moto_url(), self.http.clone(), self.runtime.handle())
+        self.proxy_before(&self.moto_url())
+    }
+
+    /// The same before moto or another proxy that is before it.
+    pub fn proxy_before(&self, aws: &str) -> Result<Proxy> {
+        Proxy::plain(aws, self.http.clone(), self.runtime.handle())
     }
 
     /// The same with what AWS does and moto does not: [`Proxy::faults`] says what goes wrong.

@@ -204,6 +204,8 @@ impl Aws {
                     .map(|issue| format!("{}: {}", issue.code, issue.message))
                     .collect(),
             );
+            let tags = eks.as_deref().map(eks_tags).unwrap_or_default();
+            group.set_eks_options(tags.options);
             group.set_eks_updating(eks.as_deref().is_some_and(is_updating));
         }
     }
@@ -617,21 +619,28 @@ fn requirements_key(architecture: Architecture, requirements: &InstanceRequireme
     format!("{} {}", architecture.as_str(), requirements.fingerprint())
 }
 
-/// The group's tags, with resources and options that only the EKS node group carries.
-fn merged_tags(own: &GroupTags, eks: Option<&Nodegroup>) -> GroupTags {
+/// What an EKS node group's own tags say, which EKS does not copy to the Auto Scaling group.
+fn eks_tags(eks: &Nodegroup) -> GroupTags {
     let tags: Vec<windlass_aws_client::autoscaling::Tag> = eks
-        .into_iter()
-        .flat_map(|eks| eks.tags.iter().flatten())
+        .tags
+        .iter()
+        .flatten()
         .map(|(key, value)| windlass_aws_client::autoscaling::Tag {
             key: key.clone(),
             value: value.clone(),
             propagate_at_launch: false,
         })
         .collect();
-    let from_eks = GroupTags::read(&tags);
+    GroupTags::read(&tags)
+}
+
+/// The group's tags, with the resources of the EKS node group's over them.
+fn merged_tags(own: &GroupTags, eks: Option<&Nodegroup>) -> GroupTags {
     let mut merged = own.clone();
-    for (name, amount) in from_eks.resources.iter() {
-        merged.resources.insert(name.clone(), amount);
+    if let Some(eks) = eks {
+        for (name, amount) in eks_tags(eks).resources.iter() {
+            merged.resources.insert(name.clone(), amount);
+        }
     }
     merged
 }

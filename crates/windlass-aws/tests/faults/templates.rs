@@ -102,14 +102,17 @@ fn eks(name: &str) -> FakeGroup {
 #[tokio::test(start_paused = true)]
 async fn checklist_12_eks_wins_over_tags_and_a_taint_may_lack_its_value() {
     let cloud = Cloud::new().await;
-    cloud.fake.create(eks("web"));
+    let own = "k8s.io/cluster-autoscaler/node-template/autoscaling-options/scaledownunreadytime";
+    cloud.fake.create(eks("web").tag(own, "5m"));
     cloud.faults.answer(
         "DescribeNodegroup",
         Reply::json(
             r#"{"nodegroup":{"nodegroupName":"web","capacityType":"SPOT","diskSize":20,
                 "labels":{"team":"eks"},
                 "taints":[{"key":"dedicated","effect":"NO_SCHEDULE"}],
-                "tags":{"k8s.io/cluster-autoscaler/node-template/resources/ephemeral-storage":"9Gi"}}}"#,
+                "tags":{"k8s.io/cluster-autoscaler/node-template/resources/ephemeral-storage":"9Gi",
+                "k8s.io/cluster-autoscaler/node-template/autoscaling-options/scaledownunneededtime":"3m",
+                "k8s.io/cluster-autoscaler/node-template/autoscaling-options/scaledownunreadytime":"4m"}}}"#,
         ),
     );
     let aws = cloud.aws();
@@ -127,6 +130,16 @@ async fn checklist_12_eks_wins_over_tags_and_a_taint_may_lack_its_value() {
     assert_eq!(node.taints[0].value, "");
     let storage = node.allocatable.get("ephemeral-storage").unwrap();
     assert_eq!(storage.units_ceil(), 9 << 30);
+    // Settings, too; there the group's own tags come first.
+    let options = group(&aws, "web").options;
+    let minutes = |count| Some(windlass_model::Duration::from_mins(count));
+    assert_eq!(
+        (
+            options.scale_down_unneeded_time,
+            options.scale_down_unready_time
+        ),
+        (minutes(3), minutes(5))
+    );
 }
 
 #[tokio::test(start_paused = true)]
