@@ -10,6 +10,7 @@
 
 mod api;
 mod buffer_template;
+mod changes;
 mod connect;
 mod events;
 mod evict;
@@ -24,6 +25,7 @@ mod watch;
 
 pub use api::{Api, ApiError};
 pub use buffer_template::{BufferTemplate, write_buffer_template};
+pub use changes::wait_for_change;
 pub use connect::{ConnectError, ConnectOptions, Endpoint, connect, scheduler_version};
 pub use events::{EventRecord, EventRecorder, EventSeverity, InvolvedObject, RecorderOptions};
 pub use evict::{Eviction, evict};

@@ -13,8 +13,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tracing::{debug, error, info, warn};
 use windlass_aws_client::{Client, Options};
-use windlass_kube::{Api, ApiError};
-use windlass_provision::csr::{CertificateRequest, Rules, SignerName, Verdict, judge, node_of};
+use windlass_kube::{Api, ApiError, wait_for_change};
+use windlass_provision::csr::{CertificateRequest, Rules, Verdict, judge, node_of};
 use windlass_provision::token::own_group;
 
 use crate::output;
@@ -46,7 +46,8 @@ pub(crate) struct ApproverArgs {
     /// How long an instance that AWS does not show yet is waited for.
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = crate::token::duration)]
     patience: Duration,
-    /// Pause between two looks at the requests.
+    /// Pause before another look at requests that have to wait, or after a failure. A new request
+    /// is seen at once.
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = crate::token::duration)]
     interval: Duration,
     /// Leave the bindings in place by which the controller manager approves whatever a bootstrap
@@ -71,6 +72,10 @@ struct AllowArgs {
 }
 
 const REQUESTS: &str = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
+/// How long one watch of them lasts: one that begins anew is the sign that the server is there.
+const LONGEST_WATCH: Duration = Duration::from_secs(55);
+/// How long a burst of requests is gathered.
+const BURST: Duration = Duration::from_millis(50);
 const BINDINGS: &str = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings";
 /// The role that lets the controller manager approve a group's requests for node certificates.
 const AUTO_APPROVAL_ROLE: &str = "system:certificates.k8s.io:certificatesigningrequests:nodeclient";
@@ -113,14 +118,44 @@ async fn approve_requests(approver: &Approver, args: &ApproverArgs) {
     }
     info!(cluster = approver.name, "judging certificate requests");
     loop {
-        if let Err(problem) = approver.look().await {
-            warn!(
-                problem = format!("{problem:#}"),
-                "cannot look at the certificate requests"
-            );
-        }
+        let problem = match approver.look().await {
+            Ok(Look::Done(version)) => {
+                let changed = wait_for_change(&approver.api, REQUESTS, &version, LONGEST_WATCH);
+                match changed.await {
+                    Ok(()) => {
+                        tokio::time::sleep(BURST).await;
+                        continue;
+                    }
+                    Err(problem) => anyhow::Error::new(problem).context("watch the requests"),
+                }
+            }
+            Ok(Look::Waiting) => {
+                tokio::time::sleep(args.interval).await;
+                continue;
+            }
+            Err(problem) => problem,
+        };
+        warn!(
+            problem = format!("{problem:#}"),
+            "cannot look at the certificate requests"
+        );
         tokio::time::sleep(args.interval).await;
     }
+}
+
+/// What is left after a look at all requests.
+enum Look {
+    /// Nothing, as of this version of the list.
+    Done(String),
+    /// Some have to wait for something that is no change of a request.
+    Waiting,
+}
+
+/// Whether a request is dealt with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    Done,
+    Waiting,
 }
 
 struct Approver {
@@ -152,16 +187,16 @@ impl Approver {
         })
     }
 
-    async fn look(&self) -> anyhow::Result<()> {
-        for signer in [SignerName::KubeletClient, SignerName::KubeletServing] {
-            let path = format!(
-                "{REQUESTS}?fieldSelector=spec.signerName%3D{}",
-                signer.name().replace('/', "%2F")
-            );
-            let list: Value = self.api.get(&path).await.context("list the requests")?;
-            let items = list.get("items").and_then(Value::as_array);
-            for object in items.into_iter().flatten() {
-                if let Err(problem) = self.decide(object).await {
+    async fn look(&self) -> anyhow::Result<Look> {
+        let list: Value = self.api.get(REQUESTS).await.context("list the requests")?;
+        let items = list.get("items").and_then(Value::as_array);
+        let mut progress = Progress::Done;
+        for object in items.into_iter().flatten() {
+            match self.decide(object).await {
+                Ok(Progress::Done) => {}
+                Ok(Progress::Waiting) => progress = Progress::Waiting,
+                Err(problem) => {
+                    progress = Progress::Waiting;
                     let name = object.pointer("/metadata/name").and_then(Value::as_str);
                     warn!(
                         request = name,
@@ -171,16 +206,20 @@ impl Approver {
                 }
             }
         }
-        Ok(())
+        let version = list.pointer("/metadata/resourceVersion");
+        Ok(match (progress, version.and_then(Value::as_str)) {
+            (Progress::Done, Some(version)) => Look::Done(version.to_owned()),
+            _ => Look::Waiting,
+        })
     }
 
-    async fn decide(&self, object: &Value) -> anyhow::Result<()> {
+    async fn decide(&self, object: &Value) -> anyhow::Result<Progress> {
         let request = match CertificateRequest::from_object(object) {
             Ok(request) => request,
             Err(problem) => {
                 let name = object.pointer("/metadata/name").and_then(Value::as_str);
                 debug!(request = name, %problem, "not judged here");
-                return Ok(());
+                return Ok(Progress::Done);
             }
         };
         let verdict = match node_of(&request, &self.rules) {
@@ -194,7 +233,10 @@ impl Approver {
         let node = request.node_name().unwrap_or_default();
         match verdict {
             Verdict::Ignore(why) => debug!(request = name, why, "left alone"),
-            Verdict::Wait(why) => info!(request = name, node, why, "waiting"),
+            Verdict::Wait(why) => {
+                info!(request = name, node, why, "waiting");
+                return Ok(Progress::Waiting);
+            }
             Verdict::Approve { why, uses_leave } => {
                 if uses_leave {
                     let evidence =
@@ -205,7 +247,7 @@ impl Approver {
                         .map(|instance| instance.id)
                         .unwrap_or_default();
                     if !leave::use_up(&self.api, &id).await? {
-                        return Ok(());
+                        return Ok(Progress::Waiting);
                     }
                 }
                 self.write(object, "Approved", "WindlassVerified", &why)
@@ -224,7 +266,7 @@ impl Approver {
                 self.record_denial(&request, &why).await;
             }
         }
-        Ok(())
+        Ok(Progress::Done)
     }
 
     /// Writes a decision, unless somebody has decided in the meantime.
