@@ -3,6 +3,8 @@
 //! There is no secret in it, since whoever may describe the instance can read it. Everything that
 //! an operator writes goes in through one quoting function.
 
+mod nodeadm;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use minijinja::{Environment, UndefinedBehavior, context};
@@ -12,6 +14,8 @@ use crate::join::{
 };
 use crate::labels::{self, LabelError};
 use crate::pin::CaPin;
+
+pub use nodeadm::Nodeadm;
 
 /// Longest user data that both EC2 and launch configurations take, in bytes before base64.
 pub const MAX_LENGTH: usize = 16_383;
@@ -299,14 +303,21 @@ fn fits(text: String) -> Result<String, UserDataError> {
 ///
 /// When it is too long in that form.
 pub fn as_mime(script: &str) -> Result<String, UserDataError> {
+    let kind = "text/x-shellscript; charset=\"utf-8\"";
+    fits(mime(kind, Some("windlass-join.sh"), script))
+}
+
+/// A MIME document of one part.
+fn mime(kind: &str, name: Option<&str>, content: &str) -> String {
     // No line of a script can begin like this: a shell has no command of that name.
     const BOUNDARY: &str = "==windlass-user-data==";
-    fits(format!(
+    let disposition = name.map_or_else(String::new, |name| {
+        format!("Content-Disposition: attachment; filename=\"{name}\"\n")
+    });
+    format!(
         "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=\"{BOUNDARY}\"\n\n\
-         --{BOUNDARY}\nContent-Type: text/x-shellscript; charset=\"utf-8\"\n\
-         Content-Disposition: attachment; filename=\"windlass-join.sh\"\n\n{script}\n\
-         --{BOUNDARY}--\n"
-    ))
+         --{BOUNDARY}\nContent-Type: {kind}\n{disposition}\n{content}\n--{BOUNDARY}--\n"
+    )
 }
 
 /// As the API of EC2 takes it.

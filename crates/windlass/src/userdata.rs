@@ -1,12 +1,14 @@
 //! `windlass userdata`: what a new instance runs to become a node.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use windlass_provision::pin::CaPin;
 use windlass_provision::userdata::{
-    self, Binary, CloudProvider, LifecycleHook, MAX_LENGTH, Mode, OnFailure, TIGHT_LENGTH, UserData,
+    self, Binary, CloudProvider, LifecycleHook, MAX_LENGTH, Mode, Nodeadm, OnFailure, TIGHT_LENGTH,
+    UserData,
 };
 
 use crate::output;
@@ -39,9 +41,19 @@ struct RenderArgs {
     #[arg(long, value_name = "NAME")]
     parameter: Option<String>,
     /// `host:port` of the API server; only `--mode=legacy-2019` needs it, since the plain
-    /// parameter names none.
-    #[arg(long, value_name = "HOST:PORT", required_if_eq("mode", "legacy-2019"))]
+    /// parameter names none, and `--mode=nodeadm`, which takes the `https://…` that EKS gives.
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        required_if_eq_any([("mode", "legacy-2019"), ("mode", "nodeadm")])
+    )]
     endpoint: Option<String>,
+    /// File with the cluster's CA bundle in PEM, for `--mode=nodeadm`.
+    #[arg(long, value_name = "FILE", required_if_eq("mode", "nodeadm"))]
+    certificate_authority: Option<PathBuf>,
+    /// Range of the services' addresses, for `--mode=nodeadm`.
+    #[arg(long, value_name = "CIDR", required_if_eq("mode", "nodeadm"))]
+    service_cidr: Option<String>,
     /// Labels of the nodes.
     #[arg(long, value_name = "KEY=VALUE", value_delimiter = ',')]
     labels: Vec<String>,
@@ -103,6 +115,8 @@ enum ModeName {
     /// The how-to's of 2019, its errors mended and its shape kept.
     #[value(name = "legacy-2019")]
     Legacy2019,
+    /// The configuration that the images of EKS read: such nodes join by their own role.
+    Nodeadm,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -136,20 +150,26 @@ pub(crate) fn run(args: &UserDataArgs) -> anyhow::Result<ExitCode> {
     if args.gzip && args.output != Form::Base64 {
         bail!("--gzip goes with --output=base64: what is compressed is no text");
     }
-    let data = user_data(args)?;
-    if data.mode == Mode::Legacy2019 {
+    let (raw, mime) = if args.mode == ModeName::Nodeadm {
+        let nodeadm = nodeadm(args)?;
+        (nodeadm.render()?, nodeadm.as_mime())
+    } else {
+        let script = user_data(args)?.render()?;
+        let mime = userdata::as_mime(&script);
+        (script, mime)
+    };
+    if args.mode == ModeName::Legacy2019 {
         output::talk(
             "warning: --mode=legacy-2019 reads the token from a plain parameter and gives it to \
              kubeadm as an argument, which every process of the instance can read; use it for \
              images and clusters that cannot move yet",
         );
     }
-    let script = data.render()?;
     let text = match args.output {
-        Form::Raw => script,
-        Form::Mime => userdata::as_mime(&script)?,
-        Form::Base64 if args.gzip => userdata::as_base64(&gzipped(&userdata::as_mime(&script)?)),
-        Form::Base64 => userdata::as_base64(userdata::as_mime(&script)?.as_bytes()),
+        Form::Raw => raw,
+        Form::Mime => mime?,
+        Form::Base64 if args.gzip => userdata::as_base64(&gzipped(&mime?)),
+        Form::Base64 => userdata::as_base64(mime?.as_bytes()),
     };
     if args.output != Form::Base64 && text.len() > TIGHT_LENGTH {
         output::talk(&format!(
@@ -183,12 +203,37 @@ fn crc32(bytes: &[u8]) -> u32 {
     })
 }
 
+fn nodeadm(args: &RenderArgs) -> anyhow::Result<Nodeadm> {
+    let Some(path) = &args.certificate_authority else {
+        bail!("--certificate-authority is missing");
+    };
+    let certificate_authority =
+        std::fs::read_to_string(path).with_context(|| format!("read `{}`", path.display()))?;
+    Ok(Nodeadm {
+        cluster: args.cluster.clone(),
+        endpoint: args.endpoint.clone().unwrap_or_default(),
+        certificate_authority,
+        service_cidr: args.service_cidr.clone().unwrap_or_default(),
+        node_group: args.group.clone(),
+        labels: read_all(&args.labels, label)?,
+        taints: read_all(&args.taints, taint)?,
+    })
+}
+
+fn read_all<T>(
+    texts: &[String],
+    read: impl Fn(&str) -> anyhow::Result<T>,
+) -> anyhow::Result<Vec<T>> {
+    texts.iter().map(|text| read(text)).collect()
+}
+
 fn user_data(args: &RenderArgs) -> anyhow::Result<UserData> {
     let (mode, parameter) = match args.mode {
         ModeName::Agent => (Mode::Agent, format!("/windlass/{}/join", args.cluster)),
         ModeName::Fetch => (Mode::Fetch, format!("/windlass/{}/join", args.cluster)),
         ModeName::Script => (Mode::Script, format!("/windlass/{}/join", args.cluster)),
         ModeName::Legacy2019 => (Mode::Legacy2019, "jointoken".to_owned()),
+        ModeName::Nodeadm => bail!("--mode=nodeadm is no script"),
     };
     Ok(UserData {
         mode,
@@ -196,16 +241,8 @@ fn user_data(args: &RenderArgs) -> anyhow::Result<UserData> {
         parameter: args.parameter.clone().unwrap_or(parameter),
         node_group: args.group.clone(),
         endpoint: args.endpoint.clone().unwrap_or_default(),
-        labels: args
-            .labels
-            .iter()
-            .map(|text| label(text))
-            .collect::<anyhow::Result<_>>()?,
-        taints: args
-            .taints
-            .iter()
-            .map(|text| taint(text))
-            .collect::<anyhow::Result<_>>()?,
+        labels: read_all(&args.labels, label)?,
+        taints: read_all(&args.taints, taint)?,
         cri_socket: args.cri_socket.clone(),
         cloud_provider: match args.cloud_provider {
             CloudProviderName::External => CloudProvider::External,
