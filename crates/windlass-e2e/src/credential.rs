@@ -2,10 +2,12 @@
 //! against the API server.
 
 use std::fs;
+use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use k8s_openapi::api::authentication::v1::SelfSubjectReview;
+use k8s_openapi::api::authentication::v1::{SelfSubjectReview, TokenRequest};
+use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::Api;
 use kube::api::PostParams;
 use serde_json::{Value, json};
@@ -112,6 +114,34 @@ impl Credential {
     pub fn forget(&self) -> Result<()> {
         Ssm::of(self.testbed).delete(&self.parameter())
     }
+}
+
+/// A kubeconfig of a service account of `kube-system`.
+pub fn service_account_kubeconfig(testbed: &Testbed, name: &str) -> Result<PathBuf> {
+    let accounts = testbed.cluster().api::<ServiceAccount>("kube-system");
+    let request = TokenRequest::default();
+    let token =
+        testbed.run(accounts.create_token_request(name, &PostParams::default(), &request))?;
+    let token = token.status.context("a token")?.token;
+    let text = fs::read_to_string(testbed.kubeconfig(User::Admin))?;
+    let mut kubeconfig: Value = serde_json::from_str(&text)?;
+    kubeconfig["users"][0]["user"] = json!({ "token": token });
+    let path = testbed.directory().join(format!("{name}.kubeconfig"));
+    fs::write(&path, kubeconfig.to_string())?;
+    Ok(path)
+}
+
+/// Applies what `windlass manifests` renders of a component for the example's cluster, as an operator
+/// does. Nothing runs its pods.
+pub fn apply_component(testbed: &Testbed, tool: &Tool, component: &str) -> Result<()> {
+    let config = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/cluster.yaml");
+    let render = ["manifests", "--config", config, "-o", "json", "--component"];
+    let rendered = tool.run(&[&render[..], &[component]].concat())?.expect(0)?;
+    let list: Value = serde_json::from_str(&rendered.stdout)?;
+    for object in list["items"].as_array().context("a list")? {
+        testbed.cluster().apply_object(object)?;
+    }
+    Ok(())
 }
 
 /// The API server as another user, whose entry in a kubeconfig is `user`.

@@ -1,7 +1,8 @@
 //! End-to-end suites: the built binary against a real control plane and moto.
 //!
 //! The suites are the files of `tests/`; each is one process with one test bed, whose tests run one
-//! after the other: `cargo xtask test --suite NAME`, or by hand
+//! after the other (those of `token` and `join` at the same time: see [`joinable_testbed`]):
+//! `cargo xtask test --suite NAME`, or by hand
 //!
 //! ```text
 //! cargo build --workspace --bin windlass --test NAME
@@ -40,7 +41,10 @@ mod spare_node;
 mod ssm;
 
 pub use command::{Finished, Tool};
-pub use credential::{Credential, Published, bearer, client_as, joinable_testbed, who_is};
+pub use credential::{
+    Credential, Published, apply_component, bearer, client_as, joinable_testbed,
+    service_account_kubeconfig, who_is,
+};
 pub use imds::{Imds, Instance};
 pub use join::{Machine, Network, lone_instance, prepare_for_joins};
 pub use secrets::{ArgumentLists, check_what_was_said, files_with};

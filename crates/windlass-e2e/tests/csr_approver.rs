@@ -1,22 +1,22 @@
 //! `windlass csr-approver` with the real signer: who gets a node's certificate, and who does not.
 //! It has the rights of its own service account and no others.
 
-use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
-use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, PostParams};
 use rcgen::SanType;
-use serde_json::{Value, json};
-use windlass_e2e::{Tool, check_what_was_said, client_as, lone_instance, prepare_for_joins};
-use windlass_testbed::{Group, Process, Spec, Testbed, User, wait_for};
+use serde_json::json;
+use windlass_e2e::{
+    Tool, apply_component, check_what_was_said, client_as, lone_instance, prepare_for_joins,
+    service_account_kubeconfig,
+};
+use windlass_testbed::{Group, Process, Spec, Testbed, wait_for};
 
 const SOON: Duration = Duration::from_secs(30);
 const CLIENT: &str = "kubernetes.io/kube-apiserver-client-kubelet";
@@ -26,7 +26,7 @@ fn begin() -> Result<(&'static Testbed, Tool)> {
     let testbed = windlass_e2e::testbed()?;
     prepare_for_joins(testbed)?;
     let tool = Tool::of(testbed);
-    apply_manifests(testbed, &tool)?;
+    apply_component(testbed, &tool, "csr-approver")?;
     let requests = testbed.cluster().client();
     let requests = Api::<CertificateSigningRequest>::all(requests);
     for request in testbed.run(requests.list(&ListParams::default()))? {
@@ -36,46 +36,9 @@ fn begin() -> Result<(&'static Testbed, Tool)> {
     Ok((testbed, tool))
 }
 
-/// What an operator applies: its account and rights, and a Deployment, which nothing runs here.
-fn apply_manifests(testbed: &Testbed, tool: &Tool) -> Result<()> {
-    let config = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/cluster.yaml");
-    let render = [
-        "manifests",
-        "--config",
-        config,
-        "--component",
-        "csr-approver",
-    ];
-    let rendered = tool
-        .run(&[&render[..], &["-o", "json"]].concat())?
-        .expect(0)?;
-    let list: Value = serde_json::from_str(&rendered.stdout)?;
-    for object in list["items"].as_array().context("a list")? {
-        testbed.cluster().apply_object(object)?;
-    }
-    Ok(())
-}
-
-/// A kubeconfig of the approver's service account.
-fn kubeconfig(testbed: &Testbed) -> Result<String> {
-    let accounts = testbed.cluster().api::<ServiceAccount>("kube-system");
-    let request = TokenRequest::default();
-    let token = testbed.run(accounts.create_token_request(
-        "windlass-csr-approver",
-        &PostParams::default(),
-        &request,
-    ))?;
-    let token = token.status.context("a token")?.token;
-    let text = fs::read_to_string(testbed.kubeconfig(User::Admin))?;
-    let mut kubeconfig: Value = serde_json::from_str(&text)?;
-    kubeconfig["users"][0]["user"] = json!({ "token": token });
-    let path = testbed.directory().join("csr-approver.kubeconfig");
-    fs::write(&path, kubeconfig.to_string())?;
-    Ok(path.display().to_string())
-}
-
 fn approver(testbed: &Testbed, tool: &Tool, name: &str, flags: &[&str]) -> Result<Process> {
-    let tool = tool.clone().env("KUBECONFIG", &kubeconfig(testbed)?);
+    let kubeconfig = service_account_kubeconfig(testbed, "windlass-csr-approver")?;
+    let tool = tool.clone().kubeconfig(&kubeconfig);
     let mut arguments = vec!["csr-approver", "--cluster", "demo", "--patience", "3s"];
     arguments.extend(["--interval", "500ms"]);
     arguments.extend(flags);

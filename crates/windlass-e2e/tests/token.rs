@@ -18,8 +18,8 @@ use kube::Api;
 use kube::api::{ListParams, PostParams};
 use serde_json::{Value, json};
 use windlass_e2e::{
-    ArgumentLists, Credential, Run, Ssm, Tool, bearer, check_what_was_said, joinable_testbed,
-    ssm_error, who_is,
+    ArgumentLists, Credential, Run, Ssm, Tool, apply_component, bearer, check_what_was_said,
+    joinable_testbed, service_account_kubeconfig, ssm_error, who_is,
 };
 use windlass_testbed::proxy::{Act, Matcher};
 use windlass_testbed::{Part, Process, Spec, Testbed, User, wait_for};
@@ -348,6 +348,75 @@ fn openssl_pin(testbed: &Testbed) -> Result<String> {
     let text = String::from_utf8(output.stdout)?;
     let hash = text.split(' ').next().context("a hash")?;
     Ok(format!("sha256:{hash}"))
+}
+
+#[test]
+fn the_rotators_account_may_do_what_it_does() -> Result<()> {
+    let mut scene = Scene::begin("account")?;
+    let admin = scene.tool.clone();
+    apply_component(scene.testbed, &admin, "token-rotator")?;
+    let kubeconfig = service_account_kubeconfig(scene.testbed, "windlass-token-rotator")?;
+    scene.tool = admin.clone().kubeconfig(&kubeconfig);
+    scene.rotate(&[], 0)?;
+    let published = scene.credential.published()?;
+    admin.run(&["token", "delete", published.id()])?.expect(0)?;
+    let (told, talk) = scene.rotate(&[], 0)?;
+    ensure!(told.contains("Secret was gone"), "{told}");
+    ensure!(!talk.contains("the event was not written"), "{talk}");
+    Ok(())
+}
+
+const CREATE_AND_GET: &str = r#"
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: no-list, namespace: kube-system}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: no-list, namespace: kube-system}
+rules:
+- {apiGroups: [""], resources: [secrets], verbs: [create, get]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: no-list, namespace: kube-system}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: no-list}
+subjects: [{kind: ServiceAccount, name: no-list, namespace: kube-system}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: no-list, namespace: kube-public}
+rules:
+- {apiGroups: [""], resources: [configmaps], resourceNames: [cluster-info], verbs: [get]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: no-list, namespace: kube-public}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: no-list}
+subjects: [{kind: ServiceAccount, name: no-list, namespace: kube-system}]
+"#;
+
+#[test]
+fn an_account_that_may_only_create_and_get_is_enough_without_lists() -> Result<()> {
+    let mut scene = Scene::begin("no-list")?;
+    scene.testbed.cluster().apply(CREATE_AND_GET)?;
+    let kubeconfig = service_account_kubeconfig(scene.testbed, "no-list")?;
+    scene.tool = scene.tool.kubeconfig(&kubeconfig);
+    let (_, talk) = scene.rotate(&[], 4)?;
+    ensure!(talk.contains("docs/joining.md"), "{talk}");
+    for (begin, version) in [("renewed", 1), ("still fresh", 1)] {
+        let (told, _) = scene.rotate(&["--no-list"], 0)?;
+        ensure!(told.starts_with(begin), "{told}");
+        ensure!(scene.credential.published()?.version == version);
+    }
+    // Due again: what was published before is left to expire.
+    wait_for("the published token to be due", SOON, || {
+        let flags = ["--no-list", "--renew-after", "1s", "--boot-budget", "1s"];
+        let (told, _) = scene.rotate(&flags, 0)?;
+        Ok(told.starts_with("renewed"))
+    })?;
+    ensure!(scene.managed()?.len() == 2, "{:?}", scene.managed()?);
+    Ok(())
 }
 
 #[test]

@@ -66,6 +66,12 @@ pub enum SettingsError {
         /// As given.
         lateness: Duration,
     },
+    /// A token would be given up before it is signed.
+    #[error(
+        "--sign-deadline={0:?} is too long: {most:?} after it was made a token is given up",
+        most = Settings::PUBLISH_DEADLINE
+    )]
+    SignedTooLate(Duration),
     /// A time of zero.
     #[error("--{0} must be above 0")]
     Zero(&'static str),
@@ -90,6 +96,9 @@ impl Settings {
             if value.is_zero() {
                 return Err(SettingsError::Zero(name));
             }
+        }
+        if self.sign_deadline >= Self::PUBLISH_DEADLINE {
+            return Err(SettingsError::SignedTooLate(self.sign_deadline));
         }
         let least = self.renew_after + self.lateness + self.boot_budget;
         if self.ttl < least {
@@ -162,6 +171,16 @@ mod tests {
             slow.validate(),
             Err(SettingsError::TooSlow { .. })
         ));
+    }
+
+    #[test]
+    fn a_token_is_not_given_up_before_it_is_signed() {
+        let patient = Settings {
+            sign_deadline: Settings::PUBLISH_DEADLINE,
+            ..Settings::default()
+        };
+        let error = patient.validate().unwrap_err();
+        assert!(matches!(error, SettingsError::SignedTooLate(_)), "{error}");
     }
 
     #[test]

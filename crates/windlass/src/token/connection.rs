@@ -198,6 +198,18 @@ impl Cluster {
             .collect())
     }
 
+    /// The token of this id; none where there is no Secret of it, or none that the authenticator
+    /// would take.
+    pub(super) async fn token(&self, id: &TokenId) -> anyhow::Result<Option<TokenRecord>> {
+        let name = id.secret_name();
+        let path = format!("/api/v1/namespaces/{NAMESPACE}/secrets/{name}");
+        match self.api().get::<Value>(&path).await {
+            Ok(object) => Ok(TokenRecord::from_secret(&object).ok()),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("read Secret {NAMESPACE}/{name}")),
+        }
+    }
+
     /// Deletes the Secret of a token; says whether there was one.
     pub(super) async fn delete_token(
         &self,

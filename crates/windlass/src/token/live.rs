@@ -17,7 +17,7 @@ use windlass_provision::rotation::{
 };
 use windlass_provision::token::{
     BootstrapToken, DEFAULT_NODE_GROUP, GroupName, MANAGED_BY_LABEL, MANAGED_BY_ROTATOR, NAMESPACE,
-    TokenId, TokenRequest, Usage, own_group,
+    TokenId, TokenRecord, TokenRequest, Usage, own_group,
 };
 
 use super::connection::{self, Cluster, ClusterArgs, ParameterArgs};
@@ -33,9 +33,20 @@ pub(super) struct Live {
     /// `host:port`, if the operator names another than `cluster-info` does.
     endpoint: Option<String>,
     groups: [GroupName; 2],
+    sight: Sight,
     identity: String,
     /// What was last read, for the time when nothing can be read.
     last: Mutex<Last>,
+}
+
+/// Which token Secrets a rotator sees and may change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sight {
+    /// All of its own.
+    All,
+    /// The published one, by its id; others are left to expire. For accounts that may create and get
+    /// Secrets and nothing else.
+    Published,
 }
 
 /// What a look has shown.
@@ -51,14 +62,17 @@ impl Live {
         cluster: &ClusterArgs,
         args: &ParameterArgs,
         endpoint: Option<String>,
+        sight: Sight,
     ) -> anyhow::Result<Self> {
-        Self::of(Cluster::connect(cluster).await?, args, endpoint).await
+        let cluster = Cluster::connect(cluster).await?;
+        Self::of(cluster, args, endpoint, sight).await
     }
 
     pub(super) async fn of(
         cluster: Cluster,
         args: &ParameterArgs,
         endpoint: Option<String>,
+        sight: Sight,
     ) -> anyhow::Result<Self> {
         let parameter = args.name()?;
         let own_group = own_group(&args.cluster)?;
@@ -71,6 +85,7 @@ impl Live {
             parameter,
             endpoint,
             groups: [default_group, own_group],
+            sight,
             identity: format!("{}/windlass {}", host.trim(), env!("CARGO_PKG_VERSION")),
             last: Mutex::default(),
         })
@@ -137,6 +152,21 @@ impl Live {
         })
     }
 
+    /// The token Secrets that this rotator sees.
+    async fn records(&self, published: &Published) -> anyhow::Result<Vec<TokenRecord>> {
+        match (self.sight, published) {
+            (Sight::All, _) => {
+                let selector = format!("{MANAGED_BY_LABEL}={MANAGED_BY_ROTATOR}");
+                self.cluster.tokens(Some(&selector)).await
+            }
+            (Sight::Published, Published::Document(publication)) => {
+                let record = self.cluster.token(publication.document.token.id()).await?;
+                Ok(record.into_iter().collect())
+            }
+            (Sight::Published, _) => Ok(Vec::new()),
+        }
+    }
+
     fn secret_path(id: &TokenId) -> String {
         format!(
             "/api/v1/namespaces/{NAMESPACE}/secrets/{}",
@@ -195,12 +225,7 @@ impl Surroundings for Live {
         let api_now = self.api_now().await?;
         let info = self.cluster.cluster_info().await.map_err(kubernetes)?;
         let target = self.target(&info).await.map_err(kubernetes)?;
-        let selector = format!("{MANAGED_BY_LABEL}={MANAGED_BY_ROTATOR}");
-        let records = self
-            .cluster
-            .tokens(Some(&selector))
-            .await
-            .map_err(kubernetes)?;
+        let records = self.records(&published).await.map_err(kubernetes)?;
         let tokens: Vec<ManagedToken> = records
             .into_iter()
             // Of this cluster's name: rotators that were given another one are left to theirs.
@@ -262,6 +287,9 @@ impl Surroundings for Live {
     }
 
     async fn wake_signer(&self, id: &TokenId) -> Result<(), Failure> {
+        if self.sight == Sight::Published {
+            return Ok(());
+        }
         tracing::info!(token = %id, "the signer has not signed yet: waking it");
         let now = Timestamp::now().to_string();
         let patch = json!({"metadata": {"annotations": {"windlass.dev/signer-woken": now}}});
@@ -370,6 +398,10 @@ impl Surroundings for Live {
     }
 
     async fn delete(&self, id: &TokenId, uid: Option<&str>) -> Result<(), Failure> {
+        if self.sight == Sight::Published {
+            // It expires.
+            return Ok(());
+        }
         match self.cluster.delete_token(id, uid).await {
             Ok(_) => Ok(()),
             // Another Secret of that name: not the one that was meant.

@@ -16,7 +16,7 @@ use windlass_provision::rotation::{
 };
 
 use super::connection::{Cluster, ClusterArgs, ParameterArgs};
-use super::live::{Live, record_event};
+use super::live::{Live, Sight, record_event};
 use super::{duration, duration_or_zero, random, rounded, until_told_to_end};
 use crate::output;
 
@@ -74,6 +74,11 @@ pub(super) struct RotateArgs {
     /// How long to wait for the signature of a new token before it is deleted again.
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = duration)]
     sign_deadline: Duration,
+    /// See only the published token's Secret, by its id, and leave all others to expire: for an
+    /// account that may create and get Secrets in kube-system, and neither list, change nor delete
+    /// them.
+    #[arg(long)]
+    no_list: bool,
     /// Print what runs this command on a control-plane node, with these very flags, and end.
     #[arg(long, value_enum, value_name = "FORM")]
     render: Option<FormName>,
@@ -131,7 +136,13 @@ pub(super) async fn rotate(args: &RotateArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let endpoint = args.endpoint.clone();
-    let live = Box::pin(Live::connect(&args.cluster, &args.parameter, endpoint)).await?;
+    let sight = if args.no_list {
+        Sight::Published
+    } else {
+        Sight::All
+    };
+    let live = Live::connect(&args.cluster, &args.parameter, endpoint, sight);
+    let live = Box::pin(live).await?;
     let mut random = random()?;
     let mut metrics = Metrics::new(args.metrics_file.clone());
     match (args.daemon, args.coordination) {
@@ -290,7 +301,7 @@ impl Rotation {
     ) -> anyhow::Result<Self> {
         let args = ParameterArgs::of(cluster, kms_key);
         Ok(Self {
-            live: Live::of(Cluster::of(endpoint), &args, None).await?,
+            live: Live::of(Cluster::of(endpoint), &args, None, Sight::All).await?,
             settings: Settings::default().validate()?,
         })
     }
