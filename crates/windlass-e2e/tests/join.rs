@@ -627,7 +627,13 @@ fn a_join_that_is_killed_anywhere_is_taken_up_by_the_next() -> Result<()> {
     let scene = Scene::begin("killed")?;
     let machine = scene.machine("killed", Network::Configured)?;
     scene.configure(&machine, &json!({}))?;
-    for words in ["joins killed as", "kubeadm: "] {
+    let moments = [
+        "joins killed as",
+        "kubeadm: [preflight]",
+        "kubeadm: [kubelet-start]",
+        "kubeadm: This node has joined",
+    ];
+    for words in moments {
         let mut joining = machine
             .command("windlass")?
             .arg("join")
