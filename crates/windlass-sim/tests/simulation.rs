@@ -1,6 +1,8 @@
 //! What the simulated world does by itself, each rule in the smallest scenario that shows it.
 
+use serde_json::json;
 use windlass_model::{Duration, parse_go_duration};
+use windlass_scheduler::Profiles;
 use windlass_sim::{Report, Scenario, ScenarioReader, play};
 
 /// Two groups of 2-core nodes in two zones, both empty.
@@ -42,12 +44,16 @@ fn scenario(text: &str) -> Scenario {
     reader.finish().expect("the test's scenario is consistent")
 }
 
-/// Plays the groups with a timeline of these entries.
-fn play_entries(entries: &str, limit: Option<&str>) -> Report {
-    let text = format!(
+fn timeline(entries: &str) -> String {
+    format!(
         "{GROUPS}apiVersion: windlass.dev/v1alpha1\nkind: Timeline\nmetadata: {{name: t}}\n\
          spec:\n  entries:\n{entries}"
-    );
+    )
+}
+
+/// Plays the groups with a timeline of these entries.
+fn play_entries(entries: &str, limit: Option<&str>) -> Report {
+    let text = timeline(entries);
     let limit = limit.map(|text| parse_go_duration(text).expect("the test's limit is a duration"));
     play(&scenario(&text), limit, &mut |_| {})
 }
@@ -121,6 +127,33 @@ fn a_group_without_capacity_is_left_for_another() {
         report.summary.nodes_added == 1 && lines(&report, "nodes")[0].contains("b: b-1 ready"),
         "{cloud}"
     );
+}
+
+/// What `--scheduler-config-file` says decides, not the group that would come first.
+#[test]
+fn an_affinity_that_the_scheduler_adds_chooses_the_group() {
+    let entries = workload("Deployment", "replicas: 1").replace("nodeSelector: {zone: a}, ", "");
+    let text = timeline(&entries);
+    let grown = |zone: &str| {
+        let requirement = json!({"key": "zone", "operator": "In", "values": [zone]});
+        let term = json!({"matchExpressions": [requirement]});
+        let required = json!({"nodeSelectorTerms": [term]});
+        let affinity = json!({"requiredDuringSchedulingIgnoredDuringExecution": required});
+        let config = json!({"name": "NodeAffinity", "args": {"addedAffinity": affinity}});
+        let configuration = json!({
+            "apiVersion": "kubescheduler.config.k8s.io/v1",
+            "kind": "KubeSchedulerConfiguration",
+            "profiles": [{"pluginConfig": [config]}],
+        });
+        let mut scenario = scenario(&text);
+        scenario.profiles = Profiles::from_configuration(&configuration)
+            .expect("the test's configuration is well-formed");
+        let limit = parse_go_duration("10m").ok();
+        lines(&play(&scenario, limit, &mut |_| {}), "scale-up")
+    };
+    assert_eq!(grown("a"), ["61s a: 0 -> 1 nodes"]);
+    assert_eq!(grown("b"), ["61s b: 0 -> 1 nodes"]);
+    assert!(grown("c").is_empty());
 }
 
 #[test]

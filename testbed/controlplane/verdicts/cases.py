@@ -86,8 +86,21 @@ class Mutator:
             self.borrow_objects(case)
         for _ in range(self.random.choice([1, 1, 2, 2, 3, 5])):
             self.change(case, file)
+        if "csiNodes" in case.get("objects", {}) and self.random.random() < 0.3:
+            self.require_drivers(case)
         case["id"] = file
         return case
+
+    def require_drivers(self, case):
+        """Makes drivers forbid nodes on which they are not."""
+        objects = case["objects"]
+        named = {d.get("name") for n in objects["csiNodes"] for d in n.get("spec", {}).get("drivers", [])}
+        named |= {v.get("spec", {}).get("csi", {}).get("driver") for v in objects.get("persistentVolumes", [])}
+        named |= {c.get("provisioner") for c in objects.get("storageClasses", [])}
+        for name in sorted(n for n in named if n and n.islower()):
+            if self.random.random() < 0.6:
+                spec = {"preventPodSchedulingIfMissing": self.random.random() < 0.8}
+                objects.setdefault("csiDrivers", []).append({"metadata": {"name": name}, "spec": spec})
 
     def borrow_objects(self, case):
         """Takes a part of another case whole."""

@@ -304,3 +304,60 @@ fn spread_constraint(json: &DefaultConstraint) -> Result<SpreadConstraint, Confi
         node_taints_policy: policy(json.node_taints_policy.as_deref(), InclusionPolicy::Ignore),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(profile: &str) -> Result<Profile, String> {
+        let text = format!(
+            r#"{{"apiVersion": "{API_VERSION}", "kind": "KubeSchedulerConfiguration",
+                "parallelism": 16, "leaderElection": {{"leaderElect": true}},
+                "profiles": [{profile}]}}"#
+        );
+        let configuration = serde_json::from_str(&text).unwrap();
+        Profile::from_configuration(&configuration, SchedulerVersion::V1_37).map_err(|error| {
+            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
+            error.to_string() + &cause.unwrap_or_default()
+        })
+    }
+
+    #[test]
+    fn what_has_no_bearing_on_filters_is_read_over() {
+        let profile = r#"{"schedulerName": "mine", "percentageOfNodesToScore": 50,
+            "plugins": {"score": {"disabled": [{"name": "*"}]},
+                        "multiPoint": {"enabled": [{"name": "ImageLocality", "weight": 3}]}},
+            "pluginConfig": [
+                {"name": "NodeResourcesFit", "args": {"scoringStrategy": {"type": "MostAllocated"}}},
+                {"name": "Mine", "args": {"anything": [1, 2]}},
+                {}]}"#;
+        assert_eq!(read(profile), Ok(Profile::new(SchedulerVersion::V1_37)));
+    }
+
+    #[test]
+    fn what_is_misspelt_is_refused_and_named() {
+        for (profile, reason) in [
+            (r#"{"plugin": {}}"#, "unknown field `plugin`"),
+            (
+                r#"{"pluginConfig": [{"name": "NodeAffinity", "args": {"addedAfinity": {}}}]}"#,
+                "unknown field `addedAfinity`",
+            ),
+            (
+                r#"{"pluginConfig": [{"name": "NodeAffinity",
+                                      "args": {"kind": "PodTopologySpreadArgs"}}]}"#,
+                "args for plugin NodeAffinity were not of type \
+                 NodeAffinityArgs.kubescheduler.config.k8s.io, got PodTopologySpreadArgs",
+            ),
+            (
+                r#"{"pluginConfig": [{"name": "PodTopologySpread", "args":
+                    {"defaultingType": "List", "defaultConstraints": [{"maxSkew": 1,
+                     "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule",
+                     "labelSelector": {}}]}}]}"#,
+                "must not define a selector",
+            ),
+        ] {
+            let error = read(profile).unwrap_err();
+            assert!(error.contains(reason), "{error}");
+        }
+    }
+}

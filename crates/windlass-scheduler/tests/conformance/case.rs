@@ -85,47 +85,48 @@ impl Case {
         serde_json::from_str(line)
     }
 
-    /// Every difference to what the scheduler said, and every inconsistency of our own answers.
-    pub(crate) fn disagreements(&self) -> Vec<String> {
+    /// Every difference to what the scheduler said, and every inconsistency of our own answers; an
+    /// error says why the case cannot be asked.
+    pub(crate) fn disagreements(&self) -> Result<Vec<String>, String> {
         let mut differences = Vec::new();
         let newer = self.want137.as_ref().unwrap_or(&self.want);
         for (version, want) in [
             (SchedulerVersion::V1_36, &self.want),
             (SchedulerVersion::V1_37, newer),
         ] {
-            let world = self.world(version);
+            let world = self.world(version)?;
             differences.extend(world.differences(want));
         }
         if !differences.is_empty() && !self.note.is_empty() {
             differences.insert(0, format!("note: {}", self.note));
         }
-        differences
+        Ok(differences)
     }
 
-    fn world(&self, version: SchedulerVersion) -> World {
+    fn world(&self, version: SchedulerVersion) -> Result<World, String> {
         let mut converter = Converter::new(version, Origin::AsGiven);
-        let nodes: Vec<Arc<Node>> = read(&self.nodes)
+        let nodes: Vec<Arc<Node>> = read("nodes", &self.nodes)?
             .iter()
             .map(|node| Arc::new(converter.node(node)))
             .collect();
-        let pods = read(&self.pods)
+        let pods: Vec<Arc<Pod>> = read("pods", &self.pods)?
             .iter()
             .map(|pod| Arc::new(converter.pod(pod)))
             .collect();
-        let pod = decode(self.pod.clone()).unwrap_or_else(|error| panic!("{error}"));
+        let pod = decode(self.pod.clone()).map_err(|error| format!("pod: {error}"))?;
         let profile = match &self.scheduler_config {
             None => Profile::new(version),
-            Some(config) => {
-                Profile::from_configuration(config, version).unwrap_or_else(|e| panic!("{e}"))
-            }
+            Some(config) => Profile::from_configuration(config, version)
+                .map_err(|error| format!("schedulerConfig: {}", chain(&error)))?,
         };
-        World {
-            cluster: cluster(&self.objects, &mut converter),
+        check_places(&nodes, &pods)?;
+        Ok(World {
+            cluster: cluster(&self.objects, &mut converter)?,
             nodes,
             pods,
             pod: Arc::new(converter.pod_to_place(&pod)),
             profile,
-        }
+        })
     }
 }
 
@@ -232,8 +233,8 @@ impl World {
             .map(|node| snapshot.add_node(Arc::clone(node)))
             .collect();
         for pod in pods {
-            let node = pod.node_name.as_ref().expect("a pod on a node names it");
-            if let Some(id) = snapshot.node_id(node) {
+            let node = pod.node_name.as_ref();
+            if let Some(id) = node.and_then(|node| snapshot.node_id(node)) {
                 snapshot.add_pod(pod, id);
             }
         }
@@ -241,111 +242,141 @@ impl World {
     }
 }
 
-fn read<T: DeserializeOwned>(values: &[Value]) -> Vec<T> {
-    values
-        .iter()
-        .map(|value| decode(value.clone()).unwrap_or_else(|error| panic!("{error}")))
-        .collect()
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let cause = error.source().map(|cause| format!(": {}", chain(cause)));
+    error.to_string() + &cause.unwrap_or_default()
 }
 
-fn cluster(objects: &BTreeMap<String, Vec<Value>>, converter: &mut Converter) -> Cluster {
+/// Each pod's node must be one of the case's.
+fn check_places(nodes: &[Arc<Node>], pods: &[Arc<Pod>]) -> Result<(), String> {
+    for (index, pod) in pods.iter().enumerate() {
+        let name = pod.node_name.as_ref();
+        if !nodes.iter().any(|node| Some(&node.name) == name) {
+            let name = name.map_or("", SmolStr::as_str);
+            return Err(format!(
+                "pods[{index}]: spec.nodeName: {name:?} is none of the case's nodes"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn read<T: DeserializeOwned>(field: &str, values: &[Value]) -> Result<Vec<T>, String> {
+    let decoded = values.iter().enumerate().map(|(index, value)| {
+        decode(value.clone()).map_err(|error| format!("{field}[{index}]: {error}"))
+    });
+    decoded.collect()
+}
+
+fn cluster(
+    objects: &BTreeMap<String, Vec<Value>>,
+    converter: &mut Converter,
+) -> Result<Cluster, String> {
     let mut cluster = Cluster {
         scheduler_version: converter.scheduler_version(),
         ..Cluster::default()
     };
     for (kind, values) in objects {
+        let values = (kind.as_str(), values.as_slice());
         match kind.as_str() {
             "namespaces" => {
                 cluster.namespaces = by_name(values, |namespace| {
                     let namespace = converter.namespace_object(namespace);
                     (namespace.name.clone(), namespace)
-                });
+                })?;
             }
             "persistentVolumes" => {
                 cluster.volumes = by_name(values, |volume| {
                     let volume = converter.persistent_volume(volume);
                     (volume.name.clone(), volume)
-                });
+                })?;
             }
             "persistentVolumeClaims" => {
                 cluster.claims = by_name(values, |claim| {
                     let claim = converter.persistent_volume_claim(claim);
                     (claim.name.clone(), claim)
-                });
+                })?;
             }
             "storageClasses" => {
                 cluster.storage_classes = by_name(values, |class| {
                     let class = converter.storage_class(class);
                     (class.name.clone(), class)
-                });
+                })?;
             }
             "csiNodes" => {
                 cluster.csi_nodes = by_name(values, |node| {
                     let node = converter.csi_node(node);
                     (node.name.clone(), node)
-                });
+                })?;
             }
             "csiDrivers" => {
                 cluster.csi_drivers = by_name(values, |driver| {
                     let driver = converter.csi_driver(driver);
                     (driver.name.clone(), driver)
-                });
+                })?;
             }
             "csiStorageCapacities" => {
                 cluster.csi_storage_capacities =
-                    list(values, |capacity| converter.csi_storage_capacity(capacity));
+                    list(values, |capacity| converter.csi_storage_capacity(capacity))?;
             }
             "volumeAttachments" => {
                 cluster.volume_attachments =
-                    list(values, |attachment| converter.volume_attachment(attachment));
+                    list(values, |attachment| converter.volume_attachment(attachment))?;
             }
-            "services" => cluster.services = list(values, |service| converter.service(service)),
+            "services" => cluster.services = list(values, |service| converter.service(service))?,
             "replicationControllers" => cluster.workloads.extend(list(values, |controller| {
                 converter.replication_controller(controller)
-            })),
+            })?),
             "replicaSets" => cluster.workloads.extend(list(values, |workload| {
                 converter.workload(WorkloadKind::ReplicaSet, workload)
-            })),
+            })?),
             "statefulSets" => cluster.workloads.extend(list(values, |workload| {
                 converter.workload(WorkloadKind::StatefulSet, workload)
-            })),
+            })?),
             "resourceClaims" => {
                 cluster.resource_claims = by_name(values, |claim| {
                     let claim = converter.resource_claim(claim);
                     (claim.name.clone(), claim)
-                });
+                })?;
             }
             "resourceSlices" => {
-                cluster.resource_slices = list(values, |slice| converter.resource_slice(slice));
+                cluster.resource_slices = list(values, |slice| converter.resource_slice(slice))?;
             }
             "deviceClasses" => {
                 cluster.device_classes = by_name(values, |class| {
                     let class = converter.device_class(class);
                     (class.name.clone(), class)
-                });
+                })?;
             }
-            other => panic!("unknown kind of object: {other}"),
+            other => return Err(format!("objects: {other:?} is not a known kind")),
         }
     }
-    cluster
+    Ok(cluster)
 }
+
+/// A field of `objects` and what it holds.
+type Kind<'a> = (&'a str, &'a [Value]);
 
 fn by_name<A: DeserializeOwned, K: Ord, M>(
-    values: &[Value],
+    (kind, values): Kind<'_>,
     mut convert: impl FnMut(&A) -> (K, M),
-) -> BTreeMap<K, Arc<M>> {
-    read(values)
-        .iter()
-        .map(|object| {
-            let (name, object) = convert(object);
-            (name, Arc::new(object))
-        })
-        .collect()
+) -> Result<BTreeMap<K, Arc<M>>, String> {
+    let objects = read(&format!("objects.{kind}"), values)?;
+    let converted = objects.iter().map(|object| {
+        let (name, object) = convert(object);
+        (name, Arc::new(object))
+    });
+    Ok(converted.collect())
 }
 
-fn list<A: DeserializeOwned, M>(values: &[Value], mut convert: impl FnMut(&A) -> M) -> Vec<Arc<M>> {
-    read(values)
+fn list<A: DeserializeOwned, M>(
+    (kind, values): Kind<'_>,
+    mut convert: impl FnMut(&A) -> M,
+) -> Result<Vec<Arc<M>>, String> {
+    let objects = read(&format!("objects.{kind}"), values)?;
+    Ok(objects
         .iter()
         .map(|object| Arc::new(convert(object)))
-        .collect()
+        .collect())
 }

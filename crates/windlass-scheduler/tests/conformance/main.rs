@@ -21,10 +21,13 @@ type Tally = Arc<Mutex<BTreeMap<String, (usize, usize)>>>;
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let tally = Tally::default();
-    let mut trials = Vec::new();
-    for file in files(&directory()) {
-        trials.extend(trials_of(&file, &tally));
-    }
+    let trials = match trials(&directory(), &tally) {
+        Ok(trials) => trials,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
     let conclusion = libtest_mimic::run(&arguments, trials);
     if !arguments.list {
         print_tally(&tally);
@@ -40,27 +43,39 @@ fn directory() -> PathBuf {
     root.join("scheduling")
 }
 
-fn files(directory: &Path) -> Vec<PathBuf> {
-    let mut files: Vec<PathBuf> = std::fs::read_dir(directory)
-        .unwrap_or_else(|error| panic!("read {}: {error}", directory.display()))
-        .map(|entry| entry.expect("a directory entry can be read").path())
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "jsonl")
-        })
-        .collect();
+/// A trial for each line of each file of the folder.
+fn trials(directory: &Path, tally: &Tally) -> Result<Vec<Trial>, String> {
+    let unread = |error| format!("read {}: {error}", directory.display());
+    let entries = std::fs::read_dir(directory).map_err(unread)?;
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(unread)?.path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "jsonl")
+        {
+            files.push(path);
+        }
+    }
+    if files.is_empty() {
+        return Err(format!("{} has no .jsonl file", directory.display()));
+    }
     files.sort();
-    files
+    let mut trials = Vec::new();
+    for file in &files {
+        trials.extend(trials_of(file, tally)?);
+    }
+    Ok(trials)
 }
 
-fn trials_of(file: &Path, tally: &Tally) -> Vec<Trial> {
+fn trials_of(file: &Path, tally: &Tally) -> Result<Vec<Trial>, String> {
     let name = file
         .file_stem()
         .expect("a file with an extension has a stem")
         .to_string_lossy()
         .into_owned();
     let text = std::fs::read_to_string(file)
-        .unwrap_or_else(|error| panic!("read {}: {error}", file.display()));
+        .map_err(|error| format!("read {}: {error}", file.display()))?;
     let trial = |(number, line): (usize, &str)| {
         let case = Case::parse(line);
         let id = match &case {
@@ -68,11 +83,14 @@ fn trials_of(file: &Path, tally: &Tally) -> Vec<Trial> {
             Err(_) => format!("{name} line {number}"),
         };
         let (name, tally) = (name.clone(), Arc::clone(tally));
+        let place = format!("{}:{number}", file.display());
         Trial::test(id, move || {
             // Before anything can panic: a case that cannot be asked does not agree.
             count(&tally, &name, |(_, total)| *total += 1);
-            let case = case.map_err(|error| format!("it is not a case: {error}"))?;
-            let disagreements = case.disagreements();
+            let case = case.map_err(|error| format!("{place}: it is not a case: {error}"))?;
+            let disagreements = case
+                .disagreements()
+                .map_err(|error| format!("{place}: {error}"))?;
             if !disagreements.is_empty() {
                 return Err(disagreements.join("\n").into());
             }
@@ -80,11 +98,11 @@ fn trials_of(file: &Path, tally: &Tally) -> Vec<Trial> {
             Ok(())
         })
     };
-    (1..)
+    Ok((1..)
         .zip(text.lines())
         .filter(|(_, line)| !line.trim().is_empty())
         .map(trial)
-        .collect()
+        .collect())
 }
 
 fn count(tally: &Tally, name: &str, change: impl Fn(&mut (usize, usize))) {
