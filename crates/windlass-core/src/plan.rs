@@ -59,6 +59,9 @@ pub enum Action {
         group: SmolStr,
         /// Provider ids.
         instances: Vec<SmolStr>,
+        /// Those of them that go because they have never joined: who carries this out asks once
+        /// more, and deletes nothing if one of them is a node by now.
+        never_joined: Vec<SmolStr>,
         /// Also below the group's minimum.
         force: bool,
     },

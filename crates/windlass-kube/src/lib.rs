@@ -18,6 +18,7 @@ pub mod lease;
 mod limiter;
 mod newcomers;
 pub mod nodes;
+mod registered;
 mod status;
 mod statuses;
 mod store;
@@ -30,6 +31,7 @@ pub use connect::{ConnectError, ConnectOptions, Endpoint, connect, scheduler_ver
 pub use events::{EventRecord, EventRecorder, EventSeverity, InvolvedObject, RecorderOptions};
 pub use evict::{Eviction, evict};
 pub use newcomers::newcomers;
+pub use registered::registered;
 pub use status::{StatusConfigMap, StatusWriter};
 pub use statuses::{
     delete_provisioning_request, update_capacity_buffer, update_capacity_quota,

@@ -51,6 +51,20 @@ impl Amounts {
         self.combine(request, i64::wrapping_add);
     }
 
+    /// Adds the same request so many times.
+    pub(crate) fn add_times(&mut self, request: &Request, times: i64) {
+        self.combine(request, |own, other| {
+            own.wrapping_add(other.wrapping_mul(times))
+        });
+    }
+
+    /// Undoes [`Self::add_times`].
+    pub(crate) fn subtract_times(&mut self, request: &Request, times: i64) {
+        self.combine(request, |own, other| {
+            own.wrapping_sub(other.wrapping_mul(times))
+        });
+    }
+
     pub(crate) fn subtract(&mut self, request: &Request) {
         self.combine(request, i64::wrapping_sub);
     }

@@ -42,33 +42,73 @@ pub(crate) struct Shape {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Placements {
     /// Slots in order, each with how many pods are there, which is never 0.
-    by_slot: SmallVec<[(u32, u32); 1]>,
+    few: SmallVec<[(u32, u32); 1]>,
+    /// Instead, by slot, once pods are on a good part of all nodes.
+    many: Vec<u32>,
+    /// How many pods there are.
+    total: u32,
 }
 
-impl Placements {
-    pub(crate) fn add(&mut self, slot: u32) {
-        match self.by_slot.binary_search_by_key(&slot, |(slot, _)| *slot) {
-            Ok(index) => self.by_slot[index].1 += 1,
-            Err(index) => self.by_slot.insert(index, (slot, 1)),
-        }
-    }
+/// Fewer slots than that are found quickly enough.
+const MANY: usize = 32;
 
-    pub(crate) fn remove(&mut self, slot: u32) {
-        if let Ok(index) = self.by_slot.binary_search_by_key(&slot, |(slot, _)| *slot) {
-            self.by_slot[index].1 -= 1;
-            if self.by_slot[index].1 == 0 {
-                self.by_slot.remove(index);
+impl Placements {
+    /// Adds `count` pods.
+    pub(crate) fn add(&mut self, slot: u32, count: u32) {
+        self.total += count;
+        if !self.many.is_empty() {
+            let index = slot as usize;
+            if self.many.len() <= index {
+                self.many.resize(index + 1, 0);
+            }
+            self.many[index] += count;
+            return;
+        }
+        match self.few.binary_search_by_key(&slot, |(slot, _)| *slot) {
+            Ok(index) => self.few[index].1 += count,
+            Err(index) => {
+                self.few.insert(index, (slot, count));
+                self.spread_out();
             }
         }
     }
 
+    /// Removes `count` pods, which have been added.
+    pub(crate) fn remove(&mut self, slot: u32, count: u32) {
+        self.total -= count;
+        if !self.many.is_empty() {
+            self.many[slot as usize] -= count;
+            return;
+        }
+        if let Ok(index) = self.few.binary_search_by_key(&slot, |(slot, _)| *slot) {
+            self.few[index].1 -= count;
+            if self.few[index].1 == 0 {
+                self.few.remove(index);
+            }
+        }
+    }
+
+    /// Goes over to a number for each slot when that takes no more than twice the room.
+    fn spread_out(&mut self) {
+        let slots = self.few.last().map_or(0, |(slot, _)| *slot as usize + 1);
+        if self.few.len() < MANY || self.few.len() * 4 < slots {
+            return;
+        }
+        self.many.resize(slots, 0);
+        for (slot, count) in std::mem::take(&mut self.few) {
+            self.many[slot as usize] = count;
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
-        self.by_slot.is_empty()
+        self.total == 0
     }
 
     /// Slots and how many pods are there.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
-        self.by_slot.iter().copied()
+        let many = (0_u32..).zip(self.many.iter().copied());
+        let few = self.few.iter().copied();
+        few.chain(many.filter(|(_, count)| *count > 0))
     }
 }
 

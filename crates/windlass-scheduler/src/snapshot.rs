@@ -27,7 +27,7 @@ use crate::statics::Statics;
 use crate::topology::Topology;
 use crate::volumes::{VolumeCatalog, VolumePlan};
 
-use node_state::{Brought, Placed};
+use node_state::{Alike, Brought, Placed, alike};
 use searching::Memo;
 
 pub(crate) use node_state::NodeState;
@@ -84,7 +84,8 @@ enum Change {
     AddedNode(NodeId),
     RemovedNode(NodeId, Box<NodeState>),
     ReplacedNode(NodeId, Arc<Node>),
-    AddedPod(NodeId),
+    /// So many pods, one behind the other.
+    AddedPods(NodeId, u32),
     RemovedPod(NodeId, usize, Placed),
     /// What a claim to devices was before.
     Claim(ClaimBefore),
@@ -158,6 +159,7 @@ impl Snapshot {
             pods: Vec::new(),
             with_ports: 0,
             with_volumes: 0,
+            terminating: 0,
             brought,
             node,
         }));
@@ -200,7 +202,62 @@ impl Snapshot {
         }
         let index = self.state_at(id.0).pods.len();
         self.place(placed, id.0, index);
-        self.log(Change::AddedPod(id));
+        self.log_added(id, 1);
+    }
+
+    /// Puts pods of one shape on a node, from the first on, as long as they fit; how many do.
+    pub fn fill(&mut self, pods: &[&Arc<Pod>], id: NodeId) -> usize {
+        let Some(first) = pods.first() else {
+            return 0;
+        };
+        let shape = self.shape_id(&first.shape);
+        if self.shapes.get(shape).traits.has_pre_filter {
+            // Each pod is a question of its own.
+            let mut fits = |pod: &&&Arc<Pod>| {
+                let fits = self.fits(pod, id);
+                if fits {
+                    self.add_pod(pod, id);
+                }
+                fits
+            };
+            return pods.iter().take_while(|pod| fits(pod)).count();
+        }
+        let Ok(prepared) = self.pre_filter(first) else {
+            return 0;
+        };
+        if self.verdict(&prepared, id.0) != checking::Verdict::Fits {
+            return 0;
+        }
+        // Another one asks for the same again, and nothing else has changed.
+        let room = self.room_for(shape, id.0);
+        let pods = &pods[..pods.len().min(room)];
+        self.place_alike(pods, shape, id);
+        pods.len()
+    }
+
+    fn place_alike(&mut self, pods: &[&Arc<Pod>], shape: u32, id: NodeId) {
+        for pods in pods.chunk_by(|a, b| is_plain(a) && is_plain(b)) {
+            if !is_plain(pods[0]) {
+                self.add_pod(pods[0], id);
+                continue;
+            }
+            let alike = Alike {
+                shape,
+                are_terminating: false,
+                count: u32::try_from(pods.len()).unwrap_or(u32::MAX),
+            };
+            self.count(alike, id.0);
+            let of_shape = self.shapes.get(shape);
+            if let Some(state) = &mut self.nodes[id.0 as usize] {
+                state.take(of_shape, alike);
+                state.pods.extend(pods.iter().map(|pod| Placed {
+                    pod: Arc::clone(pod),
+                    shape,
+                }));
+            }
+            self.changed(id.0, Effect::Tightens);
+            self.log_added(id, alike.count);
+        }
     }
 
     /// Takes a pod off a node; whether it was there, by namespace, name and uid. Devices that
@@ -251,6 +308,19 @@ impl Snapshot {
     /// The pods on a node, in the order in which they were added.
     pub fn pods_on(&self, id: NodeId) -> impl ExactSizeIterator<Item = &Arc<Pod>> + '_ {
         self.state_at(id.0).pods.iter().map(|placed| &placed.pod)
+    }
+
+    /// How many of the pods on a node are being deleted.
+    pub fn terminating_on(&self, id: NodeId) -> usize {
+        self.state_at(id.0).terminating as usize
+    }
+
+    /// Whether a pod on some node keeps others away by required anti-affinity.
+    pub fn has_anti_affinity(&self) -> bool {
+        self.shapes.all.iter().any(|shape| {
+            !shape.shape.constraints.anti_affinity.is_empty()
+                && !(shape.placements.is_empty() && shape.terminating.is_empty())
+        })
     }
 
     /// What the pods on a node request together; its `pods` is 0.
@@ -349,6 +419,20 @@ impl Snapshot {
         }
     }
 
+    fn log_added(&mut self, id: NodeId, count: u32) {
+        let Some(mark) = self.forks.last() else {
+            return;
+        };
+        // What was logged before the fork stays when the fork is undone.
+        if let Some(Change::AddedPods(last, before)) = self.undo[*mark..].last_mut()
+            && *last == id
+        {
+            *before += count;
+            return;
+        }
+        self.undo.push(Change::AddedPods(id, count));
+    }
+
     fn log_claims(&mut self, before: Vec<ClaimBefore>) {
         for before in before {
             self.log(Change::Claim(before));
@@ -375,10 +459,7 @@ impl Snapshot {
             Change::ReplacedNode(id, node) => {
                 self.swap_node(id, node);
             }
-            Change::AddedPod(id) => {
-                let last = self.state_at(id.0).pods.len() - 1;
-                self.unplace(id.0, last);
-            }
+            Change::AddedPods(id, count) => self.unplace_last(id.0, count as usize),
             Change::RemovedPod(id, index, placed) => self.place(placed, id.0, index),
             Change::Claim(before) => self.devices.restore(before),
         }
@@ -417,7 +498,7 @@ impl Snapshot {
     }
 
     fn place(&mut self, placed: Placed, slot: u32, index: usize) {
-        self.count_pod(placed.shape, placed.pod.deletion_timestamp.is_some(), slot);
+        self.count(placed.alone(), slot);
         let resized = self.resized_request(&placed.pod);
         let shape = self.shapes.get(placed.shape);
         let (traits, request) = (shape.traits, resized.as_ref().unwrap_or(&shape.request));
@@ -425,6 +506,7 @@ impl Snapshot {
             state.requested.add(request);
             state.with_ports += u32::from(traits.has_ports);
             state.with_volumes += u32::from(traits.has_volumes);
+            state.terminating += u32::from(placed.is_terminating());
             state.pods.insert(index, placed);
         }
         self.changed(slot, Effect::Tightens);
@@ -432,7 +514,38 @@ impl Snapshot {
 
     fn unplace(&mut self, slot: u32, index: usize) -> Placed {
         let placed = self.state_mut(slot).pods.remove(index);
-        self.uncount_pod(placed.shape, placed.pod.deletion_timestamp.is_some(), slot);
+        self.uncount(placed.alone(), slot);
+        self.release(&placed, slot);
+        self.changed(slot, Effect::Relaxes);
+        placed
+    }
+
+    fn unplace_last(&mut self, slot: u32, count: usize) {
+        let pods = &mut self.state_mut(slot).pods;
+        let gone = pods.split_off(pods.len() - count);
+        for pods in alike(&gone) {
+            self.uncount(pods, slot);
+        }
+        for pods in gone.chunk_by(|a, b| is_plain(&a.pod) && is_plain(&b.pod) && a.shape == b.shape)
+        {
+            if !is_plain(&pods[0].pod) {
+                self.release(&pods[0], slot);
+                continue;
+            }
+            let of_shape = self.shapes.get(pods[0].shape);
+            let alike = Alike {
+                count: u32::try_from(pods.len()).unwrap_or(u32::MAX),
+                ..pods[0].alone()
+            };
+            if let Some(state) = &mut self.nodes[slot as usize] {
+                state.give_back(of_shape, alike);
+            }
+        }
+        self.changed(slot, Effect::Relaxes);
+    }
+
+    /// Takes what a pod takes of a node from what is taken there.
+    fn release(&mut self, placed: &Placed, slot: u32) {
         let resized = self.resized_request(&placed.pod);
         let shape = self.shapes.get(placed.shape);
         let (traits, request) = (shape.traits, resized.as_ref().unwrap_or(&shape.request));
@@ -440,9 +553,8 @@ impl Snapshot {
             state.requested.subtract(request);
             state.with_ports -= u32::from(traits.has_ports);
             state.with_volumes -= u32::from(traits.has_volumes);
+            state.terminating -= u32::from(placed.is_terminating());
         }
-        self.changed(slot, Effect::Relaxes);
-        placed
     }
 
     fn resized_request(&mut self, pod: &Pod) -> Option<crate::dimensions::Request> {
@@ -490,6 +602,11 @@ impl Snapshot {
             .as_mut()
             .expect("a NodeId is used only while its node is in the snapshot")
     }
+}
+
+/// Whether a pod requests just what its shape does, and is not on its way out.
+fn is_plain(pod: &Pod) -> bool {
+    pod.resized_requests.is_none() && pod.deletion_timestamp.is_none()
 }
 
 /// What a change may do to pods that did not fit.

@@ -74,6 +74,7 @@ fn deletions(input: &Input<'_>, plan: &Plan, violations: &mut Violations) {
         let Action::DeleteInstances {
             group,
             instances,
+            never_joined,
             force,
         } = action
         else {
@@ -83,6 +84,11 @@ fn deletions(input: &Input<'_>, plan: &Plan, violations: &mut Violations) {
             violations.add("instances are deleted from groups that exist", group);
             continue;
         };
+        violations.unless(
+            never_joined.iter().all(|id| instances.contains(id)),
+            "what is asked about before a deletion is deleted",
+            group,
+        );
         let mut that_could_have_run = 0;
         for id in instances {
             violations.unless(deleted.insert(id), "an instance is deleted once", id);

@@ -3,11 +3,15 @@
 use windlass_model::SmolStr;
 
 use super::{creation_errors::failed_instances, requests::take_back, unregistered_since};
-use crate::{Action, Event, EventObject, EventTiming, decide::Loop};
+use crate::{Action, Event, EventObject, EventTiming, decide::Loop, scale_down::is_view_stale};
 
 /// Plans the deletion of instances that have had no node for too long, down to the group's
-/// minimum.
+/// minimum. Not by a view that is too old, or that lacks many nodes: their instances would look as if
+/// they had never joined.
 pub(crate) fn remove_long_unregistered(context: &mut Loop<'_>) {
+    if is_view_stale(context) || context.missing_nodes.is_some() {
+        return;
+    }
     let is_forced = context
         .config
         .cluster_health
@@ -36,7 +40,8 @@ pub(crate) fn remove_long_unregistered(context: &mut Loop<'_>) {
         } else {
             usize::try_from(spare).unwrap_or(0).min(overdue.len())
         };
-        let instances = atomic_deletion(context, index, overdue[..allowed].to_vec());
+        let never_joined = overdue[..allowed].to_vec();
+        let instances = atomic_deletion(context, index, never_joined.clone());
         if instances.is_empty() {
             continue;
         }
@@ -51,7 +56,19 @@ pub(crate) fn remove_long_unregistered(context: &mut Loop<'_>) {
                 .at(EventTiming::OnceDone(action)),
             );
         }
-        delete(context, index, instances, is_forced);
+        let never_joined = never_joined
+            .into_iter()
+            .filter(|id| instances.contains(id))
+            .collect();
+        delete(
+            context,
+            index,
+            Deletion {
+                instances,
+                never_joined,
+                is_forced,
+            },
+        );
     }
 }
 
@@ -66,19 +83,41 @@ pub(crate) fn remove_failed(context: &mut Loop<'_>) -> bool {
         let instances = atomic_deletion(context, index, failed);
         if !instances.is_empty() {
             has_any = true;
-            delete(context, index, instances, is_forced);
+            delete(
+                context,
+                index,
+                Deletion {
+                    instances,
+                    never_joined: Vec::new(),
+                    is_forced,
+                },
+            );
         }
     }
     has_any
 }
 
-fn delete(context: &mut Loop<'_>, index: usize, instances: Vec<SmolStr>, force: bool) {
+/// Instances of one group that go.
+struct Deletion {
+    instances: Vec<SmolStr>,
+    /// Those of them that had the time to join and did not.
+    never_joined: Vec<SmolStr>,
+    is_forced: bool,
+}
+
+fn delete(context: &mut Loop<'_>, index: usize, deletion: Deletion) {
+    let Deletion {
+        instances,
+        never_joined,
+        is_forced,
+    } = deletion;
     let count = i64::try_from(instances.len()).unwrap_or(i64::MAX);
     context.groups[index].target_size -= count;
     context.plan.actions.push(Action::DeleteInstances {
         group: context.cluster.groups[index].name.clone(),
         instances,
-        force,
+        never_joined,
+        force: is_forced,
     });
 }
 

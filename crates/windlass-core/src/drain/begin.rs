@@ -28,7 +28,7 @@ pub(crate) fn begin(context: &mut Loop<'_>, removals: Vec<Removal>) {
         let is_empty = removable.is_empty();
         let pods = evictions::pods_on(context, &node.name);
         let selected = evictions::select(context.config, &pods, is_empty);
-        let names = |pods: &[Arc<windlass_model::Pod>]| -> Vec<ObjectName> {
+        let names = |pods: &[&Arc<windlass_model::Pod>]| -> Vec<ObjectName> {
             pods.iter().map(|pod| pod.full_name()).collect()
         };
         context.plan.scale_down.removals.push(NodeRemoval {

@@ -18,6 +18,11 @@ impl Disruptions {
         Self { remaining }
     }
 
+    /// Whether there are no disruption budgets.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.remaining.is_empty()
+    }
+
     /// Whether a budget covers the pods of a shape. A selector that cannot be read covers every
     /// pod of its namespace: what somebody meant to protect is not guessed at.
     pub(crate) fn covers(cluster: &Cluster, index: u32, shape: &PodShape) -> bool {

@@ -16,10 +16,10 @@ const HEADROOM: Duration = Duration::from_secs(30);
 
 /// Pods that are evicted from a node.
 #[derive(Default)]
-pub(super) struct Selected {
-    pub(super) full: Vec<Arc<Pod>>,
+pub(super) struct Selected<'p> {
+    pub(super) full: Vec<&'p Arc<Pod>>,
     /// Of `DaemonSet`s.
-    pub(super) daemonset: Vec<Arc<Pod>>,
+    pub(super) daemonset: Vec<&'p Arc<Pod>>,
 }
 
 /// The pods bound to a node that have not ended and are not expendable.
@@ -48,7 +48,7 @@ pub(super) fn pods_on(context: &Loop<'_>, node: &SmolStr) -> Vec<Arc<Pod>> {
 }
 
 /// Those of `pods` that are evicted; an empty node loses pods of `DaemonSet`s at most.
-pub(super) fn select(config: &Config, pods: &[Arc<Pod>], is_empty: bool) -> Selected {
+pub(super) fn select<'p>(config: &Config, pods: &'p [Arc<Pod>], is_empty: bool) -> Selected<'p> {
     let actuation = &config.actuation;
     let daemonsets_go = if is_empty {
         actuation.daemon_set_eviction_for_empty_nodes
@@ -59,7 +59,7 @@ pub(super) fn select(config: &Config, pods: &[Arc<Pod>], is_empty: bool) -> Sele
     for pod in pods.iter().filter(|pod| !pod.shape.safety.is_mirror) {
         if !pod.shape.is_daemonset_pod() {
             if !is_empty {
-                selected.full.push(Arc::clone(pod));
+                selected.full.push(pod);
             }
             continue;
         }
@@ -70,7 +70,7 @@ pub(super) fn select(config: &Config, pods: &[Arc<Pod>], is_empty: bool) -> Sele
             .as_ref()
             .map_or(daemonsets_go, |wish| wish == "true");
         if is_evicted {
-            selected.daemonset.push(Arc::clone(pod));
+            selected.daemonset.push(pod);
         }
     }
     selected
@@ -119,10 +119,10 @@ pub(super) fn of_wave(
     let selected = select(config, pods, is_empty);
     // With groups of priorities a DaemonSet's pods are waited for like any other.
     let daemonsets_are_best_effort = is_empty || groups.is_empty();
-    let full = selected.full.iter().map(|pod| (pod, false));
+    let full = selected.full.into_iter().map(|pod| (pod, false));
     let daemonset = selected
         .daemonset
-        .iter()
+        .into_iter()
         .map(|pod| (pod, daemonsets_are_best_effort));
     full.chain(daemonset)
         .filter(|(pod, _)| wave_of(groups, pod.priority()) == wave)

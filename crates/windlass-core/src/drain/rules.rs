@@ -75,7 +75,7 @@ pub(crate) struct Blocking {
 
 /// What the rules say of one pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+enum Verdict {
     /// It may be evicted.
     Move,
     /// It ends with its node, or has as good as ended.
@@ -119,6 +119,55 @@ struct ShapeRules {
     budgets: SmallVec<[u32; 2]>,
 }
 
+impl ShapeRules {
+    /// The rules, in their order.
+    fn verdict(
+        &self,
+        pod: &Pod,
+        disruptions: Option<&Disruptions>,
+        settings: &config::Drain,
+        now: Timestamp,
+    ) -> Verdict {
+        if self.is_mirror || is_long_terminating(pod, now) {
+            return Verdict::Skip;
+        }
+        if let (Some(reason), Some(_)) = (self.controller, disruptions) {
+            return Verdict::Block(reason);
+        }
+        if let Some(verdict) = self.settled {
+            return verdict;
+        }
+        if has_ended(pod) {
+            return Verdict::Move;
+        }
+        if let Some(verdict) = self.owner {
+            return verdict;
+        }
+        let is_system = match disruptions {
+            Some(_) => self.is_unprotected_system,
+            None => self.is_system,
+        };
+        if is_system {
+            let timeout = settings.blocking_system_pod_disruption_timeout;
+            let is_old = pod
+                .created_at
+                .is_some_and(|created| created.saturating_add(timeout).is_ok_and(|t| t < now));
+            return if is_old {
+                Verdict::Move
+            } else {
+                Verdict::Block(BlockingReason::UnmovableKubeSystemPod)
+            };
+        }
+        if let Some(reason) = self.keeps {
+            return Verdict::Block(reason);
+        }
+        if disruptions.is_some_and(|left| !left.allow(&self.budgets)) {
+            return Verdict::Block(BlockingReason::NotEnoughPdb);
+        }
+        Verdict::Move
+    }
+}
+
 /// The rules of one loop.
 pub(crate) struct Rules<'a> {
     settings: &'a config::Drain,
@@ -126,7 +175,10 @@ pub(crate) struct Rules<'a> {
     workloads: FxHashMap<(WorkloadKind, &'a str, &'a str), &'a Workload>,
     budgets: FxHashMap<&'a str, Vec<u32>>,
     cluster: &'a Cluster,
-    shapes: FxHashMap<*const PodShape, ShapeRules>,
+    shapes: Vec<ShapeRules>,
+    by_address: FxHashMap<*const PodShape, usize>,
+    /// The shape asked about last, by address and number: the pods of a node are often of one.
+    last: (*const PodShape, usize),
 }
 
 impl<'a> Rules<'a> {
@@ -153,7 +205,9 @@ impl<'a> Rules<'a> {
             workloads,
             budgets,
             cluster,
-            shapes: FxHashMap::default(),
+            shapes: Vec::new(),
+            by_address: FxHashMap::default(),
+            last: (std::ptr::null(), 0),
         }
     }
 
@@ -165,13 +219,14 @@ impl<'a> Rules<'a> {
         disruptions: Option<&Disruptions>,
     ) -> Result<PodsToMove, Blocking> {
         let mut to_move = PodsToMove::default();
+        to_move.movable.reserve(pods.size_hint().0);
+        let (now, settings) = (self.now, self.settings);
         for pod in pods {
-            match self.verdict(pod, disruptions) {
+            let rules = self.of_shape(&pod.shape);
+            match rules.verdict(pod, disruptions, settings, now) {
                 Verdict::Skip => {}
                 Verdict::WaitForCompletion => to_move.has_on_completion = true,
-                Verdict::Move if self.is_daemonset_pod(pod) => {
-                    to_move.daemonset.push(Arc::clone(pod));
-                }
+                Verdict::Move if rules.is_daemonset => to_move.daemonset.push(Arc::clone(pod)),
                 Verdict::Move => to_move.movable.push(Arc::clone(pod)),
                 Verdict::Block(reason) => {
                     return Err(Blocking {
@@ -191,63 +246,17 @@ impl<'a> Rules<'a> {
         pods: impl Iterator<Item = &'p Arc<Pod>>,
     ) -> Option<bool> {
         let mut has_on_completion = false;
+        let (now, settings) = (self.now, self.settings);
         for pod in pods {
-            match self.verdict(pod, None) {
+            let rules = self.of_shape(&pod.shape);
+            match rules.verdict(pod, None, settings, now) {
                 Verdict::Skip => {}
                 Verdict::WaitForCompletion => has_on_completion = true,
-                Verdict::Move if self.is_daemonset_pod(pod) => {}
+                Verdict::Move if rules.is_daemonset => {}
                 Verdict::Move | Verdict::Block(_) => return None,
             }
         }
         Some(has_on_completion)
-    }
-
-    /// The rules, in their order.
-    pub(crate) fn verdict(&mut self, pod: &Pod, disruptions: Option<&Disruptions>) -> Verdict {
-        let now = self.now;
-        let timeout = self.settings.blocking_system_pod_disruption_timeout;
-        let rules = self.of_shape(&pod.shape);
-        if rules.is_mirror || is_long_terminating(pod, now) {
-            return Verdict::Skip;
-        }
-        if let (Some(reason), Some(_)) = (rules.controller, disruptions) {
-            return Verdict::Block(reason);
-        }
-        if let Some(verdict) = rules.settled {
-            return verdict;
-        }
-        if has_ended(pod) {
-            return Verdict::Move;
-        }
-        if let Some(verdict) = rules.owner {
-            return verdict;
-        }
-        let is_system = match disruptions {
-            Some(_) => rules.is_unprotected_system,
-            None => rules.is_system,
-        };
-        if is_system {
-            let is_old = pod
-                .created_at
-                .is_some_and(|created| created.saturating_add(timeout).is_ok_and(|t| t < now));
-            return if is_old {
-                Verdict::Move
-            } else {
-                Verdict::Block(BlockingReason::UnmovableKubeSystemPod)
-            };
-        }
-        if let Some(reason) = rules.keeps {
-            return Verdict::Block(reason);
-        }
-        if disruptions.is_some_and(|left| !left.allow(&rules.budgets)) {
-            return Verdict::Block(BlockingReason::NotEnoughPdb);
-        }
-        Verdict::Move
-    }
-
-    /// Whether a `DaemonSet` runs the pod.
-    pub(crate) fn is_daemonset_pod(&mut self, pod: &Pod) -> bool {
-        self.of_shape(&pod.shape).is_daemonset
     }
 
     /// The disruption budgets that cover the pod, as indices into the cluster's.
@@ -256,12 +265,18 @@ impl<'a> Rules<'a> {
     }
 
     fn of_shape(&mut self, shape: &Arc<PodShape>) -> &ShapeRules {
-        let key = Arc::as_ptr(shape);
-        if !self.shapes.contains_key(&key) {
-            let rules = self.work_out(shape);
-            self.shapes.insert(key, rules);
+        let address = Arc::as_ptr(shape);
+        if self.last.0 != address {
+            let number = self.by_address.get(&address).copied();
+            let number = number.unwrap_or_else(|| {
+                let rules = self.work_out(shape);
+                self.shapes.push(rules);
+                self.by_address.insert(address, self.shapes.len() - 1);
+                self.shapes.len() - 1
+            });
+            self.last = (address, number);
         }
-        &self.shapes[&key]
+        &self.shapes[self.last.1]
     }
 
     fn work_out(&self, shape: &Arc<PodShape>) -> ShapeRules {

@@ -100,11 +100,5 @@ fn utilization_of(
     };
     let node = &context.nodes[node].node;
     let devices = (devices, &context.snapshot);
-    match id {
-        Some(id) => {
-            let pods: Vec<_> = context.snapshot.pods_on(id).collect();
-            utilization::of_node(node, pods.iter().copied(), ignored, devices, context.now)
-        }
-        None => utilization::of_node(node, std::iter::empty(), ignored, devices, context.now),
-    }
+    utilization::of_node(node, id, ignored, devices, context.now)
 }

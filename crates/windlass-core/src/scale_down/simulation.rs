@@ -125,6 +125,9 @@ fn consume_budgets(
     disruptions: &mut Disruptions,
     movable: &[Arc<Pod>],
 ) -> bool {
+    if disruptions.is_empty() {
+        return false;
+    }
     let mut needed: FxHashMap<u32, i64> = FxHashMap::default();
     let mut is_risky = false;
     for pod in movable {
@@ -168,16 +171,11 @@ impl Places {
             .filter_map(|(turn, candidate)| Some((candidate.id?, turn)))
             .collect();
         let mut staying = Vec::new();
-        let mut has_anti_affinity = false;
         for node in &context.nodes {
             let name = &node.node.name;
             let Some(id) = context.snapshot.node_id(name) else {
                 continue;
             };
-            has_anti_affinity |= context
-                .snapshot
-                .pods_on(id)
-                .any(|pod| !pod.shape.constraints.anti_affinity.is_empty());
             let is_place = !node.is_replaced
                 && !node.node.unschedulable
                 && !context.memory.drains.contains_key(name);
@@ -199,7 +197,7 @@ impl Places {
             order,
             full: FxHashMap::default(),
             undo: Vec::new(),
-            has_anti_affinity,
+            has_anti_affinity: context.snapshot.has_anti_affinity(),
         }
     }
 
@@ -227,7 +225,9 @@ impl Places {
         let was_open = self.is_open.insert(from, false);
         let mut by_priority: Vec<&Arc<Pod>> = pods.iter().collect();
         by_priority.sort_by_key(|pod| std::cmp::Reverse(pod.priority()));
-        let all_fit = by_priority.into_iter().all(|pod| self.place(snapshot, pod));
+        let all_fit = by_priority
+            .chunk_by(|a, b| Arc::ptr_eq(&a.shape, &b.shape))
+            .all(|alike| self.place(snapshot, alike));
         if all_fit {
             if needs_ghost {
                 snapshot.remove_node(from);
@@ -246,33 +246,40 @@ impl Places {
         all_fit
     }
 
-    fn place(&mut self, snapshot: &mut Snapshot, pod: &Arc<Pod>) -> bool {
-        let place = if self.only_fills_up(&pod.shape) {
-            self.next_place(snapshot, pod)
-        } else {
-            let is_open = &self.is_open;
-            snapshot.first_fit(pod, |id| is_open.get(&id) == Some(&true))
-        };
-        if let Some(id) = place {
-            snapshot.add_pod(pod, id);
+    /// Places pods of one shape; whether all found a place.
+    fn place(&mut self, snapshot: &mut Snapshot, alike: &[&Arc<Pod>]) -> bool {
+        if self.only_fills_up(&alike[0].shape) {
+            return self.place_in_order(snapshot, alike);
         }
-        place.is_some()
+        alike.iter().all(|pod| {
+            let is_open = &self.is_open;
+            let place = snapshot.first_fit(pod, |id| is_open.get(&id) == Some(&true));
+            if let Some(id) = place {
+                snapshot.add_pod(pod, id);
+            }
+            place.is_some()
+        })
     }
 
-    /// The first place that takes the pod, of those not known to be full.
-    fn next_place(&mut self, snapshot: &mut Snapshot, pod: &Arc<Pod>) -> Option<NodeId> {
-        let shape = Arc::as_ptr(&pod.shape);
+    /// Fills the places that are not known to be full, one after the other.
+    fn place_in_order(&mut self, snapshot: &mut Snapshot, alike: &[&Arc<Pod>]) -> bool {
+        let shape = Arc::as_ptr(&alike[0].shape);
         let start = self.full.get(&shape).copied().unwrap_or(0);
-        let found = (start..self.order.len()).find(|index| {
-            let id = self.order[*index];
-            self.is_open.get(&id) == Some(&true) && snapshot.fits(pod, id)
-        });
-        let full = found.unwrap_or(self.order.len());
+        let (mut full, mut left) = (start, alike);
+        while let Some(id) = self.order.get(full) {
+            if self.is_open.get(id) == Some(&true) {
+                left = &left[snapshot.fill(left, *id)..];
+            }
+            if left.is_empty() {
+                break;
+            }
+            full += 1;
+        }
         if full != start {
             self.undo.push((shape, start));
             self.full.insert(shape, full);
         }
-        found.map(|index| self.order[index])
+        left.is_empty()
     }
 
     /// Whether a node that refuses pods of this shape refuses them for the rest of this loop.

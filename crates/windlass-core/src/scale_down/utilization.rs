@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use windlass_model::{Node, Pod, Resources, SmolStr, Timestamp};
 
-use windlass_scheduler::Snapshot;
+use windlass_scheduler::{NodeId, Snapshot};
 
 use super::devices::{Devices, DevicesError};
 use crate::{drain::rules::is_long_terminating, gpu};
@@ -43,10 +43,11 @@ pub(crate) fn is_gpu_node(node: &Node) -> bool {
     node.labels.contains_key(gpu::GPU_LABEL) || gpu::allocatable_gpus(node).is_some()
 }
 
-/// The share of `node` that `pods` request.
-pub(crate) fn of_node<'p>(
+/// The share of `node` that the pods on it request; `id` is its place in the snapshot, if it has
+/// one.
+pub(crate) fn of_node(
     node: &Node,
-    pods: impl Iterator<Item = &'p Arc<Pod>> + Clone,
+    id: Option<NodeId>,
     ignored: Ignored,
     devices: (&Devices<'_>, &Snapshot),
     now: Timestamp,
@@ -59,16 +60,19 @@ pub(crate) fn of_node<'p>(
         resource: SmolStr::default(),
         value: 0.0,
     };
+    let (devices, snapshot) = devices;
+    let pods = || id.into_iter().flat_map(|id| snapshot.pods_on(id));
     if is_gpu_node(node) {
         if let Some((resource, allocatable)) = gpu::allocatable_gpus(node) {
-            let amount = |requests: &Resources| requests.scalar(resource).unwrap_or(0);
-            utilization.gpu = Requested::by(pods, ignored, now, amount).share_of(allocatable);
+            let amount = |requests: &Resources| [requests.scalar(resource).unwrap_or(0)];
+            let [gpus] = Requested::by(pods(), ignored, now, amount);
+            utilization.gpu = gpus.share_of(allocatable);
             utilization.resource = SmolStr::new_static(resource);
         }
         utilization.value = utilization.gpu;
         return Ok(utilization);
     }
-    if let Some((pool, share)) = devices.0.utilization(devices.1, node, pods.clone())? {
+    if let Some((pool, share)) = devices.utilization(snapshot, node, pods())? {
         utilization.devices = share;
         utilization.resource = pool;
         utilization.value = share;
@@ -81,8 +85,17 @@ pub(crate) fn of_node<'p>(
     let has = Resources::from_list(&node.allocatable);
     let has_cpu = allocatable("cpu", has.milli_cpu)?;
     let has_memory = allocatable("memory", has.memory_bytes)?;
-    utilization.cpu = Requested::by(pods.clone(), ignored, now, |r| r.milli_cpu).share_of(has_cpu);
-    utilization.memory = Requested::by(pods, ignored, now, |r| r.memory_bytes).share_of(has_memory);
+    let cpu_and_memory = |requests: &Resources| [requests.milli_cpu, requests.memory_bytes];
+    let all_count = !ignored.daemonset_pods && !ignored.mirror_pods;
+    let [cpu, memory] = match id {
+        // The snapshot has the sum where every pod counts.
+        Some(id) if all_count && snapshot.terminating_on(id) == 0 => {
+            cpu_and_memory(&snapshot.requested(id)).map(Requested::of)
+        }
+        _ => Requested::by(pods(), ignored, now, cpu_and_memory),
+    };
+    utilization.cpu = cpu.share_of(has_cpu);
+    utilization.memory = memory.share_of(has_memory);
     (utilization.resource, utilization.value) = if utilization.cpu > utilization.memory {
         (SmolStr::new_static("cpu"), utilization.cpu)
     } else {
@@ -92,6 +105,7 @@ pub(crate) fn of_node<'p>(
 }
 
 /// The requests for one resource.
+#[derive(Clone, Copy, Default)]
 struct Requested {
     counted: i64,
     /// Of pods that do not count.
@@ -99,24 +113,34 @@ struct Requested {
 }
 
 impl Requested {
-    fn by<'p>(
+    fn of(counted: i64) -> Self {
+        Self {
+            counted,
+            ignored: 0,
+        }
+    }
+
+    /// The requests for some resources, whose amounts `amounts` tells.
+    fn by<'p, const N: usize>(
         pods: impl Iterator<Item = &'p Arc<Pod>>,
         ignored: Ignored,
         now: Timestamp,
-        amount: impl Fn(&Resources) -> i64,
-    ) -> Self {
-        let mut requested = Self {
-            counted: 0,
-            ignored: 0,
-        };
+        amounts: impl Fn(&Resources) -> [i64; N],
+    ) -> [Self; N] {
+        let mut requested = [Self::default(); N];
         for pod in pods {
-            let amount = amount(pod.requests_on_node());
             let is_ignored = ignored.daemonset_pods && pod.shape.is_daemonset_pod()
                 || ignored.mirror_pods && pod.shape.safety.is_mirror;
-            if is_ignored {
-                requested.ignored = requested.ignored.saturating_add(amount);
-            } else if !is_long_terminating(pod, now) {
-                requested.counted = requested.counted.saturating_add(amount);
+            if !is_ignored && is_long_terminating(pod, now) {
+                continue;
+            }
+            for (requested, amount) in requested.iter_mut().zip(amounts(pod.requests_on_node())) {
+                let sum = if is_ignored {
+                    &mut requested.ignored
+                } else {
+                    &mut requested.counted
+                };
+                *sum = sum.saturating_add(amount);
             }
         }
         requested

@@ -133,7 +133,7 @@ fn digest(snapshot: &Snapshot, node: NodeId) -> u64 {
         .map(|pod| {
             let mut hasher = FxHasher::default();
             let is_ending = pod.deletion_timestamp.is_some();
-            (pod.namespace(), &pod.name, &pod.uid, is_ending).hash(&mut hasher);
+            (&pod.uid, is_ending).hash(&mut hasher);
             hasher.finish()
         })
         .fold(0, u64::wrapping_add)

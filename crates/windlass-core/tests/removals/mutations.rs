@@ -170,6 +170,7 @@ fn delete(group: &str, instance: &str) -> Action {
     Action::DeleteInstances {
         group: group.into(),
         instances: vec![instance.into()],
+        never_joined: Vec::new(),
         force: false,
     }
 }

@@ -366,6 +366,34 @@ impl Snapshot {
             })
     }
 
+    /// How many pods of the shape the node has room for, where it has room for one.
+    pub(super) fn room_for(&self, shape: u32, slot: u32) -> usize {
+        if !self.enabled(Plugin::NodeResourcesFit) || self.shapes.get(shape).traits.has_ports {
+            return 1;
+        }
+        let state = self.state_at(slot);
+        let request = &self.shapes.get(shape).request;
+        let (has, taken) = (&state.allocatable, &state.requested);
+        let times = |wanted: i64, has: i64, taken: i64| match wanted {
+            1.. => has.wrapping_sub(taken) / wanted,
+            _ => i64::MAX,
+        };
+        let core =
+            (0..request.core.len()).map(|i| times(request.core[i], has.core[i], taken.core[i]));
+        let scalars = request.scalars.iter().map(|(dimension, wanted)| {
+            let has = has.scalar(*dimension);
+            if self.dimensions.is_checked(*dimension, has) {
+                times(*wanted, has, taken.scalar(*dimension))
+            } else {
+                i64::MAX
+            }
+        });
+        let least = core.chain(scalars).min().unwrap_or(i64::MAX);
+        usize::try_from(least.min(state.free_pods()))
+            .unwrap_or(0)
+            .max(1)
+    }
+
     fn resources_refusal(&self, shape: u32, slot: u32) -> Option<Rejection> {
         let state = self.state_at(slot);
         let request = &self.shapes.get(shape).request;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use windlass_model::{AffinityTerm, Node, PodShape, SmolStr, SpreadConstraint};
 
 use super::Snapshot;
-use super::node_state::NodeState;
+use super::node_state::{Alike, NodeState, alike};
 use crate::namespaces::Side;
 use crate::pod_affinity::{Company, Term, first_invalid};
 use crate::shapes::{Counted, Incoming, Placements, Shape, Traits};
@@ -49,55 +49,63 @@ impl Snapshot {
         id
     }
 
-    /// Counts a pod of a shape on a node.
-    pub(super) fn count_pod(&mut self, shape: u32, is_terminating: bool, slot: u32) {
-        self.know_what_counts(shape);
-        self.know_what_it_holds(shape);
-        let shape = &mut self.shapes.all[shape as usize];
+    /// Counts pods of a shape on a node.
+    pub(super) fn count(&mut self, pods: Alike, slot: u32) {
+        self.know_what_counts(pods.shape);
+        self.know_what_it_holds(pods.shape);
+        let shape = &mut self.shapes.all[pods.shape as usize];
+        let is_terminating = pods.are_terminating;
         if is_terminating {
-            shape.terminating.add(slot);
+            shape.terminating.add(slot, pods.count);
         } else {
-            shape.placements.add(slot);
+            shape.placements.add(slot, pods.count);
         }
         for counted in &shape.counted {
             match *counted {
                 Counted::Company(company) => {
-                    self.affinity.companies[company as usize].add_pod(slot, &self.topology);
+                    let company = &mut self.affinity.companies[company as usize];
+                    (0..pods.count).for_each(|_| company.add_pod(slot, &self.topology));
                 }
                 Counted::Spread(spread, rule) if !is_terminating => {
                     let rules = &mut self.spreads.all[spread as usize].rules;
-                    rules[rule as usize].add_pod(slot, &self.topology);
+                    let rule = &mut rules[rule as usize];
+                    (0..pods.count).for_each(|_| rule.add_pod(slot, &self.topology));
                 }
                 Counted::Spread(..) => {}
             }
         }
         for repeller in shape.holds.iter().flatten() {
-            self.affinity.repellers[*repeller as usize].add_pod(slot, &self.topology);
+            let repeller = &mut self.affinity.repellers[*repeller as usize];
+            (0..pods.count).for_each(|_| repeller.add_pod(slot, &self.topology));
         }
     }
 
-    /// Undoes [`Self::count_pod`].
-    pub(super) fn uncount_pod(&mut self, shape: u32, is_terminating: bool, slot: u32) {
-        let shape = &mut self.shapes.all[shape as usize];
+    /// Undoes [`Self::count`].
+    pub(super) fn uncount(&mut self, pods: Alike, slot: u32) {
+        let shape = &mut self.shapes.all[pods.shape as usize];
+        let is_terminating = pods.are_terminating;
         if is_terminating {
-            shape.terminating.remove(slot);
+            shape.terminating.remove(slot, pods.count);
         } else {
-            shape.placements.remove(slot);
+            shape.placements.remove(slot, pods.count);
         }
         for counted in &shape.counted {
             match *counted {
                 Counted::Company(company) => {
-                    self.affinity.companies[company as usize].remove_pod(slot, &self.topology);
+                    let company = &mut self.affinity.companies[company as usize];
+                    (0..pods.count).for_each(|_| company.remove_pod(slot, &self.topology));
                 }
                 Counted::Spread(spread, rule) if !is_terminating => {
                     let rules = &mut self.spreads.all[spread as usize].rules;
-                    rules[rule as usize].remove_pod(slot, &self.topology);
+                    let rule = &mut rules[rule as usize];
+                    (0..pods.count).for_each(|_| rule.remove_pod(slot, &self.topology));
                 }
                 Counted::Spread(..) => {}
             }
         }
         for repeller in shape.holds.iter().flatten() {
-            self.affinity.repellers[*repeller as usize].remove_pod(slot, &self.topology);
+            let repeller = &mut self.affinity.repellers[*repeller as usize];
+            (0..pods.count).for_each(|_| repeller.remove_pod(slot, &self.topology));
         }
     }
 
@@ -120,16 +128,14 @@ impl Snapshot {
     }
 
     pub(super) fn count_pods_of(&mut self, state: &NodeState, slot: u32) {
-        for placed in &state.pods {
-            let is_terminating = placed.pod.deletion_timestamp.is_some();
-            self.count_pod(placed.shape, is_terminating, slot);
+        for pods in alike(&state.pods) {
+            self.count(pods, slot);
         }
     }
 
     pub(super) fn uncount_pods_of(&mut self, state: &NodeState, slot: u32) {
-        for placed in &state.pods {
-            let is_terminating = placed.pod.deletion_timestamp.is_some();
-            self.uncount_pod(placed.shape, is_terminating, slot);
+        for pods in alike(&state.pods) {
+            self.uncount(pods, slot);
         }
     }
 

@@ -169,8 +169,14 @@ impl World {
                 self.decrease_target(group, *to).map_err(Refusal::Failed)
             }
             Action::DeleteInstances {
-                group, instances, ..
+                group,
+                instances,
+                never_joined,
+                ..
             } => {
+                if let Some(node) = self.node_of_any(never_joined) {
+                    return Err(Refusal::NotNow(format!("joined meanwhile: {node}")));
+                }
                 for instance in instances {
                     self.log
                         .nodes("cloud", group, instance, "deleted, it never joined");
@@ -210,6 +216,14 @@ impl World {
             }
             Action::Write(write) => self.write(write).map_err(Refusal::Failed),
         }
+    }
+
+    /// A node that one of the instances has become.
+    fn node_of_any(&self, instances: &[SmolStr]) -> Option<SmolStr> {
+        let mut nodes = self.cluster.nodes.iter();
+        nodes
+            .find(|node| instances.contains(&node.provider_id))
+            .map(|node| node.name.clone())
     }
 
     /// A pod on a node that the plan did not know and that would be missed.

@@ -66,8 +66,12 @@ impl Actor {
             Action::DeleteInstances {
                 group,
                 instances,
+                never_joined,
                 force,
-            } => self.delete(group, instances, *force).await,
+            } => match self.have_joined(never_joined).await {
+                Some(refusal) => refusal,
+                None => self.delete(group, instances, *force).await,
+            },
             Action::AddTaint {
                 node,
                 taint,
@@ -167,6 +171,27 @@ impl Actor {
             },
             other => of_aws(other),
         }
+    }
+
+    /// The refusal to delete instances of which one is a node by now, or nobody can tell.
+    async fn have_joined(&self, never_joined: &[SmolStr]) -> Option<OutcomeResult> {
+        if never_joined.is_empty() {
+            return None;
+        }
+        let nodes = match windlass_kube::registered(&self.api, never_joined).await {
+            Ok(nodes) => nodes,
+            Err(error) => return Some(api_failure(&error)),
+        };
+        if nodes.is_empty() {
+            return None;
+        }
+        let joined: Vec<String> = nodes
+            .into_iter()
+            .map(|(instance, node)| format!("{instance} is node {node}"))
+            .collect();
+        Some(OutcomeResult::Refused {
+            message: format!("joined meanwhile: {}", joined.join(", ")),
+        })
     }
 
     async fn delete(&self, group: &str, instances: &[SmolStr], force: bool) -> OutcomeResult {
