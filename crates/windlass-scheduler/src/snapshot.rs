@@ -225,39 +225,42 @@ impl Snapshot {
         let Ok(prepared) = self.pre_filter(first) else {
             return 0;
         };
-        if self.verdict(&prepared, id.0) != checking::Verdict::Fits {
-            return 0;
-        }
-        // Another one asks for the same again, and nothing else has changed.
-        let room = self.room_for(shape, id.0);
-        let pods = &pods[..pods.len().min(room)];
-        self.place_alike(pods, shape, id);
-        pods.len()
-    }
-
-    fn place_alike(&mut self, pods: &[&Arc<Pod>], shape: u32, id: NodeId) {
-        for pods in pods.chunk_by(|a, b| is_plain(a) && is_plain(b)) {
-            if !is_plain(pods[0]) {
-                self.add_pod(pods[0], id);
+        let mut added = 0;
+        while let Some(next) = pods.get(added)
+            && self.verdict(&prepared, id.0) == checking::Verdict::Fits
+        {
+            if !is_plain(next) {
+                self.add_pod(next, id);
+                added += 1;
                 continue;
             }
-            let alike = Alike {
-                shape,
-                are_terminating: false,
-                count: u32::try_from(pods.len()).unwrap_or(u32::MAX),
-            };
-            self.count(alike, id.0);
-            let of_shape = self.shapes.get(shape);
-            if let Some(state) = &mut self.nodes[id.0 as usize] {
-                state.take(of_shape, alike);
-                state.pods.extend(pods.iter().map(|pod| Placed {
-                    pod: Arc::clone(pod),
-                    shape,
-                }));
-            }
-            self.changed(id.0, Effect::Tightens);
-            self.log_added(id, alike.count);
+            // Another plain one asks for the same again, and nothing else changes.
+            let plain = pods[added..].iter().take_while(|pod| is_plain(pod));
+            let count = plain.count().min(self.room_for(shape, id.0));
+            self.place_alike(&pods[added..added + count], shape, id);
+            added += count;
         }
+        added
+    }
+
+    /// Puts plain pods of a shape on a node.
+    fn place_alike(&mut self, pods: &[&Arc<Pod>], shape: u32, id: NodeId) {
+        let alike = Alike {
+            shape,
+            are_terminating: false,
+            count: u32::try_from(pods.len()).unwrap_or(u32::MAX),
+        };
+        self.count(alike, id.0);
+        let of_shape = self.shapes.get(shape);
+        if let Some(state) = &mut self.nodes[id.0 as usize] {
+            state.take(of_shape, alike);
+            state.pods.extend(pods.iter().map(|pod| Placed {
+                pod: Arc::clone(pod),
+                shape,
+            }));
+        }
+        self.changed(id.0, Effect::Tightens);
+        self.log_added(id, alike.count);
     }
 
     /// Takes a pod off a node; whether it was there, by namespace, name and uid. Devices that

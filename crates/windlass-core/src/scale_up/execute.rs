@@ -9,27 +9,38 @@ use crate::{
 
 /// Plans the resizes in order, in a certain zone where that matters. The open scale-ups are written
 /// down before the cloud is asked.
+///
+/// Where groups grow in turn, the beginning of one is told once the one before has grown: behind a
+/// failed one nothing begins.
 pub(super) fn plan(
     context: &mut Loop<'_>,
     resizes: &[GroupResize],
     cause: ResizeCause,
     zone: Option<&SmolStr>,
 ) {
+    let grows_in_turn = !context.config.scale_up.parallel_scale_up;
+    let mut begins = EventTiming::AtOnce;
     for resize in resizes {
         let GroupResize { group, from, to } = *resize;
         let max = context.cluster.groups[group].max_size;
         let name = context.cluster.groups[group].name.clone();
         let event = |message: String| Event::normal("ScaledUpGroup", EventObject::Status, message);
         let action = context.plan.actions.len();
-        context.plan.events.push(event(format!(
-            "Scale-up: setting group {name} size to {to} instead of {from} (max: {max})"
-        )));
+        context.plan.events.push(
+            event(format!(
+                "Scale-up: setting group {name} size to {to} instead of {from} (max: {max})"
+            ))
+            .at(begins),
+        );
         context.plan.events.push(
             event(format!(
                 "Scale-up: group {name} size set to {to} instead of {from} (max: {max})"
             ))
             .at(EventTiming::OnceDone(action)),
         );
+        if grows_in_turn {
+            begins = EventTiming::OnceDone(action);
+        }
         let planned = Resize {
             group: name,
             from,

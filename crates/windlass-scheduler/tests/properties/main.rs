@@ -89,7 +89,7 @@ impl Pair {
 
     /// One random change.
     fn change(&mut self) {
-        let kind = self.random.below(12);
+        let kind = self.random.below(13);
         let Some((index, id)) = self.some_node() else {
             return self.add_node();
         };
@@ -128,12 +128,44 @@ impl Pair {
                     self.reference = before;
                 }
             }
+            8 => self.fill(index, id),
             _ => {
                 let pod = self.new_pod();
                 self.snapshot.add_pod(&pod, id);
                 self.reference.nodes[index].1.push(pod);
             }
         }
+    }
+
+    /// Fills a node with pods of one shape: as many as fit one after the other.
+    fn fill(&mut self, index: usize, id: NodeId) {
+        let first = self.new_pod();
+        let pods: Vec<Arc<Pod>> = (0..self.random.below(6))
+            .map(|number| {
+                let mut pod = Pod::clone(&first);
+                pod.name = format!("{}-{number}", first.name).into();
+                pod.uid = pod.name.clone();
+                if self.random.one_in(5) {
+                    let more = windlass_model::Resources {
+                        milli_cpu: 700,
+                        ..windlass_model::Resources::default()
+                    };
+                    pod.resized_requests = Some(Box::new(more));
+                }
+                Arc::new(pod)
+            })
+            .collect();
+        let name = self.reference.nodes[index].0.name.clone();
+        let mut expected = 0;
+        for pod in &pods {
+            if !self.reference.fits(pod, &name) {
+                break;
+            }
+            self.reference.pods_on(&name).push(Arc::clone(pod));
+            expected += 1;
+        }
+        let pods: Vec<&Arc<Pod>> = pods.iter().collect();
+        assert_eq!(self.snapshot.fill(&pods, id), expected);
     }
 
     /// Compares the answers to a question, and puts the pod where it fits.
@@ -176,9 +208,16 @@ impl Pair {
             .collect();
         assert_eq!(held, names);
         assert_eq!(self.snapshot.node_count(), names.len());
+        let mut pods = nodes.iter().flat_map(|(_, pods)| pods);
+        assert_eq!(
+            self.snapshot.has_anti_affinity(),
+            pods.any(|pod| !pod.shape.constraints.anti_affinity.is_empty())
+        );
         for (id, (node, pods)) in ids.into_iter().zip(nodes) {
             assert_eq!(self.snapshot.node(id), node);
             assert!(self.snapshot.pods_on(id).eq(pods.iter()));
+            let terminating = pods.iter().filter(|pod| pod.deletion_timestamp.is_some());
+            assert_eq!(self.snapshot.terminating_on(id), terminating.count());
             let mut requested = windlass_model::Resources::default();
             for pod in pods {
                 requested.add(pod.requests_on_node());

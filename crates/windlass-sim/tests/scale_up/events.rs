@@ -49,6 +49,29 @@ fn a_split_scale_up_names_every_group() {
     )));
 }
 
+/// When the beginning of each group's growth is told.
+fn beginnings(more: &[&str]) -> Vec<EventTiming> {
+    let decision = flags(&["--balance-similar-node-groups"])
+        .flags(more)
+        .group("a", 4, "")
+        .group("b", 4, "")
+        .pods("web", 8, "1", "")
+        .decide();
+    let events = decision.plan.events.iter();
+    events
+        .filter(|event| event.message.contains("setting group"))
+        .map(|event| event.timing)
+        .collect()
+}
+
+#[test]
+fn groups_that_grow_in_turn_are_announced_in_turn() {
+    let in_turn = beginnings(&[]);
+    assert_eq!(in_turn, [EventTiming::AtOnce, EventTiming::OnceDone(0)]);
+    let together = beginnings(&["--parallel-scale-up"]);
+    assert_eq!(together, [EventTiming::AtOnce, EventTiming::AtOnce]);
+}
+
 #[test]
 fn pods_that_no_group_helps_are_told_how_many_groups_fail_for_what() {
     let decision = flags(&[])

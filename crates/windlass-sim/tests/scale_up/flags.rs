@@ -1,7 +1,7 @@
 //! Every flag of this half: what differs with it.
 
 use windlass_config::Config;
-use windlass_core::{Action, Memory, ResizeCause, TimeLimit};
+use windlass_core::{Action, Memory, ObjectWrite, ResizeCause, TimeLimit};
 use windlass_model::{CreationError, CreationErrorClass, Duration, Instance, InstanceState};
 
 use crate::world::{Documents, Loops, Started, StrikesAfter, events, flags, growth, reasons};
@@ -807,6 +807,79 @@ fn graceful_degradation_takes_turns_once_pods_are_not_reached() {
     assert_eq!(growth(&without.decide_within(&spent())), "a 0->3");
 }
 
+/// Two requests that look for room, and a node that has it.
+fn two_checks(given: &[&str]) -> Documents {
+    let mut documents = flags(&["--enable-provisioning-requests"])
+        .flags(given)
+        .node("n1", "a", "", "")
+        .group("a", 4, "")
+        .document(TEMPLATE);
+    for name in ["r1", "r2"] {
+        documents = documents.document(&format!(
+            "{{apiVersion: autoscaling.x-k8s.io/v1, kind: ProvisioningRequest, metadata: {{name: \
+             {name}, creationTimestamp: '2025-12-31T00:00:00Z'}}, spec: {{provisioningClassName: \
+             check-capacity.autoscaling.x-k8s.io, podSets: [{{count: 1, podTemplateRef: {{name: \
+             worker}}}}]}}}}"
+        ));
+    }
+    documents
+}
+
+const TEMPLATE: &str = "{apiVersion: v1, kind: PodTemplate, metadata: {name: worker}, template: \
+                        {spec: {containers: [{name: c, resources: {requests: {cpu: 1}}}]}}}";
+
+/// How many requests are told that there is room for them.
+fn answered(decision: &windlass_core::Decision) -> usize {
+    let actions = decision.plan.actions.iter();
+    let writes = actions.filter(|action| matches!(action, Action::Write(_)));
+    writes
+        .filter(|write| format!("{write:?}").contains("CapacityIsFound"))
+        .count()
+}
+
+#[test]
+fn check_capacity_batch_timebox_ends_a_batch_early() {
+    let batch = [
+        "--check-capacity-batch-processing",
+        "--check-capacity-provisioning-request-batch-timebox=7s",
+    ];
+    let started = Started::default();
+    let all = Loops::new(&two_checks(&batch)).decide_within(&started);
+    assert_eq!(answered(&all), 2);
+    let limit = (TimeLimit::CheckCapacityBatch, Duration::from_secs(7));
+    assert!(started.0.lock().unwrap().contains(&limit));
+    let strikes = StrikesAfter::new(TimeLimit::CheckCapacityBatch, 0);
+    let first = Loops::new(&two_checks(&batch)).decide_within(&strikes);
+    assert_eq!(answered(&first), 1);
+}
+
+#[test]
+fn capacity_buffer_pod_dry_run_says_how_a_template_is_made() {
+    let dry_runs = |given: &[&str]| -> Vec<bool> {
+        let documents = flags(&["--capacity-buffer-controller-enabled"])
+            .flags(given)
+            .group("a", 4, "")
+            .document(TEMPLATE)
+            .document(
+                "{apiVersion: autoscaling.x-k8s.io/v1beta1, kind: CapacityBuffer, metadata: {name: \
+                 spare}, spec: {podTemplateRef: {name: worker}, replicas: 2}}",
+            );
+        let decision = documents.decide();
+        let actions = decision.plan.actions.iter();
+        actions
+            .filter_map(|action| match action {
+                Action::Write(ObjectWrite::WriteBufferTemplate { dry_run, .. }) => Some(*dry_run),
+                _ => None,
+            })
+            .collect()
+    };
+    assert_eq!(dry_runs(&[]), [true]);
+    assert_eq!(
+        dry_runs(&["--capacity-buffer-pod-dry-run-enabled=false"]),
+        [false]
+    );
+}
+
 #[test]
 fn csi_node_aware_scheduling_waits_for_the_drivers_of_a_node() {
     let ready = |given: &[&str]| {
@@ -830,9 +903,21 @@ fn flags_that_do_nothing_here_are_said_to_do_nothing() {
         "--async-node-groups",
         "--enable-inter-pod-affinity-hostname-fast-path",
         "--cluster-snapshot-parallelism=3",
+        "--scale-down-non-empty-candidates-count=5",
+        "--scale-down-candidates-pool-ratio=0.2",
+        "--scale-down-candidates-pool-min-count=7",
     ] {
         let (_, warnings) = Config::parse([flag]).unwrap();
         assert_eq!(warnings.len(), 1, "{flag}");
+    }
+    for flag in [
+        "--clusterapi-cloud-config-authoritative",
+        "--bulk-mig-instances-listing-enabled",
+        "--gce-concurrent-refreshes=2",
+        "--gce-mig-instances-min-refresh-wait-time=1s",
+    ] {
+        let name = flag.split('=').next().unwrap();
+        assert!(refusal(&[flag]).contains(name), "{flag}");
     }
     assert!(refusal(&["--enable-dynamic-resource-allocation=false"]).contains("cannot be"));
 }
