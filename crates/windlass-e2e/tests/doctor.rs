@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use windlass_e2e::Run;
 use windlass_testbed::{Testbed, User, wait_for};
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 
 fn cluster_file(testbed: &Testbed) -> Result<()> {
     let xml = testbed.aws().query("ec2", "DescribeSubnets", &[])?;

@@ -19,6 +19,7 @@ pub mod observe;
 pub mod plan;
 mod policies;
 mod resource;
+pub mod roll;
 
 pub use resource::{
     Grant, Group, Hook, LaunchTemplate, Mixed, NodeRole, Parameter, Profile, Resource, ResourceId,

@@ -6,6 +6,8 @@ mod cluster_file;
 mod csr_approver;
 #[cfg(feature = "cluster")]
 mod doctor;
+#[cfg(feature = "cluster")]
+mod duration;
 #[cfg(feature = "simulate")]
 mod explain;
 #[cfg(feature = "cluster")]

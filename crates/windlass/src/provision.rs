@@ -1,5 +1,7 @@
 //! `windlass provision`: the AWS resources of the node groups.
 
+mod roll;
+
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -36,6 +38,9 @@ enum ProvisionCommand {
     Plan(PlanArgs),
     /// Make AWS what the file says. Safe to run again, also after it was interrupted.
     Apply(ApplyArgs),
+    /// Replace the nodes of a group that are not of its template any more: new ones first, then the
+    /// old ones are drained within disruption budgets and ended. Stops at the first failure.
+    Roll(roll::RollArgs),
     /// Tell what differs from the file. Exit code 0: nothing, 2: something.
     Drift(DriftArgs),
     /// Take over a group that was made by hand: print its entry for the file, and tag it.
@@ -177,6 +182,7 @@ pub(crate) fn run(args: &ProvisionArgs) -> anyhow::Result<ExitCode> {
                     };
                     Box::pin(apply(args, allowed)).await
                 }
+                ProvisionCommand::Roll(args) => Box::pin(roll::roll(args)).await,
                 ProvisionCommand::Drift(args) => drift(args).await,
                 ProvisionCommand::Export(args) => export(args).await,
                 ProvisionCommand::Destroy(args) => Box::pin(destroy(args)).await,

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 use windlass_kube::{ConnectOptions, connect};
 use windlass_model::Quantity;
 
-use crate::output;
+use crate::{duration, output};
 use cluster::{Cluster, Leftover};
 use progress::{Look, Progress, Step, Verdict};
 use report::Report;
@@ -66,13 +66,13 @@ pub(crate) struct VerifyArgs {
     #[arg(long, value_name = "QUANTITY", default_value = "64Mi")]
     memory: Quantity,
     /// How long the scale-up may take.
-    #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = duration::parse)]
     timeout: Duration,
     /// Also wait until the new nodes are gone again.
     #[arg(long)]
     scale_down: bool,
     /// How long the scale-down may take.
-    #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = duration::parse)]
     scale_down_timeout: Duration,
     /// Namespace of the run, which it makes and deletes.
     #[arg(long, value_name = "NAME", default_value = "windlass-verify")]
@@ -114,11 +114,6 @@ enum Form {
     Json,
     /// `JUnit` XML at the end.
     Junit,
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    let duration = windlass_model::parse_go_duration(text).map_err(|error| error.to_string())?;
-    Duration::try_from(duration).map_err(|_| "must not be negative".to_owned())
 }
 
 pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {

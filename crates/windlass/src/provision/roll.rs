@@ -1,0 +1,289 @@
+//! `windlass provision roll`: replaces nodes that are not of their group's template any more.
+
+mod nodes;
+
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use tokio::time::Instant;
+use windlass_aws_client::Client;
+use windlass_aws_client::autoscaling::{AutoScalingGroup, Capacity};
+use windlass_kube::{ConnectOptions, connect};
+use windlass_provision::cluster_config::ClusterConfig;
+use windlass_provision::provision::roll::{self, OldInstance};
+use windlass_provision::provision::{ResourceKind, observe};
+
+use self::nodes::Nodes;
+use super::{LockArgs, advised, confirmed};
+use crate::cluster_file::ConfigArgs;
+use crate::{duration, output};
+
+/// Pause between two looks.
+const PAUSE: Duration = Duration::from_secs(2);
+
+#[derive(Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "a command's switches, each read in one place"
+)]
+pub(super) struct RollArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Path of a kubeconfig; without it the pod's own service account is used.
+    #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
+    kubeconfig: Option<String>,
+    /// The node group, by its name in the file.
+    #[arg(long, value_name = "NAME")]
+    group: String,
+    /// New nodes that are started before as many old ones go.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    max_surge: u32,
+    /// Replace one node and stop.
+    #[arg(long)]
+    canary: bool,
+    /// How long new nodes may take to become Ready.
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration::parse)]
+    ready_timeout: Duration,
+    /// How long the pods of a node may take to leave it.
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration::parse)]
+    drain_timeout: Duration,
+    /// Also end pods that nobody makes again, and those that say they are not safe to evict.
+    #[arg(long)]
+    force: bool,
+    /// Say what would be done, and do nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask.
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    lock: LockArgs,
+}
+
+/// What a run works on.
+struct Roll<'a> {
+    args: &'a RollArgs,
+    config: &'a ClusterConfig,
+    client: &'a Client,
+    /// Name of the Auto Scaling group.
+    group: String,
+    nodes: Nodes,
+}
+
+pub(super) async fn roll(args: &RollArgs) -> anyhow::Result<ExitCode> {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let config = args.config.read()?;
+    let client = super::connect(&config).await?;
+    let Some(group) = config.groups().find(|it| it.group.name == args.group) else {
+        let names: Vec<&str> = config.groups().map(|it| it.group.name.as_str()).collect();
+        bail!(
+            "there is no group `{}`; there are: {}",
+            args.group,
+            names.join(", ")
+        );
+    };
+    let options = ConnectOptions {
+        kubeconfig: args.kubeconfig.clone(),
+        kubernetes: None,
+        queries_per_second: 20.0,
+        burst: 40,
+    };
+    let roll = Roll {
+        args,
+        config: &config,
+        client: &client,
+        group: group.aws_name,
+        nodes: Nodes::new(connect(&options).await?, args.force),
+    };
+    Box::pin(roll.run()).await
+}
+
+impl Roll<'_> {
+    async fn run(&self) -> anyhow::Result<ExitCode> {
+        let group = self.look().await?;
+        let mut old = self.old_instances(&group).await?;
+        if self.args.canary {
+            old.truncate(1);
+        }
+        if old.is_empty() {
+            output::talk("Every node is of the group's template: nothing to replace.");
+            return Ok(ExitCode::SUCCESS);
+        }
+        for OldInstance { id, launched_from } in &old {
+            output::talk(&format!("-/+ {id} ({launched_from})"));
+        }
+        output::talk(&format!("Plan: {} nodes to replace.", old.len()));
+        if self.args.dry_run {
+            return Ok(ExitCode::SUCCESS);
+        }
+        if !self.args.yes && !confirmed("Replace them?")? {
+            bail!("nothing was done");
+        }
+        while !old.is_empty() {
+            let group = self.look().await?;
+            let wave = roll::wave(
+                group.desired_capacity,
+                group.max_size,
+                self.args.max_surge,
+                old.len(),
+            )?;
+            let next: Vec<OldInstance> = old.drain(..wave as usize).collect();
+            // The lock lives for half an hour, and every wave needs less.
+            let work = async {
+                self.replace(&group, &next).await?;
+                Ok(ExitCode::SUCCESS)
+            };
+            super::with_lock(self.client, self.config, &self.args.lock, Box::pin(work)).await?;
+        }
+        output::talk("Done.");
+        Ok(ExitCode::SUCCESS)
+    }
+
+    async fn look(&self) -> anyhow::Result<AutoScalingGroup> {
+        let names = [self.group.clone()];
+        let found = self
+            .client
+            .autoscaling()
+            .describe_groups_by_name(&names)
+            .await;
+        let group = found.map_err(advised)?.into_iter().next();
+        let group = group.with_context(|| {
+            format!(
+                "there is no Auto Scaling group `{}`: apply the file first",
+                self.group
+            )
+        })?;
+        let cluster = &self.config.spec.cluster;
+        let is_ours = group.tags.iter().any(|tag| {
+            tag.key == windlass_provision::provision::OWNER_TAG && tag.value == *cluster
+        });
+        if !is_ours {
+            bail!(
+                "Auto Scaling group `{}` is not of cluster `{cluster}`",
+                self.group
+            );
+        }
+        Ok(group)
+    }
+
+    async fn old_instances(&self, group: &AutoScalingGroup) -> anyhow::Result<Vec<OldInstance>> {
+        let observed = observe::group(self.client, &self.group)
+            .await
+            .map_err(advised)?;
+        let observed = observed.context("the group has gone")?;
+        let Some(template) = observed.launch_template else {
+            bail!(
+                "Auto Scaling group `{}` has no launch template: move it with `windlass provision \
+                 migrate`",
+                self.group
+            );
+        };
+        let found = self
+            .client
+            .ec2()
+            .launch_template(&template)
+            .await
+            .map_err(advised)?;
+        let found = found
+            .with_context(|| format!("{} `{template}` is gone", ResourceKind::LaunchTemplate))?;
+        // Windlass writes numbers; whoever writes a name means the newest.
+        let version = observed
+            .version
+            .filter(|version| version.parse::<u64>().is_ok())
+            .unwrap_or_else(|| found.latest_version_number.to_string());
+        Ok(roll::old_instances(group, &template, &version))
+    }
+
+    /// Starts as many new nodes, and once they are Ready drains and ends the old ones.
+    async fn replace(&self, group: &AutoScalingGroup, old: &[OldInstance]) -> anyhow::Result<()> {
+        let before: BTreeSet<String> = ids(group);
+        let more = u32::try_from(old.len()).unwrap_or(u32::MAX);
+        let desired = group.desired_capacity.saturating_add(more);
+        let autoscaling = self.client.autoscaling();
+        let grown = autoscaling.set_desired_capacity(&self.group, desired).await;
+        grown.map_err(advised)?;
+        output::talk(&format!("{desired} instances wanted, {more} of them new"));
+        self.wait_for_new(&before, old.len()).await?;
+        for instance in old {
+            self.end(&instance.id).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until so many instances that were not there before are Ready nodes.
+    async fn wait_for_new(&self, before: &BTreeSet<String>, count: usize) -> anyhow::Result<()> {
+        let deadline = Instant::now() + self.args.ready_timeout;
+        loop {
+            let new: Vec<String> = ids(&self.look().await?)
+                .difference(before)
+                .cloned()
+                .collect();
+            let ready = self.nodes.ready(&new).await?;
+            if count <= ready.len() {
+                output::talk(&format!("Ready: {}", ready.join(", ")));
+                return Ok(());
+            }
+            if deadline < Instant::now() {
+                bail!(
+                    "of {count} new nodes {} became Ready in {:?} (new instances: {}): no old one \
+                     was touched, and the group goes on wanting the new ones; look at the new \
+                     one's console, whose last line begins with windlass-join",
+                    ready.len(),
+                    self.args.ready_timeout,
+                    new.join(", ")
+                );
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Drains a node and ends its instance. Whatever goes wrong, the node takes pods again.
+    async fn end(&self, instance: &str) -> anyhow::Result<()> {
+        let Some(node) = self.nodes.of_instance(instance).await? else {
+            output::talk(&format!("{instance} is no node: it is ended as it is"));
+            return self.terminate(instance).await;
+        };
+        let reserved = self.nodes.reserve(&node).await?;
+        let drained = tokio::select! {
+            drained = self.nodes.drain(&node, self.args.drain_timeout) => drained,
+            _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+        };
+        let ended = match drained {
+            Ok(()) => self.terminate(instance).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = ended {
+            self.nodes.give_back(&reserved).await.with_context(|| {
+                format!(
+                    "`{node}` stays cordoned: `kubectl uncordon {node}` and remove its annotation \
+                     {}",
+                    nodes::KEPT
+                )
+            })?;
+            return Err(error).with_context(|| {
+                format!("`{node}` ({instance}) takes pods again, and no other was touched")
+            });
+        }
+        output::talk(&format!("replaced {node} ({instance})"));
+        Ok(())
+    }
+
+    async fn terminate(&self, instance: &str) -> anyhow::Result<()> {
+        let autoscaling = self.client.autoscaling();
+        let ended = autoscaling
+            .terminate_instance(instance, Capacity::Decrement)
+            .await;
+        ended.map_err(advised)
+    }
+}
+
+fn ids(group: &AutoScalingGroup) -> BTreeSet<String> {
+    group
+        .instances
+        .iter()
+        .map(|it| it.instance_id.clone())
+        .collect()
+}
