@@ -321,8 +321,8 @@ impl Snapshot {
     /// Whether a pod on some node keeps others away by required anti-affinity.
     pub fn has_anti_affinity(&self) -> bool {
         self.shapes.all.iter().any(|shape| {
-            !shape.shape.constraints.anti_affinity.is_empty()
-                && !(shape.placements.is_empty() && shape.terminating.is_empty())
+            let is_placed = !shape.placements.is_empty() || !shape.terminating.is_empty();
+            is_placed && !shape.shape.constraints.anti_affinity.is_empty()
         })
     }
 

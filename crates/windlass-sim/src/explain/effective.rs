@@ -12,6 +12,9 @@ use super::{DESCRIPTION, TemplatePart};
 /// It names the template, and every node has another.
 const HOSTNAME: &str = "kubernetes.io/hostname";
 
+/// One of a node's lists of resources.
+type ListOf = fn(&Node) -> &ResourceList;
+
 /// The values of the group's template; none where there is no template.
 pub(super) fn parts(input: &Input<'_>, snapshot: Snapshot, group: &SmolStr) -> Vec<TemplatePart> {
     let groups = &input.cluster.groups;
@@ -61,8 +64,7 @@ fn list(template: &NodeTemplate, source: &str, model: Option<&Node>) -> Vec<Temp
         let part = format!("taint {}:{}", taint.key, taint.effect.as_str());
         add(part, taint.value.to_string(), source);
     }
-    type Of = fn(&Node) -> &ResourceList;
-    let lists: [(&str, Of); 2] = [
+    let lists: [(&str, ListOf); 2] = [
         ("capacity", |node| &node.capacity),
         ("allocatable", |node| &node.allocatable),
     ];
