@@ -9,26 +9,20 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::Node;
 use kube::Api;
-use windlass_e2e::{Instance, Machine, Network, Ssm, Tool, prepare_for_joins};
+use windlass_e2e::{Credential, Instance, Machine, Network, Ssm, Tool, joinable_testbed};
 use windlass_testbed::{Testbed, User, is_ready, wait_for};
 
 const USER_DATA: &str = include_str!("howto/user-data.sh");
 const CRON: &str = include_str!("howto/cron.sh");
 const REGION: &str = "us-west-2";
 const SOON: Duration = Duration::from_mins(1);
-const ROTATE: [&str; 11] = [
-    "token",
-    "rotate",
-    "--once",
-    "--spread",
-    "0s",
-    "--cluster",
-    "demo",
-    "--compat",
-    "2019",
-    "--region",
-    REGION,
-];
+/// What has a rotator keep the plain parameter too.
+const COMPAT: [&str; 4] = ["--compat", "2019", "--region", REGION];
+
+fn begin() -> Result<(&'static Testbed, Tool, Credential)> {
+    let testbed = joinable_testbed()?;
+    Ok((testbed, Tool::of(testbed), Credential::of(testbed, "demo")))
+}
 
 fn text(output: &Output) -> String {
     format!(
@@ -102,9 +96,8 @@ fn plain(testbed: &Testbed) -> Result<String> {
 
 #[test]
 fn the_user_data_of_2019_joins_with_what_windlass_publishes() -> Result<()> {
-    let testbed = windlass_e2e::testbed()?;
-    prepare_for_joins(testbed)?;
-    Tool::of(testbed).run(&ROTATE)?.expect(0)?;
+    let (testbed, tool, credential) = begin()?;
+    credential.rotate(&tool, &COMPAT)?.expect(0)?;
     let machine = machine(testbed, "of-2019", "ip-10-0-0-19")?;
     let output = machine.run_script(&user_data(testbed))?;
     ensure!(output.status.success(), "{}", text(&output));
@@ -115,10 +108,8 @@ fn the_user_data_of_2019_joins_with_what_windlass_publishes() -> Result<()> {
 
 #[test]
 fn the_cron_job_of_2019_and_windlass_do_not_disturb_each_other() -> Result<()> {
-    let testbed = windlass_e2e::testbed()?;
-    prepare_for_joins(testbed)?;
-    let tool = Tool::of(testbed);
-    tool.run(&ROTATE)?.expect(0)?;
+    let (testbed, tool, credential) = begin()?;
+    credential.rotate(&tool, &COMPAT)?.expect(0)?;
     let ours = plain(testbed)?;
     let mut machine = machine(testbed, "cron", "ip-10-0-0-20")?;
     let kubeconfig = testbed.kubeconfig(User::Admin).display().to_string();
@@ -133,7 +124,7 @@ fn the_cron_job_of_2019_and_windlass_do_not_disturb_each_other() -> Result<()> {
     node_is_ready(testbed, "ip-10-0-0-20")?;
 
     // Windlass puts its own back and leaves the job's token alone until it expires.
-    tool.run(&ROTATE)?.expect(0)?;
+    credential.rotate(&tool, &COMPAT)?.expect(0)?;
     ensure!(
         plain(testbed)? == ours,
         "the plain parameter was not mended"
