@@ -75,10 +75,8 @@ pub struct Group {
     provision_time: Duration,
     /// When an instance was last seen to leave that we had not ended.
     left_at: Option<Timestamp>,
-    /// Whether an instance refresh replaces its instances.
-    is_refreshing: bool,
-    /// Whether EKS is updating its node group.
-    is_eks_updating: bool,
+    /// Who replaces its instances.
+    replacing: Replacing,
     /// What EKS finds wrong with it.
     eks_issues: Vec<String>,
     /// Settings by tags of its EKS node group, which EKS does not copy to the group.
@@ -89,6 +87,15 @@ pub struct Group {
     settled_activities: BTreeSet<String>,
     /// All activities that are known of.
     known_activities: BTreeSet<String>,
+}
+
+/// Who replaces a group's instances by others, besides the autoscaler.
+#[derive(Clone, Copy, Debug, Default)]
+struct Replacing {
+    /// An instance refresh does.
+    by_refresh: bool,
+    /// EKS does, which is updating its node group.
+    by_eks: bool,
 }
 
 /// A size that was asked for.
@@ -148,8 +155,7 @@ impl Group {
             populated_since: None,
             provision_time: STRANGE_AFTER,
             left_at: None,
-            is_refreshing: false,
-            is_eks_updating: false,
+            replacing: Replacing::default(),
             eks_issues: Vec::new(),
             eks_options: GroupOptions::default(),
             launch_refused_at: None,
@@ -376,24 +382,24 @@ impl Group {
     /// Whether an instance refresh may be replacing its instances: one has lately left that we had
     /// not ended, or it is known that they are being replaced.
     pub fn is_restless(&self, now: Timestamp) -> bool {
-        self.is_refreshing || self.left_at.is_some_and(|left| now < later(left, UNREST))
+        self.replacing.by_refresh || self.left_at.is_some_and(|left| now < later(left, UNREST))
     }
 
     /// Sets whether an instance refresh replaces its instances.
     pub fn set_refreshing(&mut self, is_refreshing: bool) {
-        self.is_refreshing = is_refreshing;
+        self.replacing.by_refresh = is_refreshing;
     }
 
     /// Sets whether EKS is updating its node group.
     pub fn set_eks_updating(&mut self, is_updating: bool) {
-        self.is_eks_updating = is_updating;
+        self.replacing.by_eks = is_updating;
     }
 
     /// Who replaces its instances, so that what we took away would be in somebody's way.
     fn replaced_by(&self) -> Option<String> {
-        if self.is_refreshing {
+        if self.replacing.by_refresh {
             Some("an instance refresh replaces its instances".to_owned())
-        } else if self.is_eks_updating {
+        } else if self.replacing.by_eks {
             Some("EKS is updating its node group".to_owned())
         } else {
             None

@@ -78,12 +78,11 @@ impl Answer {
     }
 
     fn to_text(&self) -> String {
-        let text = self.explanation.to_text();
         #[cfg(feature = "cluster")]
         if let Some(aws) = &self.aws {
-            return text + &aws.to_text();
+            return self.explanation.to_text() + &aws.to_text();
         }
-        text
+        self.explanation.to_text()
     }
 }
 

@@ -8,6 +8,7 @@ use crate::{decide::Loop, template};
 
 /// Tries each class on one new node of each group in `groups`.
 pub(super) fn run(context: &mut Loop<'_>, groups: &[usize], classes: &mut [PodClass]) {
+    zones::forget_vanished(context);
     for group in groups.iter().copied() {
         let zones = zones::of(context, group);
         if !zones.is_empty() {

@@ -84,6 +84,13 @@ pub(super) fn of(context: &Loop<'_>, group: usize) -> Vec<SmolStr> {
         .collect()
 }
 
+/// Forgets the tries of groups that are no more.
+pub(super) fn forget_vanished(context: &mut Loop<'_>) {
+    let groups = &context.cluster.groups;
+    let tries = &mut context.memory.zone_tries;
+    tries.retain(|name, _| groups.iter().any(|group| group.name == *name));
+}
+
 /// Tries each class on one new node of the group in each of its zones.
 pub(super) fn fit(
     context: &mut Loop<'_>,
@@ -97,7 +104,7 @@ pub(super) fn fit(
     let own = template.node.labels.get(ZONE).cloned();
     // By class: the zones that do, and why the others do not.
     let mut verdicts: Vec<(Vec<SmolStr>, BTreeMap<SmolStr, Rejection>)> =
-        vec![Default::default(); classes.len()];
+        vec![(Vec::new(), BTreeMap::new()); classes.len()];
     for zone in zones {
         let template = in_zone(&template, zone);
         context.snapshot.fork();
@@ -214,12 +221,13 @@ fn can_choose(context: &Loop<'_>, group: usize) -> bool {
 
 /// Why the group is not grown for pods that need one of its zones.
 fn obstacle(context: &mut Loop<'_>, group: usize, zones: usize) -> Option<SmolStr> {
-    if 0 < context.groups[group].upcoming {
+    let name = &context.cluster.groups[group].name;
+    let mut resizes = context.plan.scale_up.resizes.iter();
+    if 0 < context.groups[group].upcoming || resizes.any(|resize| resize.group == *name) {
         return Some(SmolStr::new_static(
             "nodes are coming, and the cloud alone knows in which of its group's zones",
         ));
     }
-    let name = &context.cluster.groups[group].name;
     let tries = context.memory.zone_tries.get(name)?;
     let rests_until = after(tries.last, REST);
     if rests_until <= context.now {
