@@ -125,10 +125,10 @@ mod tests {
     /// The record in the shorter form: where a family's sizes cost in proportion, the price of its
     /// `xlarge` says all, and sizes yet to come besides.
     fn table_of(record: &str) -> String {
-        let comments: Vec<&str> = record
+        let mut table: Vec<String> = record
             .lines()
-            .filter_map(|line| line.strip_prefix("# "))
-            .filter(|line| *line != "name,dollars")
+            .filter(|line| line.starts_with('#') && *line != "# name,dollars")
+            .map(str::to_owned)
             .collect();
         let prices: BTreeMap<&str, f64> = record
             .lines()
@@ -138,14 +138,11 @@ mod tests {
                 (name, price.parse().unwrap())
             })
             .collect();
-        let mut table = String::new();
-        for comment in comments {
-            table.push_str(&format!("# {comment}\n"));
-        }
-        table.push_str(
+        table.push(
             "# Made by `cargo xtask gen` from data/on-demand-prices.csv.\n\
              # `family F P`: F.xlarge costs P, and other sizes in proportion (large a half, 2xlarge\n\
-             # twice, and so on). `type T P`: this type costs P; comes before its family.\n",
+             # twice, and so on). `type T P`: this type costs P; comes before its family."
+                .to_owned(),
         );
         let family = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
         let mut told = String::new();
@@ -153,17 +150,17 @@ mod tests {
             let xlarge = prices.get(format!("{}.xlarge", family(name)).as_str());
             if let Some(xlarge) = xlarge.filter(|_| told != family(name)) {
                 told = family(name);
-                table.push_str(&format!("family {told} {xlarge}\n"));
+                table.push(format!("family {told} {xlarge}"));
             }
             let in_proportion = name
                 .split_once('.')
                 .and_then(|(_, size)| Some(xlarge? * xlarges(size)?))
                 .is_some_and(|expected| (expected - price).abs() < 1e-6 * price);
             if !in_proportion {
-                table.push_str(&format!("type {name} {price}\n"));
+                table.push(format!("type {name} {price}"));
             }
         }
-        table
+        table.join("\n") + "\n"
     }
 
     /// `cargo xtask gen`.
