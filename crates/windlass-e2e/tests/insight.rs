@@ -53,6 +53,36 @@ fn verdict(explanation: &Value) -> &str {
     explanation["verdict"].as_str().unwrap_or_default()
 }
 
+/// What new nodes are taken for: of `web` as its nodes are, of `empty` as AWS describes it.
+fn next_nodes_are_told(testbed: &Testbed, group: &Value, flags: &[&str]) -> Result<()> {
+    ensure!(
+        source(group, "allocatable cpu").starts_with("node "),
+        "{group:#}"
+    );
+    let found_by = group["aws"]["foundBy"].as_str().unwrap_or_default();
+    ensure!(
+        found_by.starts_with("--node-group-auto-discovery"),
+        "{group:#}"
+    );
+    let empty = explain_as_json(testbed, &["group", "empty"], flags)?;
+    for (part, from) in [
+        ("label team", "tag of the Auto Scaling group"),
+        ("label node.kubernetes.io/instance-type", "instance type"),
+        (
+            "label topology.kubernetes.io/zone",
+            "the Auto Scaling group",
+        ),
+    ] {
+        ensure!(source(&empty, part) == from, "{part}: {empty:#}");
+    }
+    let text = explain(testbed, &["group", "empty"], flags)?;
+    ensure!(
+        text.contains("price: $0.0960 an hour by the built-in prices"),
+        "{text}"
+    );
+    Ok(())
+}
+
 #[test]
 fn pods_nodes_and_groups_are_explained_as_the_leader_sees_them() -> Result<()> {
     let testbed = windlass_e2e::testbed()?;
@@ -89,33 +119,7 @@ fn pods_nodes_and_groups_are_explained_as_the_leader_sees_them() -> Result<()> {
     );
     let group = explain_as_json(testbed, &["group", "web"], &flags)?;
     ensure!(verdict(&group) == "NoPodFits", "{group:#}");
-    // The effective template: of real nodes, or put together.
-    ensure!(
-        source(&group, "allocatable cpu").starts_with("node "),
-        "{group:#}"
-    );
-    let found_by = group["aws"]["foundBy"].as_str().unwrap_or_default();
-    ensure!(
-        found_by.starts_with("--node-group-auto-discovery"),
-        "{group:#}"
-    );
-    let empty = explain_as_json(testbed, &["group", "empty"], &flags)?;
-    for (part, from) in [
-        ("label team", "tag of the Auto Scaling group"),
-        ("label node.kubernetes.io/instance-type", "instance type"),
-        (
-            "label topology.kubernetes.io/zone",
-            "the Auto Scaling group",
-        ),
-    ] {
-        ensure!(source(&empty, part) == from, "{part}: {empty:#}");
-    }
-    let text = explain(testbed, &["group", "empty"], &flags)?;
-    println!("{text}");
-    ensure!(
-        text.contains("price: $0.0960 an hour by the built-in prices"),
-        "{text}"
-    );
+    next_nodes_are_told(testbed, &group, &flags)?;
     let node = cluster.nodes()?.into_iter().find_map(|node| {
         let name = node.metadata.name?;
         let pods = cluster.pods_of("default", "web").ok()?;
