@@ -11,9 +11,9 @@ use crate::scenarios::{self, Scenario};
 /// The argument of a run under valgrind; a path's name and a step follow.
 pub(crate) const RUN: &str = "--run";
 
-/// A count may grow by so many per cent. Other compilers and libraries make a per cent or two of
-/// difference, and what is worth a look makes more than this.
-const TOLERANCE_PER_CENT: u64 = 10;
+/// A count may grow by so many per cent. Changes elsewhere in the crate move what the compiler
+/// inlines, which has made up to 10 per cent of difference; what is worth a look makes more.
+const TOLERANCE_PER_CENT: u64 = 15;
 
 /// A hot path: what is made ready, and what is then counted.
 struct HotPath {
