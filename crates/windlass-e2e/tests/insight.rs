@@ -53,10 +53,13 @@ fn verdict(explanation: &Value) -> &str {
     explanation["verdict"].as_str().unwrap_or_default()
 }
 
-/// What new nodes are taken for: of `web` as its nodes are, of `empty` as AWS describes it.
+/// What new nodes are taken for: of `web` as its nodes are, of `empty` as AWS describes it. A node
+/// is a template from its second minute on; until then what nodes of its type have been seen to
+/// give counts.
 fn next_nodes_are_told(testbed: &Testbed, group: &Value, flags: &[&str]) -> Result<()> {
+    let cpu = source(group, "allocatable cpu");
     ensure!(
-        source(group, "allocatable cpu").starts_with("node "),
+        cpu.starts_with("node ") || cpu == "nodes of the same instance type",
         "{group:#}"
     );
     let found_by = group["aws"]["foundBy"].as_str().unwrap_or_default();

@@ -53,21 +53,28 @@ fn open_nodes(cluster: &Cluster, count: usize) -> Result<Vec<String>> {
     })
 }
 
-/// A spec for pods that would rather be on one node than on any other.
-fn rather_on(node: &str) -> Value {
-    json!({"affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{
-        "weight": 100,
-        "preference": {"matchExpressions": [
-            {"key": "kubernetes.io/hostname", "operator": "In", "values": [node]},
-        ]},
-    }]}}})
+/// A spec for pods that would rather be on one node than on any other, and if not there, on one of
+/// `refuges`.
+fn rather_on(node: &str, refuges: &[String]) -> Value {
+    let preference = |weight: u32, nodes: Value| {
+        json!({"weight": weight, "preference": {"matchExpressions": [
+            {"key": "kubernetes.io/hostname", "operator": "In", "values": nodes},
+        ]}})
+    };
+    let mut preferences = vec![preference(100, json!([node]))];
+    if !refuges.is_empty() {
+        preferences.push(preference(50, json!(refuges)));
+    }
+    json!({"affinity": {"nodeAffinity": {
+        "preferredDuringSchedulingIgnoredDuringExecution": preferences,
+    }}})
 }
 
 /// A Deployment of one pod that would rather be on that node.
 fn app(name: &str, cpu: &str, node: &str) -> Workload {
     Workload::new(name, 1)
         .requests(cpu, "64Mi")
-        .pod_spec(rather_on(node))
+        .pod_spec(rather_on(node, &[]))
 }
 
 fn annotated(mut workload: Workload, key: &str, value: &str) -> Workload {
@@ -220,10 +227,13 @@ fn of_twenty_nodes_exactly_the_right_ones_go() -> Result<()> {
     let cluster = testbed.cluster();
     let nodes = open_nodes(cluster, 20)?;
     let node = |index: usize| nodes[index].clone();
+    // What has to move comes here, and so gives no other node a second reason to stay.
+    let refuges = [node(18), node(19)];
 
     let mut apps = Vec::new();
     let mut deploy = |mut workload: Workload, namespace: &str, index: usize| -> Result<()> {
         namespace.clone_into(&mut workload.namespace);
+        workload.pod_spec["affinity"] = rather_on(&node(index), &refuges)["affinity"].clone();
         cluster.deploy(&workload)?;
         apps.push((workload, node(index)));
         Ok(())
@@ -272,7 +282,7 @@ fn of_twenty_nodes_exactly_the_right_ones_go() -> Result<()> {
             "replicas": 1, "serviceName": "db", "selector": {"matchLabels": {"app": "db"}},
             "template": {"metadata": {"labels": {"app": "db"}}, "spec": {
                 "terminationGracePeriodSeconds": 1,
-                "affinity": rather_on(&node(9))["affinity"],
+                "affinity": rather_on(&node(9), &refuges)["affinity"],
                 "containers": [{"name": "main", "image": "registry.invalid/pause",
                     "resources": {"requests": {"cpu": "200m", "memory": "64Mi"}}}],
             }},
