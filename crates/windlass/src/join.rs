@@ -252,6 +252,7 @@ async fn phases(
     if !context.is_skipped(Phase::AlreadyJoined) && joined::is_joined(context, identity) {
         report.say("joined before");
         if !context.dry_run {
+            paths.remove_bootstrap_kubeconfig();
             kubeadm::start_kubelet(paths).await?;
         }
         return Ok(Joined::Before);

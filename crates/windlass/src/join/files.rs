@@ -99,7 +99,13 @@ impl Paths {
             .open(log)
     }
 
-    /// Removes every file with the token in it.
+    /// Removes what a kubeadm that was killed late has left: it has the token in it, and a kubelet
+    /// with a certificate needs it no more.
+    pub(super) fn remove_bootstrap_kubeconfig(&self) {
+        let _ = fs::remove_file(self.at("/etc/kubernetes/bootstrap-kubelet.conf"));
+    }
+
+    /// Removes every file of ours with the token in it.
     pub(super) fn remove_secrets(&self) {
         for path in [self.discovery(), self.join_configuration()] {
             let _ = fs::remove_file(&path);
