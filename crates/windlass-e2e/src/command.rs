@@ -1,6 +1,6 @@
 //! The binary's other commands, run to their end, and never with a secret in what they say.
 
-use std::process::Command;
+use std::process::{Command, Output};
 
 use anyhow::{Context as _, Result, ensure};
 use windlass_testbed::{Proxy, Testbed, User};
@@ -21,6 +21,22 @@ pub struct Finished {
     pub stdout: String,
     /// Its talk.
     pub stderr: String,
+}
+
+/// Fails unless the command ended with `code` and said `part`; gives all that it said, data first.
+#[track_caller]
+pub fn expect(output: &Output, code: i32, part: &str) -> Result<String> {
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    ensure!(
+        output.status.code() == Some(code) && text.contains(part),
+        "expected exit code {code} and `{part}`, found {}: {text}",
+        output.status
+    );
+    Ok(text)
 }
 
 impl Finished {

@@ -40,7 +40,7 @@ mod secrets;
 mod spare_node;
 mod ssm;
 
-pub use command::{Finished, Tool};
+pub use command::{Finished, Tool, expect};
 pub use credential::{
     Credential, Published, apply_component, bearer, client_as, joinable_testbed,
     service_account_kubeconfig, who_is,

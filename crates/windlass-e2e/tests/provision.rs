@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use k8s_openapi::api::core::v1::Node;
 use serde_json::{Value, json};
-use windlass_e2e::Ssm;
+use windlass_e2e::{Ssm, expect};
 use windlass_testbed::proxy::{Act, Hold, Matcher};
 use windlass_testbed::{Boot, Group, Testbed, User, Workload, wait_for};
 
@@ -75,21 +75,6 @@ fn run(testbed: &Testbed, arguments: &[&str]) -> Result<Output> {
     command(testbed, &testbed.moto_url(), arguments)?
         .output()
         .context("run windlass provision")
-}
-
-#[track_caller]
-fn expect(output: &Output, code: i32, part: &str) -> Result<String> {
-    let text = format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    ensure!(
-        output.status.code() == Some(code) && text.contains(part),
-        "expected exit code {code} and `{part}`, found {}: {text}",
-        output.status
-    );
-    Ok(text)
 }
 
 /// What there is of a cluster's resources, without the ids that AWS draws.

@@ -10,7 +10,7 @@ use k8s_openapi::api::scheduling::v1::PriorityClass;
 use kube::ResourceExt;
 use kube::api::{Api, ListParams};
 use serde_json::{Value, json};
-use windlass_e2e::{Run, Windlass};
+use windlass_e2e::{Run, Windlass, expect};
 use windlass_testbed::{Boot, Group, Testbed, User, Workload, wait_for};
 
 const SOON: Duration = Duration::from_secs(90);
@@ -29,21 +29,6 @@ fn verify(testbed: &Testbed, arguments: &[&str]) -> Result<Output> {
     command(testbed, arguments)?
         .output()
         .context("run windlass verify")
-}
-
-#[track_caller]
-fn expect(output: &Output, code: i32, part: &str) -> Result<()> {
-    let text = format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    ensure!(
-        output.status.code() == Some(code) && text.contains(part),
-        "expected exit code {code} and `{part}`, found {}: {text}",
-        output.status
-    );
-    Ok(())
 }
 
 /// A test bed with a group that may grow, and Windlass on it.

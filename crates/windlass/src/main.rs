@@ -17,6 +17,8 @@ mod iam;
 #[cfg(feature = "cluster")]
 mod join;
 #[cfg(feature = "cluster")]
+mod json;
+#[cfg(feature = "cluster")]
 mod logging;
 #[cfg(feature = "cluster")]
 mod manifests;

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::autoscaler::{control_plane_affinity, control_plane_tolerations};
+use super::autoscaler::{
+    container_security, control_plane_affinity, control_plane_tolerations, pod_security,
+};
 use super::yaml::Manifest;
 use crate::cluster_config::{ClusterConfig, CredentialsSource};
 use crate::csr::SignerName;
@@ -138,12 +140,7 @@ fn deployment(config: &ClusterConfig) -> Manifest {
         "priorityClassName": "system-cluster-critical",
         "affinity": control_plane_affinity(on_host),
         "tolerations": control_plane_tolerations(),
-        "securityContext": {
-            "runAsNonRoot": true,
-            "runAsUser": 65532,
-            "runAsGroup": 65532,
-            "seccompProfile": { "type": "RuntimeDefault" },
-        },
+        "securityContext": pod_security(),
         "containers": [{
             "name": NAME,
             "image": spec.autoscaler.image,
@@ -158,11 +155,7 @@ fn deployment(config: &ClusterConfig) -> Manifest {
                 "requests": { "cpu": "10m", "memory": "64Mi" },
                 "limits": { "memory": "64Mi" },
             },
-            "securityContext": {
-                "allowPrivilegeEscalation": false,
-                "capabilities": { "drop": ["ALL"] },
-                "readOnlyRootFilesystem": true,
-            },
+            "securityContext": container_security(),
         }],
     });
     if on_host {

@@ -87,12 +87,7 @@ fn deployment(config: &ClusterConfig) -> Manifest {
     let mut pod = json!({
         "serviceAccountName": NAME,
         "priorityClassName": "system-cluster-critical",
-        "securityContext": {
-            "runAsNonRoot": true,
-            "runAsUser": 65532,
-            "runAsGroup": 65532,
-            "seccompProfile": { "type": "RuntimeDefault" },
-        },
+        "securityContext": pod_security(),
         "affinity": control_plane_affinity(on_host),
         "tolerations": control_plane_tolerations(),
         "topologySpreadConstraints": spread,
@@ -158,11 +153,7 @@ fn container(config: &ClusterConfig) -> Value {
             "requests": { "cpu": "100m", "memory": autoscaler.memory },
             "limits": { "memory": autoscaler.memory },
         },
-        "securityContext": {
-            "allowPrivilegeEscalation": false,
-            "capabilities": { "drop": ["ALL"] },
-            "readOnlyRootFilesystem": true,
-        },
+        "securityContext": container_security(),
         "startupProbe": probe(30, 2),
         "livenessProbe": probe(3, 10),
         "readinessProbe": probe(1, 10),
@@ -187,6 +178,25 @@ pub(super) fn control_plane_affinity(is_required: bool) -> Value {
         json!({ "preferredDuringSchedulingIgnoredDuringExecution": preferred })
     };
     json!({ "nodeAffinity": node_affinity })
+}
+
+/// What a pod of ours may do on its node: nothing that takes root.
+pub(super) fn pod_security() -> Value {
+    json!({
+        "runAsNonRoot": true,
+        "runAsUser": 65532,
+        "runAsGroup": 65532,
+        "seccompProfile": { "type": "RuntimeDefault" },
+    })
+}
+
+/// The same of its container, which writes nowhere.
+pub(super) fn container_security() -> Value {
+    json!({
+        "allowPrivilegeEscalation": false,
+        "capabilities": { "drop": ["ALL"] },
+        "readOnlyRootFilesystem": true,
+    })
 }
 
 /// kubeadm's taint has no value, so `Equal` with one does not match it.

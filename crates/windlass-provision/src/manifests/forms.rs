@@ -118,17 +118,8 @@ pub fn helm_values(config: &ClusterConfig) -> Value {
         },
         "priorityClassName": "system-cluster-critical",
         "tolerations": autoscaler::control_plane_tolerations(),
-        "securityContext": {
-            "runAsNonRoot": true,
-            "runAsUser": 65532,
-            "runAsGroup": 65532,
-            "seccompProfile": { "type": "RuntimeDefault" },
-        },
-        "containerSecurityContext": {
-            "allowPrivilegeEscalation": false,
-            "capabilities": { "drop": ["ALL"] },
-            "readOnlyRootFilesystem": true,
-        },
+        "securityContext": autoscaler::pod_security(),
+        "containerSecurityContext": autoscaler::container_security(),
         "serviceMonitor": { "enabled": autoscaler.monitoring.service_monitor },
         "prometheusRule": { "enabled": autoscaler.monitoring.alerts },
     });

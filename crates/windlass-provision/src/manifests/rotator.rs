@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::autoscaler::control_plane_tolerations;
+use super::autoscaler::{container_security, control_plane_tolerations, pod_security};
 use super::yaml::Manifest;
 use crate::cluster_config::{ClusterConfig, Coordination, GoDuration};
 use crate::token::{MANAGED_BY_LABEL, MANAGED_BY_ROTATOR, NAMESPACE};
@@ -192,12 +192,7 @@ fn daemon_set(config: &ClusterConfig) -> Manifest {
                     "dnsPolicy": "Default",
                     "affinity": super::autoscaler::control_plane_affinity(true),
                     "tolerations": control_plane_tolerations(),
-                    "securityContext": {
-                        "runAsNonRoot": true,
-                        "runAsUser": 65532,
-                        "runAsGroup": 65532,
-                        "seccompProfile": { "type": "RuntimeDefault" },
-                    },
+                    "securityContext": pod_security(),
                     "containers": [{
                         "name": NAME,
                         "image": config.spec.autoscaler.image,
@@ -208,11 +203,7 @@ fn daemon_set(config: &ClusterConfig) -> Manifest {
                             "requests": { "cpu": "10m", "memory": "64Mi" },
                             "limits": { "memory": "64Mi" },
                         },
-                        "securityContext": {
-                            "allowPrivilegeEscalation": false,
-                            "capabilities": { "drop": ["ALL"] },
-                            "readOnlyRootFilesystem": true,
-                        },
+                        "securityContext": container_security(),
                     }],
                 },
             },

@@ -8,6 +8,7 @@ use windlass_provision::cluster_info::{self, ClusterInfo};
 use windlass_provision::manifests::autoscaler;
 
 use super::Findings;
+use crate::json::text;
 
 /// How long a node may be without its cloud's properties before somebody should look.
 const INITIALIZED_WITHIN: SignedDuration = SignedDuration::from_mins(5);
@@ -41,13 +42,6 @@ pub(super) async fn look(
     lease(&api, config, findings).await;
     deployment(&api, config, findings).await;
     nodes(&api, config, findings).await;
-}
-
-fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
-    value
-        .pointer(pointer)
-        .and_then(Value::as_str)
-        .unwrap_or_default()
 }
 
 fn failed(findings: &mut Findings, what: &str, error: &ApiError) {

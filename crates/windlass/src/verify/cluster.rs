@@ -11,6 +11,7 @@ use windlass_model::Quantity;
 
 use super::progress::{Look, NodeState, PodState};
 use super::sizing::{Load, Room};
+use crate::json::{items, text};
 
 /// Name of the Deployment, and of the `PriorityClass`.
 const NAME: &str = "windlass-verify";
@@ -56,17 +57,6 @@ pub(super) struct Baseline {
     pub(super) nodes: BTreeSet<String>,
     /// Names of those that have pods beside their DaemonSets'.
     pub(super) busy: BTreeSet<String>,
-}
-
-fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
-    value
-        .pointer(pointer)
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-}
-
-fn items(list: &Value) -> impl Iterator<Item = &Value> {
-    list["items"].as_array().into_iter().flatten()
 }
 
 fn quantity(value: &Value) -> Option<Quantity> {

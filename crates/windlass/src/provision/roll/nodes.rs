@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use windlass_kube::{Api, Eviction, evict};
 
+use crate::json::{items, text};
+
 /// Keeps the autoscaler off a node that is being replaced.
 pub(super) const KEPT: &str = "cluster-autoscaler.kubernetes.io/scale-down-disabled";
 const SAFE_TO_EVICT: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict";
@@ -26,17 +28,6 @@ pub(super) struct Reserved {
     name: String,
     was_cordoned: bool,
     was_kept: bool,
-}
-
-fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
-    value
-        .pointer(pointer)
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-}
-
-fn items(list: &Value) -> impl Iterator<Item = &Value> {
-    list["items"].as_array().into_iter().flatten()
 }
 
 fn instance_of(node: &Value) -> &str {
