@@ -1,12 +1,12 @@
 //! A real join: rendered user data and `windlass join` in a machine of the test's own, with an
 //! instance metadata service (version 2 only), moto's Parameter Store, the real kubeadm, kubelet
 //! and containerd, against the real API server. Needs Linux and root.
-
 //!
 //! The tests run at the same time: each has a cluster's name, a group and machines of its own. Those
 //! that change what all joins of a cluster depend on (the API server's being there, who approves
 //! certificates) have a second test bed, and take turns on it.
 
+use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Output, Stdio};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::Node;
 use kube::Api;
+use kube::api::DeleteParams;
 use serde_json::{Value, json};
 use windlass_e2e::{
     ArgumentLists, Credential, Imds, Instance, Machine, Network, Tool, check_what_was_said,
@@ -23,7 +24,9 @@ use windlass_e2e::{
 use windlass_testbed::proxy::{Act, Matcher};
 use windlass_testbed::{Group, Options, Part, Process, Spec, Testbed, is_ready, wait_for};
 
-const SOON: Duration = Duration::from_mins(1);
+const SOON: Duration = Duration::from_mins(5);
+/// kubeadm's checks that a machine of the tests fails, whatever has been done in it.
+const UNMET_HERE: &[&str] = &["all"];
 /// The second test bed, and whose turn it is.
 static SECOND: LazyLock<Testbed> = LazyLock::new(|| {
     let started = Testbed::start(Options::default()).and_then(|testbed| {
@@ -202,6 +205,15 @@ impl Scene {
             .output()?;
         serde_json::from_slice(&output.stdout)
             .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
+    /// As the cloud controller does once an instance is gone.
+    fn forget_node(&self) -> Result<()> {
+        let nodes = Api::<Node>::all(self.testbed.cluster().client());
+        let how = DeleteParams::default();
+        self.testbed
+            .run(nodes.delete(&self.instance.host_name, &how))?;
+        wait_for("the Node to be gone", SOON, || Ok(self.node()?.is_none()))
     }
 
     fn wait_until_ready(&self) -> Result<()> {
@@ -622,47 +634,115 @@ fn an_instance_that_is_ours_gets_its_certificate_from_the_approver() -> Result<(
     scene.end(machine)
 }
 
-#[test]
-fn a_join_that_is_killed_anywhere_is_taken_up_by_the_next() -> Result<()> {
-    let scene = Scene::begin("killed")?;
-    let machine = scene.machine("killed", Network::Configured)?;
-    scene.configure(&machine, &json!({}))?;
-    let moments = [
-        "joins killed as",
-        "kubeadm: [preflight]",
-        "kubeadm: [kubelet-start]",
-        "kubeadm: This node has joined",
-    ];
-    for words in moments {
-        let mut joining = machine
-            .command("windlass")?
-            .arg("join")
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
-        wait_for(&format!("`{words}`"), SOON, || {
-            let log = machine.read("/var/log/windlass/join.log");
-            Ok(log.contains(words) || joining.try_wait()?.is_some())
-        })?;
-        // nsenter's child is the join: both have the name in their arguments.
-        kill_joins(&machine)?;
-        joining.wait()?;
-    }
-    let output = machine.command("windlass")?.arg("join").output()?;
-    ensure!(output.status.success(), "{}", text(&output));
-    eprintln!("{}", last_line(&output));
-    wait_for("the node", SOON, || Ok(scene.node()?.is_some()))?;
-    scene.wait_until_ready()?;
-    scene.check_node(&machine)?;
-    scene.end(machine)
+/// A line that a join says on its way, and how long after it the join is killed.
+type Moment = (&'static str, Duration);
+
+const fn at(line: &'static str) -> Moment {
+    (line, Duration::ZERO)
 }
 
-/// Kills `windlass join` and what it has started with SIGKILL, in that machine alone.
-fn kill_joins(machine: &Machine) -> Result<()> {
-    let script = "for p in /proc/[0-9]*; do \
-                    if tr '\\0' ' ' <$p/cmdline 2>/dev/null | grep -Eq '^(windlass join|kubeadm join|[^ ]*/(windlass|kubeadm) join)'; \
-                    then kill -KILL ${p#/proc/}; fi; done; true";
-    machine.run_script(script).map(drop)
+const fn after(millis: u64, line: &'static str) -> Moment {
+    (line, Duration::from_millis(millis))
+}
+
+/// What is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Killed {
+    /// The join with all that it has started, as systemd ends a unit.
+    All,
+    /// The join alone: its kubeadm goes on.
+    JoinAlone,
+}
+
+const KUBELET_STARTS: &str = "kubeadm: [kubelet-start] Starting the kubelet";
+
+#[test]
+fn a_join_that_is_killed_anywhere_is_taken_up_by_the_next() -> Result<()> {
+    // Once the kubelet has been started it goes on without the join, and gets its certificate at
+    // about the time at which the next join looks for it.
+    let moments = [
+        at("joins killed as"),
+        at("kubeadm: [preflight] Running"),
+        at("kubeadm: [kubelet-start] Writing"),
+        at(KUBELET_STARTS),
+        after(300, KUBELET_STARTS),
+        after(700, KUBELET_STARTS),
+        after(1_200, KUBELET_STARTS),
+        after(1_800, KUBELET_STARTS),
+        after(2_500, KUBELET_STARTS),
+        after(4_000, KUBELET_STARTS),
+        at("kubeadm: [kubelet-check] Waiting"),
+        at("kubeadm: [kubelet-start] Waiting"),
+        at("kubeadm: This node has joined"),
+        at("is ready"),
+    ];
+    taken_up(&Scene::begin("killed")?, Killed::All, &moments)
+}
+
+#[test]
+fn a_kubeadm_that_outlives_its_join_is_ended_by_the_next() -> Result<()> {
+    let moments = [
+        at("kubeadm: [preflight] Running"),
+        at(KUBELET_STARTS),
+        after(700, KUBELET_STARTS),
+        at("kubeadm: [kubelet-start] Waiting"),
+    ];
+    taken_up(&Scene::begin("orphaned")?, Killed::JoinAlone, &moments)
+}
+
+/// Has a join killed at each of the moments, on a new machine each time, and another one make the
+/// same node of it as if nothing had been.
+fn taken_up(scene: &Scene, killed: Killed, moments: &[Moment]) -> Result<()> {
+    for (number, (line, delay)) in moments.iter().enumerate() {
+        let what = format!("killed {delay:?} after `{line}`");
+        let name = format!("{}-{number}", scene.cluster);
+        let machine = scene.machine(&name, Network::Configured)?;
+        // What a join leaves is not to be ignored by the next one's checks.
+        let checks = json!({"ignorePreflightErrors": UNMET_HERE});
+        scene.configure(&machine, &checks)?;
+        killed_at(&machine, line, *delay, killed).context(what.clone())?;
+        let output = machine.command("windlass")?.arg("join").output()?;
+        eprintln!("{what}: {}", last_line(&output));
+        ensure!(output.status.success(), "{what}: {}", text(&output));
+        scene.tool.check(&text(&output))?;
+        scene.wait_until_ready().context(what.clone())?;
+        scene.check_node(&machine).context(what)?;
+        machine.end();
+        scene.forget_node()?;
+    }
+    let secrets = scene.tool.secrets();
+    eprintln!("{}", check_what_was_said(scene.testbed, secrets)?);
+    ARGUMENTS.check(&["windlass"], secrets).map(drop)
+}
+
+/// Starts a join and kills it with SIGKILL so long after it has said `line`.
+fn killed_at(machine: &Machine, line: &str, delay: Duration, killed: Killed) -> Result<()> {
+    let mut joining = begun(machine)?;
+    let mut said = String::new();
+    let mut lines = BufReader::new(joining.stderr.take().context("a pipe")?).lines();
+    loop {
+        let next = lines.next().with_context(|| format!("it ended: {said}"))??;
+        if next.contains(line) {
+            break;
+        }
+        said.push_str(&next);
+        said.push('\n');
+    }
+    // What is tested is the moment, not a wait for something to happen.
+    thread::sleep(delay);
+    let programs = match killed {
+        Killed::All => "windlass|kubeadm",
+        Killed::JoinAlone => "windlass",
+    };
+    // nsenter's child is the join: both have the name in their arguments.
+    let script = format!(
+        "for p in /proc/[0-9]*; do \
+           if tr '\\0' ' ' <$p/cmdline 2>/dev/null | grep -Eq '^([^ ]*/)?({programs}) join'; \
+           then kill -KILL ${{p#/proc/}}; fi; done; true"
+    );
+    machine.run_script(&script)?;
+    joining.wait()?;
+    Ok(())
 }
 
 #[test]

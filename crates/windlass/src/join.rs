@@ -6,6 +6,7 @@ mod files;
 mod instance;
 mod joined;
 mod kubeadm;
+mod leftover;
 mod preflight;
 mod ready;
 mod report;
@@ -24,6 +25,7 @@ use windlass_provision::join::{Identity, NodeConfig, Phase, UNIT, backoff};
 use crate::output;
 use attempt::attempt;
 use files::Paths;
+use leftover::Found;
 use report::Report;
 
 /// Arguments of `windlass join`.
@@ -236,12 +238,7 @@ async fn phases(
     context: &Context<'_>,
     known: &mut Option<(Identity, Client)>,
 ) -> Result<Joined, Stop> {
-    let Context {
-        config,
-        paths,
-        report,
-        ..
-    } = context;
+    let Context { config, report, .. } = context;
     let identity = instance::identify(context).await?;
     report.say(&format!(
         "instance {} in {} joins {} as {}",
@@ -249,13 +246,9 @@ async fn phases(
     ));
     let client = connect(&identity).await?;
     let (identity, client) = known.insert((identity, client));
+    leftover::end_kubeadm(context).await;
     if !context.is_skipped(Phase::AlreadyJoined) && joined::is_joined(context, identity) {
-        report.say("joined before");
-        if !context.dry_run {
-            paths.remove_bootstrap_kubeconfig();
-            kubeadm::start_kubelet(paths).await?;
-        }
-        return Ok(Joined::Before);
+        return joined_before(context).await;
     }
     if !context.is_skipped(Phase::Preflight) {
         preflight::check(context)?;
@@ -264,11 +257,24 @@ async fn phases(
         report.say("this instance is being warmed for a pool: it joins when it comes into service");
         return Ok(Joined::Warmed);
     }
+    if leftover::undo(context, identity).await == Found::Joined {
+        return joined_before(context).await;
+    }
     let heartbeat = signal::heartbeat(context, identity, client);
     tokio::select! {
         result = until_joined(context, identity, client) => result,
         never = heartbeat => match never {},
     }
+}
+
+/// Changes nothing of a node but to start its kubelet, if that does not run.
+async fn joined_before(context: &Context<'_>) -> Result<Joined, Stop> {
+    context.report.say("joined before");
+    if !context.dry_run {
+        context.paths.remove_bootstrap_kubeconfig();
+        kubeadm::start_kubelet(context.paths).await?;
+    }
+    Ok(Joined::Before)
 }
 
 async fn connect(identity: &Identity) -> Result<Client, Stop> {

@@ -50,12 +50,18 @@ pub(super) async fn attempt(
     let Err(mut stop) = kubeadm::join(context).await else {
         return Ok(Joined::Now);
     };
+    // A kubelet that has its certificate has joined, whatever kubeadm waited for in vain: the next
+    // kubeadm would join nothing beside the Node that is ready now.
+    if joined::is_joined(context, identity) {
+        context.report.say(&format!("joined, though {}", stop.why));
+        context.paths.remove_bootstrap_kubeconfig();
+        kubeadm::start_kubelet(context.paths).await?;
+        return Ok(Joined::Now);
+    }
     if let Some(denial) = denial(identity, &document, begun).await {
         stop.why = denial;
     }
-    if !joined::is_joined(context, identity) {
-        kubeadm::reset(context).await;
-    }
+    kubeadm::reset(context).await;
     Err(stop)
 }
 

@@ -73,6 +73,11 @@ impl Paths {
         self.at("/etc/kubernetes/kubelet.conf")
     }
 
+    /// With which a kubelet gets its certificate; kubeadm removes it when it has ended.
+    pub(super) fn bootstrap_kubeconfig(&self) -> PathBuf {
+        self.at("/etc/kubernetes/bootstrap-kubelet.conf")
+    }
+
     pub(super) fn open_lock(&self) -> io::Result<File> {
         make_directory(&self.lock())?;
         OpenOptions::new()
@@ -102,7 +107,7 @@ impl Paths {
     /// Removes what a kubeadm that was killed late has left: it has the token in it, and a kubelet
     /// with a certificate needs it no more.
     pub(super) fn remove_bootstrap_kubeconfig(&self) {
-        let _ = fs::remove_file(self.at("/etc/kubernetes/bootstrap-kubelet.conf"));
+        let _ = fs::remove_file(self.bootstrap_kubeconfig());
     }
 
     /// Removes every file of ours with the token in it.

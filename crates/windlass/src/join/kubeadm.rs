@@ -15,7 +15,9 @@ use super::{Context, Stop};
 /// Longest time for one run of kubeadm.
 const LONGEST_RUN: Duration = Duration::from_mins(5);
 /// Time between SIGTERM and SIGKILL.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// Time for the kubelet's unit to start or stop: systemd itself waits 90 s.
+const SERVICE_TIMEOUT: Duration = Duration::from_mins(2);
 /// Time for a program that only tells its version.
 const VERSION_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -48,19 +50,32 @@ pub(super) async fn version_of(program: &OsStr, arguments: &[&str]) -> Result<St
 }
 
 pub(super) async fn start_kubelet(paths: &Paths) -> Result<(), Stop> {
-    let failed = |why: String| Stop::for_now(Phase::AlreadyJoined, why);
-    let status = command(&paths.systemctl, &["start", "kubelet"])
+    kubelet_service(paths, "start").await
+}
+
+pub(super) async fn stop_kubelet(paths: &Paths) -> Result<(), Stop> {
+    kubelet_service(paths, "stop").await
+}
+
+async fn kubelet_service(paths: &Paths, verb: &str) -> Result<(), Stop> {
+    let failed = |why: String| {
+        Stop::for_now(
+            Phase::AlreadyJoined,
+            format!("cannot {verb} the kubelet: {why}"),
+        )
+    };
+    let status = command(&paths.systemctl, &[verb, "kubelet"])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        .status()
+        .status();
+    let status = tokio::time::timeout(SERVICE_TIMEOUT, status)
         .await
-        .map_err(|error| failed(format!("cannot start the kubelet: {error}")))?;
+        .map_err(|_| failed("systemctl had not ended in time".to_owned()))?
+        .map_err(|error| failed(error.to_string()))?;
     if status.success() {
         Ok(())
     } else {
-        Err(failed(format!(
-            "cannot start the kubelet: systemctl: {status}"
-        )))
+        Err(failed(format!("systemctl: {status}")))
     }
 }
 
