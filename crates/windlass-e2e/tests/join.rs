@@ -690,6 +690,47 @@ fn a_kubeadm_that_outlives_its_join_is_ended_by_the_next() -> Result<()> {
     taken_up(&Scene::begin("orphaned")?, Killed::JoinAlone, &moments)
 }
 
+#[test]
+fn a_kubelet_that_a_killed_join_has_started_makes_the_next_fail_at_no_moment() -> Result<()> {
+    let scene = Scene::begin("left-kubelet")?;
+    let machine = scene.machine("left-kubelet", Network::Configured)?;
+    scene.configure(&machine, &json!({}))?;
+    killed_at(&machine, KUBELET_STARTS, Duration::ZERO, Killed::All)?;
+    // Left alone, that kubelet makes a ready Node in this time, and kubeadm then refuses to join.
+    machine.wrap_kubeadm("join) sleep 15; exec \"$real\" \"$@\" ;;")?;
+    let output = scene.join(&machine, &json!({"budget": "2m"}))?;
+    ended(&output, 0, &["joined"])?;
+    scene.wait_until_ready()?;
+    scene.check_node(&machine)?;
+    scene.end(machine)
+}
+
+#[test]
+fn a_kubeadm_that_fails_after_the_certificate_has_come_has_joined() -> Result<()> {
+    let scene = Scene::begin("failed-late")?;
+    let machine = scene.machine("failed-late", Network::Configured)?;
+    machine.wrap_kubeadm("join) \"$real\" \"$@\"; exit 1 ;;")?;
+    let output = scene.join(&machine, &json!({"budget": "1m"}))?;
+    ended(&output, 0, &["result=joined"])?;
+    ensure!(
+        text(&output).contains("joined, though"),
+        "{}",
+        text(&output)
+    );
+    scene.check_node(&machine)?;
+    machine.end();
+    scene.forget_node()?;
+
+    let mut machine = scene.machine("failed-late-script", Network::Configured)?;
+    machine.wrap_kubeadm("join) \"$real\" \"$@\"; exit 1 ;;")?;
+    machine.set_env("WINDLASS_JOIN_BUDGET", "60");
+    let output = machine.run_script(&scene.render(&["--mode=script"])?)?;
+    ended(&output, 0, &["result=joined"])?;
+    scene.wait_until_ready()?;
+    scene.check_node(&machine)?;
+    scene.end(machine)
+}
+
 /// Has a join killed at each of the moments, on a new machine each time, and another one make the
 /// same node of it as if nothing had been.
 fn taken_up(scene: &Scene, killed: Killed, moments: &[Moment]) -> Result<()> {
@@ -721,7 +762,9 @@ fn killed_at(machine: &Machine, line: &str, delay: Duration, killed: Killed) -> 
     let mut said = String::new();
     let mut lines = BufReader::new(joining.stderr.take().context("a pipe")?).lines();
     loop {
-        let next = lines.next().with_context(|| format!("it ended: {said}"))??;
+        let next = lines
+            .next()
+            .with_context(|| format!("it ended: {said}"))??;
         if next.contains(line) {
             break;
         }

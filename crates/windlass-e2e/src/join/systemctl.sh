@@ -7,7 +7,11 @@ verb=${1:-}
 unit=${2:-}
 unit=${unit%.service}
 
-alive() { [ -s "$m/kubelet.pid" ] && kill -0 "$(cat "$m/kubelet.pid")" 2>/dev/null; }
+# One that has ended and that the first process of the machine has not waited for is not alive.
+alive() {
+  [ -s "$m/kubelet.pid" ] &&
+    grep -q '^State:[[:space:]]*[^Z[:space:]]' "/proc/$(cat "$m/kubelet.pid")/status" 2>/dev/null
+}
 stop() {
   alive || return 0
   kill -TERM -- "-$(cat "$m/kubelet.pid")" 2>/dev/null

@@ -176,6 +176,10 @@ struct LastError {
 impl LastError {
     fn hear(&mut self, line: &str) {
         let line = line.trim();
+        // A library's log, such as of a call that the container runtime does not know.
+        if is_klog(line) {
+            return;
+        }
         let is_error = ["error:", "error execution", "[ERROR", "failed", "timed out"]
             .iter()
             .any(|word| line.contains(word));
@@ -197,6 +201,14 @@ impl LastError {
         lines.reverse();
         lines.join("; ")
     }
+}
+
+/// Whether a line is one of klog's: a letter for the severity, month and day.
+fn is_klog(line: &str) -> bool {
+    let mut bytes = line.bytes();
+    bytes.next().is_some_and(|byte| b"IWEF".contains(&byte))
+        && bytes.by_ref().take(4).filter(u8::is_ascii_digit).count() == 4
+        && bytes.next() == Some(b' ')
 }
 
 async fn end_group(child: &mut Child) {
@@ -226,6 +238,7 @@ mod tests {
         let mut heard = LastError::default();
         for line in [
             "[preflight] Running pre-flight checks",
+            "E1126 02:24:11.450772     322 remote_runtime.go:1177] \"RuntimeConfig failed\"",
             "error execution phase preflight: [preflight] Some fatal errors occurred:",
             "\t[ERROR Port-10250]: Port 10250 is in use",
             "To see the stack trace of this error execute with --v=5 or higher",
