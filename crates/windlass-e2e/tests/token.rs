@@ -419,6 +419,52 @@ fn an_account_that_may_only_create_and_get_is_enough_without_lists() -> Result<(
     Ok(())
 }
 
+/// The published parameter's version; 0 without one.
+fn version(scene: &Scene) -> Result<u64> {
+    Ok(scene.credential.stored()?.map_or(0, |it| it.version))
+}
+
+#[test]
+fn a_dry_run_says_what_a_rotation_would_do_and_does_nothing() -> Result<()> {
+    let mut scene = Scene::begin("dry")?;
+    let would = |scene: &Scene, code: i32, words: &str| -> Result<()> {
+        let (version, count) = (version(scene)?, scene.managed()?.len());
+        let arguments = ["token", "rotate", "--dry-run", "--cluster", "dry"];
+        let said = scene.tool.run(&arguments)?.expect(code)?;
+        ensure!(said.stdout.contains(words), "no `{words}`: {}", said.stdout);
+        scene.tool.check(&said.stdout)?;
+        scene.tool.check(&said.stderr)?;
+        ensure!(self::version(scene)? == version, "it was written");
+        ensure!(
+            scene.managed()?.len() == count,
+            "a token was made or deleted"
+        );
+        Ok(())
+    };
+    would(
+        &scene,
+        0,
+        "would make a token and publish it: nothing was published",
+    )?;
+    ensure!(scene.credential.stored()?.is_none());
+    scene.rotate(&[], 0)?;
+    let first = scene.credential.published()?;
+    scene.tool.keep_secret(first.secret());
+    would(&scene, 0, "would keep the published token, good for")?;
+    scene
+        .tool
+        .run(&["token", "delete", first.id()])?
+        .expect(0)?;
+    would(&scene, 0, "Secret was gone")?;
+    scene.credential.overwrite(r#"{"v":2}"#)?;
+    would(
+        &scene,
+        4,
+        "would refuse: the parameter holds a document of version 2",
+    )?;
+    scene.check_secrets()
+}
+
 #[test]
 fn exit_codes_say_whether_nodes_can_still_join() -> Result<()> {
     let mut scene = Scene::begin("codes")?;

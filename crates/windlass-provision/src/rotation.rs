@@ -28,7 +28,7 @@ use crate::token::{BootstrapToken, TokenId};
 pub use forms::Form;
 pub use keep::{Coordination, keep};
 pub use settings::{Settings, SettingsError};
-pub use turn::{Failure, NOT_SIGNED, Outcome, Retry, Surroundings, TurnError, turn};
+pub use turn::{Failure, NOT_SIGNED, Outcome, Retry, Surroundings, TurnError, look, turn};
 
 /// What the parameter holds.
 #[derive(Clone, Debug, PartialEq, Eq)]

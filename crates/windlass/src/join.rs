@@ -2,6 +2,7 @@
 //! boot, and an instance that has joined is left as it is.
 
 mod attempt;
+mod denial;
 mod files;
 mod instance;
 mod joined;
@@ -24,6 +25,7 @@ use windlass_provision::join::{Identity, NodeConfig, Phase, UNIT, backoff};
 
 use crate::output;
 use attempt::attempt;
+use denial::Known;
 use files::Paths;
 use leftover::Found;
 use report::Report;
@@ -294,8 +296,9 @@ async fn until_joined(
     client: &Client,
 ) -> Result<Joined, Stop> {
     let mut number = 1;
+    let mut known = Known::new();
     loop {
-        let stop = match attempt(context, identity, client).await {
+        let stop = match attempt(context, identity, client, &mut known).await {
             Ok(joined) if context.dry_run || context.is_skipped(Phase::Ready) => return Ok(joined),
             Ok(_) => return ready::wait(context, identity).await,
             Err(stop) => stop,

@@ -146,6 +146,23 @@ impl<T> While<T> for Result<T, Failure> {
     }
 }
 
+/// Looks once, and says what is to be done: nothing is changed.
+///
+/// # Errors
+///
+/// When something could not be read.
+pub async fn look(
+    surroundings: &impl Surroundings,
+    settings: &Settings,
+) -> Result<(Observation, Decision), TurnError> {
+    let observation = surroundings
+        .observe()
+        .await
+        .while_in("cannot read the credential's state", None)?;
+    let decision = decide(&observation, settings);
+    Ok((observation, decision))
+}
+
 /// Looks once, and does what is to be done.
 ///
 /// # Errors
@@ -159,12 +176,8 @@ pub async fn turn(
     // From before the look on, so that a token is never published after another rotator, by its age,
     // has taken it for given up.
     let since = Instant::now();
-    let observation = surroundings
-        .observe()
-        .await
-        .while_in("cannot read the credential's state", None)?;
+    let (observation, Decision { action, sweep }) = look(surroundings, settings).await?;
     let left = remaining(&observation);
-    let Decision { action, sweep } = decide(&observation, settings);
     // Before another token is made: while something is out of order, they would pile up.
     let mut swept = Ok(());
     for (id, uid) in sweep {

@@ -6,13 +6,13 @@ use jiff::SignedDuration;
 use serde_json::Value;
 use windlass_aws_client::{CallError, Client, Secret};
 use windlass_kube::Endpoint;
-use windlass_provision::csr::{CertificateRequest, SignerName};
 use windlass_provision::document::{DocumentError, JoinDocument};
 use windlass_provision::join::{
     Discovery, Identity, Phase, check_skew, discovery_kubeconfig, join_configuration, reserve,
 };
 use windlass_provision::pin;
 
+use super::denial::{Known, Requests};
 use super::files::write_secret;
 use super::{Context, Joined, Stop, joined, kubeadm, preflight};
 
@@ -25,6 +25,7 @@ pub(super) async fn attempt(
     context: &Context<'_>,
     identity: &Identity,
     client: &Client,
+    known: &mut Known,
 ) -> Result<Joined, Stop> {
     let document = read_credential(context, client).await?;
     if !context.skip.contains(&Phase::Preflight) {
@@ -46,8 +47,8 @@ pub(super) async fn attempt(
     if context.is_skipped(Phase::Kubeadm) {
         return Ok(Joined::Now);
     }
-    let begun = jiff::Timestamp::now();
-    let Err(mut stop) = kubeadm::join(context).await else {
+    let requests = Requests::of(identity, &document);
+    let Err(mut stop) = kubeadm::join(context, requests.denied(known)).await else {
         return Ok(Joined::Now);
     };
     // A kubelet that has its certificate has joined, whatever kubeadm waited for in vain: the next
@@ -58,7 +59,7 @@ pub(super) async fn attempt(
         kubeadm::start_kubelet(context.paths).await?;
         return Ok(Joined::Now);
     }
-    if let Some(denial) = denial(identity, &document, begun).await {
+    if let Some(denial) = requests.denial(known).await {
         stop.why = denial;
     }
     kubeadm::reset(context).await;
@@ -79,8 +80,17 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
 async fn read_credential(context: &Context<'_>, client: &Client) -> Result<JoinDocument, Stop> {
     let parameter = context.config.parameter();
     let stop = |why| Stop::for_now(Phase::Credentials, why);
-    let read = client.ssm().get_parameter(&parameter).await;
-    let read = read.map_err(|error| unreadable(&parameter, &error))?;
+    // A call has a time limit of its own, which may be longer than what is left for joining.
+    let ssm = client.ssm();
+    let read = ssm.get_parameter(&parameter);
+    let read = tokio::time::timeout(context.time_left(), read)
+        .await
+        .map_err(|_| {
+            stop(format!(
+                "cannot read parameter {parameter}: no answer in time"
+            ))
+        })?
+        .map_err(|error| unreadable(&parameter, &error))?;
     let read = read.ok_or_else(|| stop(format!("there is no parameter {parameter}")))?;
     let document = JoinDocument::from_value(&read.value).map_err(|error| match error {
         DocumentError::Version(_) => Stop::for_good(
@@ -120,6 +130,17 @@ fn unreadable(parameter: &str, error: &CallError) -> Stop {
     )
 }
 
+/// The API server, known by the published CA; none where that was too long to publish.
+pub(super) fn pinned(document: &JoinDocument) -> Option<Result<Endpoint, String>> {
+    let authority = document.certificate_authority.as_ref()?;
+    let endpoint = pin::certificates(authority.as_bytes())
+        .map_err(|error| chain(&error))
+        .and_then(|bundle| {
+            Endpoint::pinned(&document.endpoint, &bundle).map_err(|error| chain(&error))
+        });
+    Some(endpoint)
+}
+
 /// Whether the API server answers: a line at once, instead of kubeadm's minutes. What it answers does
 /// not matter, but that its certificate is by the published CA: a load balancer takes connections
 /// without a server behind it. Nothing secret is sent.
@@ -137,13 +158,10 @@ async fn dial(document: &JoinDocument) -> Result<(), Stop> {
         .await
         .map_err(|_| late())?
         .map_err(|error| unreachable(error.to_string()))?;
-    let Some(authority) = &document.certificate_authority else {
+    let Some(server) = pinned(document) else {
         return Ok(());
     };
-    let bundle = pin::certificates(authority.as_bytes())
-        .map_err(|error| Stop::for_good(Phase::Authority, chain(&error)))?;
-    let server = Endpoint::pinned(endpoint, &bundle)
-        .map_err(|error| Stop::for_good(Phase::Authority, chain(&error)))?;
+    let server = server.map_err(|why| Stop::for_good(Phase::Authority, why))?;
     let version = server.api.get::<Value>("/version");
     match tokio::time::timeout(DIAL_TIMEOUT, version).await {
         Ok(Err(error)) if error.code().is_none() => Err(unreachable(chain(&error))),
@@ -203,45 +221,4 @@ fn machine() -> (u64, u64) {
         .find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB"))
         .and_then(|kib| kib.trim().parse::<u64>().ok());
     (cpus, kib.unwrap_or_default() >> 10)
-}
-
-/// Why this node's certificate request was denied, if it was: kubeadm only sees that nothing
-/// comes. The bearer of a token may read certificate requests.
-async fn denial(
-    identity: &Identity,
-    document: &JoinDocument,
-    since: jiff::Timestamp,
-) -> Option<String> {
-    let authority = document.certificate_authority.as_ref()?;
-    let bundle = pin::certificates(authority.as_bytes()).ok()?;
-    let api = Endpoint::pinned(&document.endpoint, &bundle)
-        .ok()?
-        .with_bearer_token(document.token.expose().expose())
-        .ok()?;
-    let path = "/apis/certificates.k8s.io/v1/certificatesigningrequests?fieldSelector=\
-                spec.signerName%3Dkubernetes.io%2Fkube-apiserver-client-kubelet";
-    let list: Value = api.get(path).await.ok()?;
-    // The two clocks may differ by some seconds.
-    let since = since - SignedDuration::from_mins(1);
-    list.get("items")?
-        .as_array()?
-        .iter()
-        .filter(|object| {
-            CertificateRequest::from_object(object).is_ok_and(|request| {
-                request.signer == SignerName::KubeletClient
-                    && request.node_name() == Some(&identity.node_name)
-                    && request.created >= since
-            })
-        })
-        .find_map(|object| {
-            let conditions = object.pointer("/status/conditions")?.as_array()?;
-            let denied = conditions
-                .iter()
-                .find(|condition| condition["type"] == "Denied")?;
-            let message = denied
-                .get("message")
-                .and_then(Value::as_str)
-                .unwrap_or("no reason given");
-            Some(format!("the certificate request was denied: {message}"))
-        })
 }

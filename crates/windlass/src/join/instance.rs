@@ -36,9 +36,11 @@ async fn read(
 ) -> Result<Option<String>, Stop> {
     let mut number = 1;
     loop {
-        let why = match service.get(path).await {
-            Ok(value) => return Ok(value),
-            Err(error) => chain(&error),
+        // The client's own attempts may take longer than what is left for joining.
+        let why = match tokio::time::timeout(context.time_left(), service.get(path)).await {
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(error)) => chain(&error),
+            Err(_) => format!("no answer in time from the instance metadata service for `{path}`"),
         };
         if number == TRIES || context.dry_run {
             return Err(Stop::for_good(Phase::Identity, why));

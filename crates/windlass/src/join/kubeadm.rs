@@ -88,8 +88,11 @@ pub(super) async fn power_off(paths: &Paths) -> std::io::Result<()> {
 }
 
 /// Runs `kubeadm join` within the time that is left, its output in the log. The error has the
-/// line that says why.
-pub(super) async fn join(context: &Context<'_>) -> Result<(), Stop> {
+/// line that says why. It is ended as soon as `denied` says why it waits in vain.
+pub(super) async fn join(
+    context: &Context<'_>,
+    denied: impl Future<Output = String>,
+) -> Result<(), Stop> {
     let configuration = context.paths.join_configuration();
     let configuration = configuration.to_string_lossy();
     let arguments = ["join", "--config", &*configuration];
@@ -101,14 +104,22 @@ pub(super) async fn join(context: &Context<'_>) -> Result<(), Stop> {
     let mut last_error = LastError::default();
     let ended = {
         let streams = streamed(context, &mut child, &mut last_error);
-        tokio::time::timeout(deadline, streams).await
+        tokio::select! {
+            biased;
+            ended = streams => Ok(ended),
+            why = denied => Err(why),
+            () = tokio::time::sleep(deadline) => {
+                Err(format!("kubeadm had not ended after {} s", deadline.as_secs()))
+            }
+        }
     };
-    let Ok(ended) = ended else {
-        end_group(&mut child).await;
-        let seconds = deadline.as_secs();
-        return Err(failed(format!("kubeadm had not ended after {seconds} s")));
+    let status = match ended {
+        Ok(status) => status.map_err(|error| failed(format!("kubeadm: {error}")))?,
+        Err(why) => {
+            end_group(&mut child).await;
+            return Err(failed(why));
+        }
     };
-    let status = ended.map_err(|error| failed(format!("kubeadm: {error}")))?;
     if status.success() {
         return Ok(());
     }

@@ -12,7 +12,8 @@ use tracing::{error, info, warn};
 use windlass_kube::Endpoint;
 use windlass_kube::lease::{Elector, ElectorOptions, Leadership};
 use windlass_provision::rotation::{
-    Coordination, Form, NOT_SIGNED, Outcome, Reason, Retry, Settings, TurnError, keep, turn,
+    Action, Coordination, Decision, Form, NOT_SIGNED, Outcome, Reason, Retry, Settings, TurnError,
+    keep, look, remaining, turn,
 };
 
 use super::connection::{Cluster, ClusterArgs, ParameterArgs};
@@ -33,6 +34,10 @@ const TOO_SHORT: u8 = 4;
 
 /// Arguments of `windlass token rotate`.
 #[derive(Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
 pub(super) struct RotateArgs {
     #[command(flatten)]
     cluster: ClusterArgs,
@@ -50,6 +55,11 @@ pub(super) struct RotateArgs {
     /// Look again and again.
     #[arg(long)]
     daemon: bool,
+    /// Look once, say what a rotation would do now, and end: nothing is made, written or deleted.
+    ///
+    /// Exit code 4 if it would refuse to do anything.
+    #[arg(long, conflicts_with_all = ["daemon", "render", "metrics_file"])]
+    dry_run: bool,
     /// Who acts where there are several rotators.
     #[arg(long, value_enum, default_value = "age")]
     coordination: CoordinationName,
@@ -143,6 +153,9 @@ pub(super) async fn rotate(args: &RotateArgs) -> anyhow::Result<ExitCode> {
     };
     let live = Live::connect(&args.cluster, &args.parameter, endpoint, sight);
     let live = Box::pin(live).await?;
+    if args.dry_run {
+        return dry_run(&live, &settings).await;
+    }
     let mut random = random()?;
     let mut metrics = Metrics::new(args.metrics_file.clone());
     match (args.daemon, args.coordination) {
@@ -162,6 +175,46 @@ pub(super) async fn rotate(args: &RotateArgs) -> anyhow::Result<ExitCode> {
             until_told_to_end(Box::pin(by_lease)).await
         }
     }
+}
+
+async fn dry_run(live: &Live, settings: &Settings) -> anyhow::Result<ExitCode> {
+    let (observation, decision) = look(live, settings).await.map_err(|failed| {
+        let hint = failed.hint.clone();
+        let error = anyhow::Error::new(failed);
+        if hint.is_empty() {
+            error
+        } else {
+            error.context(hint)
+        }
+    })?;
+    output::data(&would(&decision, remaining(&observation)))?;
+    Ok(match decision.action {
+        Action::Refuse { .. } => ExitCode::from(TOO_SHORT),
+        _ => ExitCode::SUCCESS,
+    })
+}
+
+/// What would be done, a line for each thing. Of a token nothing but its id is said.
+fn would(decision: &Decision, remaining: Option<Duration>) -> String {
+    let mut lines = Vec::new();
+    for (id, _) in &decision.sweep {
+        lines.push(format!("would delete token {id}: it was superseded"));
+    }
+    let good_for = remaining.map_or_else(|| "an unknown time".to_owned(), rounded);
+    lines.push(match &decision.action {
+        Action::Keep => format!("would keep the published token, good for {good_for}"),
+        Action::PublishCompat => {
+            "would bring the plain parameter up to date with the published token".to_owned()
+        }
+        Action::Publish(id, reason) => {
+            format!("would publish token {id}, which was made and not published: {reason}")
+        }
+        Action::Create(reason) => format!("would make a token and publish it: {reason}"),
+        Action::Refuse { version } => format!(
+            "would refuse: the parameter holds a document of version {version}, by a later Windlass"
+        ),
+    });
+    lines.join("\n") + "\n"
 }
 
 async fn once(
