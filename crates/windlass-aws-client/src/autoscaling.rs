@@ -189,6 +189,7 @@ pub struct InstanceRefresh {
 struct Envelope<T> {
     #[serde(
         alias = "DescribeAutoScalingGroupsResult",
+        alias = "DescribeTagsResult",
         alias = "DescribeScalingActivitiesResult",
         alias = "DescribeLaunchConfigurationsResult",
         alias = "DescribeWarmPoolResult",
@@ -197,6 +198,15 @@ struct Envelope<T> {
         alias = "LaunchInstancesResult"
     )]
     result: T,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct TagsPage {
+    #[serde(default, deserialize_with = "members")]
+    tags: Vec<Tag>,
+    #[serde(default, deserialize_with = "filled")]
+    next_token: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -308,6 +318,33 @@ impl AutoScaling<'_> {
                     token = page.result.next_token;
                     if token.is_none() {
                         return Ok(groups);
+                    }
+                }
+            })
+            .await
+    }
+
+    /// A group's tags; none where there is no such group.
+    ///
+    /// IAM: `autoscaling:DescribeTags`.
+    pub async fn describe_tags(&self, group: &str) -> Result<Vec<Tag>, CallError> {
+        self.client
+            .observed("DescribeTags", async {
+                let mut tags = Vec::new();
+                let mut token: Option<String> = None;
+                loop {
+                    let page: Envelope<TagsPage> = read("DescribeTags")
+                        .about(group)
+                        .with("Filters.member.1.Name", "auto-scaling-group")
+                        .with("Filters.member.1.Values.member.1", group)
+                        .with("MaxRecords", 100)
+                        .with_some("NextToken", token.as_ref())
+                        .send(self.client)
+                        .await?;
+                    tags.extend(page.result.tags);
+                    token = page.result.next_token;
+                    if token.is_none() {
+                        return Ok(tags);
                     }
                 }
             })

@@ -6,6 +6,7 @@
 //! that change what all joins of a cluster depend on (the API server's being there, who approves
 //! certificates) have a second test bed, and take turns on it.
 
+use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Output, Stdio};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
@@ -316,8 +317,28 @@ fn ended(output: &Output, code: i32, words: &[&str]) -> Result<()> {
 fn rendered_user_data_makes_a_ready_node() -> Result<()> {
     let scene = Scene::begin("script")?;
     let machine = scene.machine("script", Network::Configured)?;
-    let output = machine.run_script(&scene.render(&["--mode=script"])?)?;
+    let command = |name: &str, script: &str| -> Result<String> {
+        let path = scene.testbed.directory().join(name);
+        fs::write(&path, script)?;
+        Ok(path.display().to_string())
+    };
+    let failing = command("failing", "echo never >>/run/marks\nexit 7\n")?;
+    let mut flags = vec!["--mode=script", "--pre-join", &failing];
+    let required = [&flags[..], &["--require-commands"]].concat();
+    let output = machine.run_script(&scene.render(&required)?)?;
+    ended(&output, 11, &["phase=pre-join", "echo never"])?;
+    ensure!(!machine.log("systemctl.log").contains("start kubelet"));
+
+    let before = command("before", "# a word\necho 'it''s' before >>/run/marks\n")?;
+    let after = command(
+        "after",
+        "test -s /etc/kubernetes/kubelet.conf && echo after >>/run/marks",
+    )?;
+    flags.extend(["--pre-join", &before, "--post-join", &after]);
+    let output = machine.run_script(&scene.render(&flags)?)?;
     ended(&output, 0, &["result=joined"])?;
+    let marks = machine.read("/run/marks");
+    ensure!(marks == "never\nnever\nits before\nafter\n", "{marks}");
     scene.tool.check(&text(&output))?;
     scene.wait_until_ready()?;
     scene.check_node(&machine)?;

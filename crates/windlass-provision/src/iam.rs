@@ -58,6 +58,8 @@ pub enum Feature {
     Join,
     /// A worker node tells its lifecycle hook and its group how the join went.
     JoinReport,
+    /// A worker node reads its group's tags for labels and taints.
+    JoinTags,
     /// The rotator reads and publishes the join credential.
     Rotation,
 }
@@ -193,7 +195,7 @@ impl Actor {
 
 impl Feature {
     /// All of them, in the order of the documents.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Groups,
         Self::LaunchTemplates,
         Self::LaunchConfigurations,
@@ -208,13 +210,14 @@ impl Feature {
         Self::Prices,
         Self::Join,
         Self::JoinReport,
+        Self::JoinTags,
         Self::Rotation,
     ];
 
     /// Whose it is.
     pub fn actor(self) -> Actor {
         match self {
-            Self::Join | Self::JoinReport => Actor::Node,
+            Self::Join | Self::JoinReport | Self::JoinTags => Actor::Node,
             Self::Rotation => Actor::Rotator,
             _ => Actor::Autoscaler,
         }
@@ -237,6 +240,7 @@ impl Feature {
             Self::Prices => "prices",
             Self::Join => "join",
             Self::JoinReport => "join-report",
+            Self::JoinTags => "join-tags",
             Self::Rotation => "rotation",
         }
     }
@@ -273,6 +277,7 @@ impl Feature {
             Self::LaunchInstances => "`--aws-launch-api=launch-instances`",
             Self::ScaleInProtection => "`--aws-protect-from-scale-in`",
             Self::Prices => "`--aws-ask-prices`",
+            Self::JoinTags => "nodes take labels and taints from their group's tags",
             Self::JoinReport => "groups have a launch hook, or failed joins are to be replaced",
         }
     }
@@ -294,6 +299,7 @@ impl Feature {
             Self::ScaleInProtection => "instances are not protected",
             Self::Prices => "the price file and the built-in prices are used",
             Self::Join | Self::Rotation => "no node joins",
+            Self::JoinTags => "such nodes do not join",
             Self::JoinReport => "a failed join is noticed after the provision time alone",
         }
     }
@@ -405,6 +411,11 @@ impl Feature {
                     "autoscaling:SetInstanceHealth",
                 ],
                 scope: Scope::Groups,
+            }],
+            Self::JoinTags => &[Grant {
+                sid: "ReadGroupTags",
+                actions: &["autoscaling:DescribeTags"],
+                scope: Scope::Everything,
             }],
             Self::Rotation => &[
                 Grant {

@@ -2,15 +2,18 @@
 //!
 //! No clock and no I/O here: the binary reads files, asks the metadata service and runs kubeadm.
 
+mod commands;
 mod config;
 mod identity;
 mod kubeadm;
 mod kubeconfig;
 mod phase;
+mod promises;
 
+pub use commands::CommandConfig;
 pub use config::{
-    CloudProviderSetting, HookConfig, NodeConfig, NodeConfigError, NodeNameRule, OnFailureSetting,
-    Reserved, TaintConfig,
+    CloudProviderSetting, HookConfig, LabelsFrom, NodeConfig, NodeConfigError, NodeNameRule,
+    OnFailureSetting, Reserved, TaintConfig,
 };
 pub use identity::{Identity, IdentityError, Metadata};
 pub use kubeadm::{
@@ -18,6 +21,7 @@ pub use kubeadm::{
 };
 pub use kubeconfig::{KubeconfigProblem, KubeletKubeconfig, Material, common_name};
 pub use phase::{Phase, backoff};
+pub use promises::{Promises, promises};
 
 /// The unit that runs `windlass join` at every boot.
 pub const UNIT: &str = include_str!("join/windlass-join.service");

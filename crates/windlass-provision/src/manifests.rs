@@ -41,6 +41,15 @@ pub fn parsed_flags(config: &ClusterConfig) -> Config {
         .unwrap_or_default()
 }
 
+/// What a configuration asks for where nothing is named.
+pub fn usual_components(config: &ClusterConfig) -> Vec<Component> {
+    let mut components = vec![Component::Autoscaler, Component::TokenRotator];
+    if config.spec.csr.verify {
+        components.push(Component::CsrApprover);
+    }
+    components
+}
+
 /// The objects of some components, in the order in which they can be made.
 pub fn manifests(config: &ClusterConfig, components: &[Component]) -> Vec<Manifest> {
     let mut manifests = Vec::new();
@@ -55,4 +64,29 @@ pub fn manifests(config: &ClusterConfig, components: &[Component]) -> Vec<Manife
         manifests.extend(approver::manifests(config));
     }
     manifests
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_has_requests_verified_has_their_approver() {
+        let file = |more: &str| {
+            let text = format!(
+                "apiVersion: windlass.dev/v1alpha1\nkind: Cluster\nspec:\n  cluster: prod\n  \
+                 region: eu-west-1\n  endpoint: api:443\n  kubernetes: v1.36.3\n  \
+                 securityGroups: [sg-1]\n{more}"
+            );
+            ClusterConfig::read("cluster.yaml", &text).unwrap()
+        };
+        let has = |config: &ClusterConfig| {
+            let components = usual_components(config);
+            manifests(config, &components)
+                .iter()
+                .any(|it| it.object["metadata"]["name"] == "windlass-csr-approver")
+        };
+        assert!(!has(&file("")));
+        assert!(has(&file("  csr: {verify: true}\n")));
+    }
 }

@@ -10,7 +10,8 @@ use base64::prelude::BASE64_STANDARD;
 use minijinja::{Environment, UndefinedBehavior, context};
 
 use crate::join::{
-    CloudProviderSetting, HookConfig, NodeConfig, NodeConfigError, OnFailureSetting, TaintConfig,
+    CloudProviderSetting, CommandConfig, HookConfig, LabelsFrom, NodeConfig, NodeConfigError,
+    OnFailureSetting, TaintConfig,
 };
 use crate::labels::{self, LabelError};
 use crate::pin::CaPin;
@@ -88,6 +89,14 @@ pub struct UserData {
     pub labels: Vec<(String, String)>,
     /// Taints of the node: key, value, effect.
     pub taints: Vec<(String, String, String)>,
+    /// Whether the group's own tags say more labels and taints. Not in the scripts.
+    pub labels_from: LabelsFrom,
+    /// Name of the instances' Auto Scaling group, with [`LabelsFrom::AsgTags`].
+    pub auto_scaling_group: Option<String>,
+    /// Commands before the join. Not in [`Mode::Legacy2019`].
+    pub pre_join: Vec<CommandConfig>,
+    /// Commands after the join. Not in [`Mode::Legacy2019`].
+    pub post_join: Vec<CommandConfig>,
     /// Socket of the container runtime.
     pub cri_socket: String,
     /// Who initializes the node.
@@ -120,6 +129,14 @@ pub enum UserDataError {
         what: &'static str,
         /// As given.
         text: String,
+    },
+    /// A setting that this form does nothing with.
+    #[error("{what} is not for this form of user data: {instead}")]
+    Form {
+        /// The setting.
+        what: &'static str,
+        /// What to do.
+        instead: &'static str,
     },
     /// Nothing to fetch, or nothing to check it by.
     #[error(
@@ -188,6 +205,8 @@ impl UserData {
                 ignored_json => serde_json::json!(self.ignore_preflight_errors).to_string(),
                 lifecycle_hook => hook.map_or("", |it| it.hook.as_str()),
                 auto_scaling_group => hook.map_or("", |it| it.group.as_str()),
+                pre_join => commands(&self.pre_join),
+                post_join => commands(&self.post_join),
                 on_failure => match self.on_failure {
                     OnFailure::Unhealthy => "unhealthy",
                     OnFailure::Keep => "keep",
@@ -218,6 +237,12 @@ impl UserData {
                 effect: effect.clone(),
             })
             .collect();
+        config.labels_from = self.labels_from;
+        config
+            .auto_scaling_group
+            .clone_from(&self.auto_scaling_group);
+        config.pre_join.clone_from(&self.pre_join);
+        config.post_join.clone_from(&self.post_join);
         config.cri_socket.clone_from(&self.cri_socket);
         config.cloud_provider = match self.cloud_provider {
             CloudProvider::External => CloudProviderSetting::External,
@@ -242,6 +267,21 @@ impl UserData {
     fn validate(&self) -> Result<(), UserDataError> {
         if self.mode == Mode::Fetch && !self.binary.as_ref().is_some_and(Binary::is_right) {
             return Err(UserDataError::Binary);
+        }
+        if matches!(self.mode, Mode::Script | Mode::Legacy2019)
+            && self.labels_from != LabelsFrom::Config
+        {
+            return Err(UserDataError::Form {
+                what: "labels from the group's tags",
+                instead: "take the form `agent` or `fetch`",
+            });
+        }
+        let has_commands = !self.pre_join.is_empty() || !self.post_join.is_empty();
+        if self.mode == Mode::Legacy2019 && has_commands {
+            return Err(UserDataError::Form {
+                what: "a command before or after the join",
+                instead: "take another form, or put it into a MIME part of its own",
+            });
         }
         let plain = |what, text: &str, more: &str| {
             let allowed = |c: char| c.is_ascii_alphanumeric() || more.contains(c);
@@ -271,6 +311,19 @@ impl UserData {
         }
         Ok(())
     }
+}
+
+/// Commands as the script's template takes them.
+fn commands(commands: &[CommandConfig]) -> Vec<minijinja::Value> {
+    let entry = |command: &CommandConfig| {
+        context! {
+            run => &command.run,
+            name => command.name(),
+            seconds => command.timeout.as_secs(),
+            required => if command.required { "yes" } else { "no" },
+        }
+    };
+    commands.iter().map(entry).collect()
 }
 
 impl Binary {

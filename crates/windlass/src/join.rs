@@ -2,6 +2,7 @@
 //! boot, and an instance that has joined is left as it is.
 
 mod attempt;
+mod commands;
 mod denial;
 mod files;
 mod instance;
@@ -33,14 +34,15 @@ use report::Report;
 /// Arguments of `windlass join`.
 ///
 /// Exit codes: 0 joined, or joined before; 10 the instance's identity; 11 a check before the
-/// join; 12 the credential; 13 the cluster's CA; 14 kubeadm; 15 the node did not turn ready; 16
+/// join, or a command of the operator's before it; 12 the credential; 13 the cluster's CA; 14 kubeadm; 15 the node did not turn ready; 16
 /// the time was spent on attempts; 64 the configuration. The last line says what stopped it.
 #[derive(Args)]
 pub(crate) struct JoinArgs {
     /// What this instance is told about its node.
     #[arg(long, value_name = "FILE", default_value = "/etc/windlass/node.yaml")]
     config: String,
-    /// Leave phases out: already-joined, preflight, kubeadm, ready, signal, cleanup.
+    /// Leave phases out: already-joined, preflight, pre-join, kubeadm, ready, post-join, signal,
+    /// cleanup.
     #[arg(long, value_name = "PHASE", value_delimiter = ',')]
     skip: Vec<Phase>,
     /// Say what would be done: nothing is written, run or told to anybody.
@@ -264,7 +266,7 @@ async fn phases(
     }
     let heartbeat = signal::heartbeat(context, identity, client);
     tokio::select! {
-        result = until_joined(context, identity, client) => result,
+        result = with_commands(context, identity, client) => result,
         never = heartbeat => match never {},
     }
 }
@@ -287,6 +289,23 @@ async fn connect(identity: &Identity) -> Result<Client, Stop> {
     Client::connect(options)
         .await
         .map_err(|error| Stop::for_good(Phase::Identity, format!("no AWS client: {error}")))
+}
+
+/// The join between the operator's own commands.
+async fn with_commands(
+    context: &Context<'_>,
+    identity: &Identity,
+    client: &Client,
+) -> Result<Joined, Stop> {
+    let NodeConfig {
+        pre_join,
+        post_join,
+        ..
+    } = context.config;
+    commands::run(context, Phase::PreJoin, pre_join).await?;
+    let joined = until_joined(context, identity, client).await?;
+    commands::run(context, Phase::PostJoin, post_join).await?;
+    Ok(joined)
 }
 
 /// Attempts, with pauses, until one succeeds, one fails for good, or the time is spent.

@@ -18,13 +18,9 @@ use crate::output;
 pub(crate) struct ManifestsArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Parts to render.
-    #[arg(
-        long,
-        value_enum,
-        value_delimiter = ',',
-        default_values_t = [ComponentName::Autoscaler, ComponentName::TokenRotator]
-    )]
+    /// Parts to render; if left out, `autoscaler` and `token-rotator`, and `csr-approver` where the
+    /// configuration has `spec.csr.verify`.
+    #[arg(long, value_enum, value_delimiter = ',')]
     component: Vec<ComponentName>,
     /// What to render.
     #[arg(long, value_enum, default_value_t = Form::Plain)]
@@ -52,6 +48,16 @@ enum ComponentName {
     TokenRotator,
     /// `windlass csr-approver`: from then on no bootstrap token's request is approved unseen.
     CsrApprover,
+}
+
+impl ComponentName {
+    fn component(self) -> Component {
+        match self {
+            Self::Autoscaler => Component::Autoscaler,
+            Self::TokenRotator => Component::TokenRotator,
+            Self::CsrApprover => Component::CsrApprover,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -93,15 +99,11 @@ pub(crate) fn run(args: &ManifestsArgs) -> anyhow::Result<ExitCode> {
             vec![named("values.yaml", text)]
         }
         Form::Plain => {
-            let components: Vec<Component> = args
-                .component
-                .iter()
-                .map(|component| match component {
-                    ComponentName::Autoscaler => Component::Autoscaler,
-                    ComponentName::TokenRotator => Component::TokenRotator,
-                    ComponentName::CsrApprover => Component::CsrApprover,
-                })
-                .collect();
+            let components: Vec<Component> = if args.component.is_empty() {
+                manifests::usual_components(&config)
+            } else {
+                args.component.iter().map(|it| it.component()).collect()
+            };
             let objects = manifests::manifests(&config, &components);
             vec![named("windlass.yaml", print(&objects, args.output))]
         }

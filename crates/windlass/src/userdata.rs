@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum};
+use windlass_provision::join::{CommandConfig, LabelsFrom};
 use windlass_provision::pin::CaPin;
 use windlass_provision::userdata::{
     self, Binary, CloudProvider, LifecycleHook, MAX_LENGTH, Mode, Nodeadm, OnFailure, TIGHT_LENGTH,
@@ -60,6 +62,23 @@ struct RenderArgs {
     /// Taints of the nodes.
     #[arg(long, value_name = "KEY=VALUE:EFFECT", value_delimiter = ',')]
     taints: Vec<String>,
+    /// Where more labels and taints come from; the node's role needs `autoscaling:DescribeTags` for
+    /// `asg-tags`. With `--mode=agent` and `--mode=fetch`.
+    #[arg(long, value_enum, default_value_t = LabelsFromName::Config)]
+    labels_from: LabelsFromName,
+    /// File with a command, for bash, that is run before kubeadm; may be given several times.
+    #[arg(long, value_name = "FILE")]
+    pre_join: Vec<PathBuf>,
+    /// File with a command, for bash, that is run after the node has joined; may be given several
+    /// times.
+    #[arg(long, value_name = "FILE")]
+    post_join: Vec<PathBuf>,
+    /// Time after which such a command is ended.
+    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = crate::token::duration)]
+    command_timeout: Duration,
+    /// A join fails if one of these commands does.
+    #[arg(long)]
+    require_commands: bool,
     /// Socket of the container runtime.
     #[arg(
         long,
@@ -76,7 +95,7 @@ struct RenderArgs {
     /// Lifecycle hook of the launch that is told how the join went.
     #[arg(long, value_name = "NAME", requires = "auto_scaling_group")]
     lifecycle_hook: Option<String>,
-    /// Auto Scaling group of the lifecycle hook.
+    /// Auto Scaling group of the instances: of the lifecycle hook, and whose tags are read.
     #[arg(long, value_name = "NAME")]
     auto_scaling_group: Option<String>,
     /// What happens, without a hook, to an instance that did not join.
@@ -125,6 +144,14 @@ enum CloudProviderName {
     External,
     /// Nobody.
     None,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum LabelsFromName {
+    /// From nowhere.
+    Config,
+    /// From the `node-template` tags of the Auto Scaling group.
+    AsgTags,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -243,6 +270,13 @@ fn user_data(args: &RenderArgs) -> anyhow::Result<UserData> {
         endpoint: args.endpoint.clone().unwrap_or_default(),
         labels: read_all(&args.labels, label)?,
         taints: read_all(&args.taints, taint)?,
+        labels_from: match args.labels_from {
+            LabelsFromName::Config => LabelsFrom::Config,
+            LabelsFromName::AsgTags => LabelsFrom::AsgTags,
+        },
+        auto_scaling_group: args.auto_scaling_group.clone(),
+        pre_join: commands(args, &args.pre_join)?,
+        post_join: commands(args, &args.post_join)?,
         cri_socket: args.cri_socket.clone(),
         cloud_provider: match args.cloud_provider {
             CloudProviderName::External => CloudProvider::External,
@@ -254,8 +288,8 @@ fn user_data(args: &RenderArgs) -> anyhow::Result<UserData> {
                 group: group.clone(),
                 hook: hook.clone(),
             }),
-            (None, None) => None,
-            _ => bail!("--lifecycle-hook and --auto-scaling-group go together"),
+            (None, _) => None,
+            (Some(_), None) => bail!("--lifecycle-hook needs --auto-scaling-group"),
         },
         on_failure: match args.on_failure {
             OnFailureName::Unhealthy => OnFailure::Unhealthy,
@@ -270,6 +304,19 @@ fn user_data(args: &RenderArgs) -> anyhow::Result<UserData> {
         },
         ignore_preflight_errors: args.ignore_preflight_errors.clone(),
     })
+}
+
+fn commands(args: &RenderArgs, files: &[PathBuf]) -> anyhow::Result<Vec<CommandConfig>> {
+    let read = |path: &PathBuf| {
+        let run =
+            std::fs::read_to_string(path).with_context(|| format!("read `{}`", path.display()))?;
+        Ok(CommandConfig {
+            run,
+            timeout: args.command_timeout,
+            required: args.require_commands,
+        })
+    };
+    files.iter().map(read).collect()
 }
 
 fn label(text: &str) -> anyhow::Result<(String, String)> {

@@ -171,6 +171,21 @@ fn join(spec: &Spec, problems: &mut Problems) {
             },
         );
     }
+    for (name, commands) in [
+        ("spec.join.preJoin", &join.pre_join),
+        ("spec.join.postJoin", &join.post_join),
+    ] {
+        for command in commands {
+            if let Err(error) = command.check(name) {
+                problems.expect(false, name, || error.to_string());
+            }
+        }
+        problems.expect(
+            join.mode != JoinMode::Legacy2019 || commands.is_empty(),
+            name,
+            || "`legacy-2019` has no room for commands: take mode `script` or `agent`".to_owned(),
+        );
+    }
     let Some(hook) = &join.lifecycle_hook else {
         return;
     };

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::schema::{self, Group, ImageReference, Instances, RootVolume};
 use super::{ClusterConfig, NodeTaint};
+use crate::join::LabelsFrom;
 use crate::pin::CaPin;
 use crate::userdata::{CloudProvider, LifecycleHook, Mode, OnFailure, UserData};
 
@@ -80,6 +81,7 @@ impl ClusterConfig {
         let join = &spec.join;
         let legacy_parameter = spec.compat.join_token_parameter.clone();
         let (mode, parameter) = match join.mode {
+            schema::JoinMode::Agent => (Mode::Agent, self.join_parameter()),
             schema::JoinMode::Script => (Mode::Script, self.join_parameter()),
             schema::JoinMode::Legacy2019 => {
                 (Mode::Legacy2019, legacy_parameter.unwrap_or_default())
@@ -103,6 +105,11 @@ impl ClusterConfig {
                 .iter()
                 .map(|taint| (taint.key.clone(), taint.value.clone(), taint.effect.clone()))
                 .collect(),
+            // A group that is made from the file has its labels and taints from there.
+            labels_from: LabelsFrom::Config,
+            auto_scaling_group: None,
+            pre_join: join.pre_join.clone(),
+            post_join: join.post_join.clone(),
             cri_socket: join.cri_socket.clone(),
             cloud_provider: match spec.cloud_provider {
                 schema::CloudProvider::External => CloudProvider::External,

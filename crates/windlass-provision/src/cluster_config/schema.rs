@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::join::CommandConfig;
+
 use super::values::{GoDuration, NodeTaint, Percent, VolumeSize};
 
 /// What a cluster is, as far as its nodes and their autoscaler are concerned.
@@ -42,6 +44,9 @@ pub struct Spec {
     /// How instances join.
     #[serde(default)]
     pub join: Join,
+    /// Who approves nodes' certificate requests.
+    #[serde(default)]
+    pub csr: Csr,
     /// What groups have that do not say otherwise.
     #[serde(default)]
     pub defaults: Defaults,
@@ -146,6 +151,10 @@ pub struct Join {
     pub on_failure: OnFailure,
     /// A hook that keeps a launch waiting until the instance has joined.
     pub lifecycle_hook: Option<LifecycleHook>,
+    /// Commands before the join, in this order.
+    pub pre_join: Vec<CommandConfig>,
+    /// Commands after the join, in this order.
+    pub post_join: Vec<CommandConfig>,
 }
 
 impl Default for Join {
@@ -155,13 +164,27 @@ impl Default for Join {
             cri_socket: "unix:///run/containerd/containerd.sock".to_owned(),
             on_failure: OnFailure::Unhealthy,
             lifecycle_hook: None,
+            pre_join: Vec::new(),
+            post_join: Vec::new(),
         }
     }
+}
+
+/// Who approves nodes' certificate requests.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Csr {
+    /// Whether `windlass csr-approver` does, which asks EC2 whose they are, instead of the
+    /// controller manager, which asks nobody.
+    pub verify: bool,
 }
 
 /// Form of the user data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum JoinMode {
+    /// The image has Windlass, whose unit joins.
+    #[serde(rename = "agent")]
+    Agent,
     /// A script that reads the encrypted parameter and verifies the CA.
     #[serde(rename = "script")]
     Script,

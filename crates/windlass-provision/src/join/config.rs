@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::CommandConfig;
 use crate::labels::{self, LabelError};
 use crate::pin::CaPin;
 
@@ -33,6 +34,19 @@ pub struct NodeConfig {
     /// Taints that the node registers with.
     #[serde(default)]
     pub taints: Vec<TaintConfig>,
+    /// Where more labels and taints come from.
+    #[serde(default, skip_serializing_if = "LabelsFrom::is_default")]
+    pub labels_from: LabelsFrom,
+    /// Name of the instance's Auto Scaling group: with `labelsFrom: asg-tags`, where it is another
+    /// than the lifecycle hook's, or the node group's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auto_scaling_group: Option<String>,
+    /// Commands before kubeadm runs, in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pre_join: Vec<CommandConfig>,
+    /// Commands after the node has joined, in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub post_join: Vec<CommandConfig>,
     /// Socket of the container runtime.
     #[serde(default = "default_socket")]
     pub cri_socket: String,
@@ -84,6 +98,25 @@ pub enum CloudProviderSetting {
     External,
     /// Nobody.
     None,
+}
+
+/// Where labels and taints come from, besides the configuration, which has the last word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LabelsFrom {
+    /// From nowhere.
+    #[default]
+    Config,
+    /// From the `node-template` tags of the instance's Auto Scaling group, for groups that were not
+    /// made by Windlass. The node's role then needs `autoscaling:DescribeTags`.
+    AsgTags,
+}
+
+impl LabelsFrom {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+    fn is_default(&self) -> bool {
+        *self == Self::Config
+    }
 }
 
 /// What happens to an instance that did not join.
@@ -175,6 +208,10 @@ impl NodeConfig {
             node_name: NodeNameRule::default(),
             labels: BTreeMap::new(),
             taints: Vec::new(),
+            labels_from: LabelsFrom::default(),
+            auto_scaling_group: None,
+            pre_join: Vec::new(),
+            post_join: Vec::new(),
             cri_socket: default_socket(),
             cloud_provider: CloudProviderSetting::default(),
             ca_pins: Vec::new(),
@@ -215,6 +252,14 @@ impl NodeConfig {
             .unwrap_or_else(|| format!("/windlass/{}/join", self.cluster))
     }
 
+    /// Name of the Auto Scaling group, as far as it is told.
+    pub fn auto_scaling_group(&self) -> &str {
+        let hook = self.lifecycle_hook.as_ref();
+        let of_hook = hook.map(|hook| &hook.auto_scaling_group);
+        let named = self.auto_scaling_group.as_ref().or(of_hook);
+        named.unwrap_or(&self.node_group)
+    }
+
     /// Holds every field against what it may be.
     ///
     /// # Errors
@@ -236,6 +281,13 @@ impl NodeConfig {
                 &hook.auto_scaling_group,
                 "-_.",
             )?;
+        }
+        plain("autoScalingGroup", self.auto_scaling_group(), "-_.")?;
+        for command in &self.pre_join {
+            command.check("preJoin")?;
+        }
+        for command in &self.post_join {
+            command.check("postJoin")?;
         }
         labels::check(NODE_GROUP_LABEL, &self.node_group)?;
         for (key, value) in &self.labels {
@@ -290,10 +342,10 @@ fn default_ready_timeout() -> Duration {
 }
 
 /// Durations as Go writes them, such as `3m0s`.
-mod go_duration {
+pub(crate) mod go_duration {
     use super::{Deserialize, Deserializer, Duration, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(
+    pub(crate) fn serialize<S: Serializer>(
         duration: &Duration,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
@@ -302,7 +354,7 @@ mod go_duration {
         serializer.serialize_str(&windlass_model::format_go_duration(duration))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Duration, D::Error> {
         let text = String::deserialize(deserializer)?;

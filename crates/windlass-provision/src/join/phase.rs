@@ -19,12 +19,16 @@ pub enum Phase {
     Credentials,
     /// The published CA is held against the pins, before anything is sent to it.
     Authority,
+    /// The operator's own commands before the join.
+    PreJoin,
     /// Files are written.
     Configure,
     /// kubeadm runs.
     Kubeadm,
     /// The node turns ready.
     Ready,
+    /// The operator's own commands after the join.
+    PostJoin,
     /// The group is told.
     Signal,
     /// The files with the token go.
@@ -34,17 +38,19 @@ pub enum Phase {
 /// A word that names no phase that can be left out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is no phase that can be left out: these are already-joined, preflight, kubeadm, ready, \
-     signal and cleanup"
+    "`{0}` is no phase that can be left out: these are already-joined, preflight, pre-join, kubeadm, \
+     ready, post-join, signal and cleanup"
 )]
 pub struct PhaseError(String);
 
 impl Phase {
-    const SKIPPABLE: [Self; 6] = [
+    const SKIPPABLE: [Self; 8] = [
         Self::AlreadyJoined,
         Self::Preflight,
+        Self::PreJoin,
         Self::Kubeadm,
         Self::Ready,
+        Self::PostJoin,
         Self::Signal,
         Self::Cleanup,
     ];
@@ -59,9 +65,11 @@ impl Phase {
             Self::Preflight => "preflight",
             Self::Credentials => "credentials",
             Self::Authority => "authority",
+            Self::PreJoin => "pre-join",
             Self::Configure => "configure",
             Self::Kubeadm => "kubeadm",
             Self::Ready => "ready",
+            Self::PostJoin => "post-join",
             Self::Signal => "signal",
             Self::Cleanup => "cleanup",
         }
@@ -73,11 +81,11 @@ impl Phase {
             Self::Config => 64,
             Self::Lock => 16,
             Self::Identity | Self::AlreadyJoined => 10,
-            Self::Preflight | Self::Configure => 11,
+            Self::Preflight | Self::PreJoin | Self::Configure => 11,
             Self::Credentials => 12,
             Self::Authority => 13,
             Self::Kubeadm => 14,
-            Self::Ready | Self::Signal | Self::Cleanup => 15,
+            Self::Ready | Self::PostJoin | Self::Signal | Self::Cleanup => 15,
         }
     }
 

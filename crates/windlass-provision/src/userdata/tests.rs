@@ -18,6 +18,13 @@ fn example() -> UserData {
             "web".to_owned(),
             "NoSchedule".to_owned(),
         )],
+        labels_from: LabelsFrom::Config,
+        auto_scaling_group: None,
+        pre_join: vec![CommandConfig {
+            required: true,
+            ..CommandConfig::new("modprobe zram\necho 'it''s loaded'")
+        }],
+        post_join: vec![CommandConfig::new("touch /run/joined")],
         cri_socket: "unix:///run/containerd/containerd.sock".to_owned(),
         cloud_provider: CloudProvider::External,
         pins: vec![format!("sha256:{}", "1".repeat(64)).parse().unwrap()],
@@ -36,8 +43,14 @@ fn examples() -> Vec<UserData> {
     [Mode::Agent, Mode::Fetch, Mode::Script, Mode::Legacy2019]
         .into_iter()
         .flat_map(|mode| {
+            let has_commands = mode != Mode::Legacy2019;
+            let kept = |commands: Vec<CommandConfig>| {
+                commands.into_iter().filter(|_| has_commands).collect()
+            };
             let full = UserData {
                 mode,
+                pre_join: kept(example().pre_join),
+                post_join: kept(example().post_join),
                 lifecycle_hook: Some(LifecycleHook {
                     group: "workers-a".to_owned(),
                     hook: "join".to_owned(),
@@ -48,6 +61,8 @@ fn examples() -> Vec<UserData> {
                 labels: Vec::new(),
                 taints: Vec::new(),
                 pins: Vec::new(),
+                pre_join: Vec::new(),
+                post_join: Vec::new(),
                 lifecycle_hook: None,
                 cloud_provider: CloudProvider::None,
                 on_failure: OnFailure::Keep,
@@ -56,6 +71,28 @@ fn examples() -> Vec<UserData> {
             [full, bare]
         })
         .collect()
+}
+
+#[test]
+fn what_a_form_does_nothing_with_is_refused() {
+    let refused = |data: UserData| data.render().unwrap_err().to_string();
+    let tags = UserData {
+        labels_from: LabelsFrom::AsgTags,
+        ..example()
+    };
+    assert!(refused(tags.clone()).contains("agent"));
+    let agent = UserData {
+        mode: Mode::Agent,
+        auto_scaling_group: Some("workers-a".to_owned()),
+        ..tags
+    };
+    let script = agent.render().unwrap();
+    assert!(script.contains(r#""labelsFrom": "asg-tags""#), "{script}");
+    let legacy = UserData {
+        mode: Mode::Legacy2019,
+        ..example()
+    };
+    assert!(refused(legacy).contains("MIME part"));
 }
 
 fn feed(program: &str, arguments: &[&str], input: &str) -> std::io::Result<Output> {

@@ -1,5 +1,6 @@
 //! One attempt: read the credential, verify the cluster, write files, run kubeadm.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -8,7 +9,8 @@ use windlass_aws_client::{CallError, Client, Secret};
 use windlass_kube::Endpoint;
 use windlass_provision::document::{DocumentError, JoinDocument};
 use windlass_provision::join::{
-    Discovery, Identity, Phase, check_skew, discovery_kubeconfig, join_configuration, reserve,
+    Discovery, Identity, LabelsFrom, NodeConfig, Phase, TaintConfig, check_skew,
+    discovery_kubeconfig, join_configuration, promises, reserve,
 };
 use windlass_provision::pin;
 
@@ -37,7 +39,8 @@ pub(super) async fn attempt(
         .verify(&context.config.ca_pins)
         .map_err(|error| Stop::for_good(Phase::Authority, chain(&error)))?;
     dial(&document).await?;
-    configure(context, identity, &document).await?;
+    let config = with_promises(context, client).await?;
+    configure(context, &config, identity, &document).await?;
     if context.dry_run {
         context
             .report
@@ -172,6 +175,7 @@ async fn dial(document: &JoinDocument) -> Result<(), Stop> {
 
 async fn configure(
     context: &Context<'_>,
+    config: &NodeConfig,
     identity: &Identity,
     document: &JoinDocument,
 ) -> Result<(), Stop> {
@@ -189,9 +193,9 @@ async fn configure(
         None => Discovery::Token,
     };
     let (cpus, memory_mib) = machine();
-    let reserved = reserve(&context.config.reserved, cpus, memory_mib);
+    let reserved = reserve(&config.reserved, cpus, memory_mib);
     let configuration = join_configuration(
-        context.config,
+        config,
         identity,
         document,
         discovery,
@@ -210,6 +214,49 @@ async fn configure(
         written(&discovery_path, &discovery_kubeconfig(document, authority))?;
     }
     written(&paths.join_configuration(), &configuration)
+}
+
+/// The configuration, with what the group promises of its nodes where that is asked for. Its own
+/// labels and taints have the last word.
+async fn with_promises<'a>(
+    context: &Context<'a>,
+    client: &Client,
+) -> Result<Cow<'a, NodeConfig>, Stop> {
+    if context.config.labels_from == LabelsFrom::Config {
+        return Ok(Cow::Borrowed(context.config));
+    }
+    let group = context.config.auto_scaling_group();
+    let unread = |why: String| format!("cannot read the tags of group {group}: {why}");
+    let autoscaling = client.autoscaling();
+    let tags = autoscaling.describe_tags(group);
+    let tags = tokio::time::timeout(context.time_left(), tags)
+        .await
+        .map_err(|_| Stop::for_now(Phase::Configure, unread("no answer in time".to_owned())))?
+        .map_err(|error| {
+            if error.is_denied() {
+                let why = "denied: the node role needs autoscaling:DescribeTags".to_owned();
+                Stop::for_good(Phase::Configure, unread(why))
+            } else {
+                Stop::for_now(Phase::Configure, unread(chain(&error)))
+            }
+        })?;
+    let found = promises(tags.iter().map(|tag| (&*tag.key, &*tag.value)));
+    for why in &found.left_out {
+        context
+            .report
+            .say(&format!("a tag of group {group} is left out: {why}"));
+    }
+    let mut config = context.config.clone();
+    for (key, value) in found.labels {
+        config.labels.entry(key).or_insert(value);
+    }
+    for taint in found.taints {
+        let is_there = |own: &TaintConfig| own.key == taint.key && own.effect == taint.effect;
+        if !config.taints.iter().any(is_there) {
+            config.taints.push(taint);
+        }
+    }
+    Ok(Cow::Owned(config))
 }
 
 /// Processors and memory in MiB.

@@ -1,4 +1,4 @@
-//! kubeadm and systemctl, as processes.
+//! kubeadm, systemctl and an operator's own commands, as processes.
 
 use std::ffi::OsStr;
 use std::process::Stdio;
@@ -21,7 +21,7 @@ const SERVICE_TIMEOUT: Duration = Duration::from_mins(2);
 /// Time for a program that only tells its version.
 const VERSION_TIMEOUT: Duration = Duration::from_secs(20);
 
-fn command(program: &OsStr, arguments: &[&str]) -> Command {
+pub(super) fn command(program: &OsStr, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);
     command
         .args(arguments)
@@ -87,48 +87,85 @@ pub(super) async fn power_off(paths: &Paths) -> std::io::Result<()> {
         .map(drop)
 }
 
-/// Runs `kubeadm join` within the time that is left, its output in the log. The error has the
-/// line that says why. It is ended as soon as `denied` says why it waits in vain.
-pub(super) async fn join(
+/// Why a program did not come to a good end.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// It could not be run.
+    NotRun(std::io::Error),
+    /// It was ended: its time was over.
+    Late(Duration),
+    /// It was ended for another reason.
+    Ended(String),
+    /// It failed, with what it said or its status.
+    Failed(String),
+}
+
+impl Trouble {
+    /// In a line, about the program that is called so.
+    pub(super) fn told_of(&self, name: &str) -> String {
+        match self {
+            Self::NotRun(error) => format!("{name} does not run: {error}"),
+            Self::Late(time) => format!("{name} had not ended after {} s", time.as_secs()),
+            Self::Ended(why) => why.clone(),
+            Self::Failed(why) => format!("{name}: {why}"),
+        }
+    }
+}
+
+/// Runs a program within a time, its output in the log under `name`. It is ended with all that it
+/// has started as soon as `ended` says why.
+pub(super) async fn run(
     context: &Context<'_>,
-    denied: impl Future<Output = String>,
-) -> Result<(), Stop> {
-    let configuration = context.paths.join_configuration();
-    let configuration = configuration.to_string_lossy();
-    let arguments = ["join", "--config", &*configuration];
-    let failed = |why: String| Stop::for_now(Phase::Kubeadm, why);
-    let mut child = command(&context.paths.kubeadm, &arguments)
-        .spawn()
-        .map_err(|error| failed(format!("kubeadm does not run: {error}")))?;
-    let deadline = LONGEST_RUN.min(context.time_left());
+    name: &str,
+    mut command: Command,
+    deadline: Duration,
+    ended: impl Future<Output = String>,
+) -> Result<(), Trouble> {
+    let mut child = command.spawn().map_err(Trouble::NotRun)?;
     let mut last_error = LastError::default();
-    let ended = {
-        let streams = streamed(context, &mut child, &mut last_error);
+    let end = {
+        let streams = streamed(context, name, &mut child, &mut last_error);
         tokio::select! {
             biased;
-            ended = streams => Ok(ended),
-            why = denied => Err(why),
-            () = tokio::time::sleep(deadline) => {
-                Err(format!("kubeadm had not ended after {} s", deadline.as_secs()))
-            }
+            end = streams => Ok(end),
+            why = ended => Err(Trouble::Ended(why)),
+            () = tokio::time::sleep(deadline) => Err(Trouble::Late(deadline)),
         }
     };
-    let status = match ended {
-        Ok(status) => status.map_err(|error| failed(format!("kubeadm: {error}")))?,
-        Err(why) => {
+    let status = match end {
+        Ok(status) => status.map_err(Trouble::NotRun)?,
+        Err(trouble) => {
             end_group(&mut child).await;
-            return Err(failed(why));
+            return Err(trouble);
         }
     };
     if status.success() {
         return Ok(());
     }
     let why = last_error.text();
-    Err(failed(if why.is_empty() {
-        format!("kubeadm join: {status}")
+    Err(Trouble::Failed(if why.is_empty() {
+        status.to_string()
     } else {
-        format!("kubeadm join: {why}")
+        why
     }))
+}
+
+/// Runs `kubeadm join` within the time that is left. The error has the line that says why. It is
+/// ended as soon as `denied` says why it waits in vain.
+pub(super) async fn join(
+    context: &Context<'_>,
+    denied: impl Future<Output = String>,
+) -> Result<(), Stop> {
+    let configuration = context.paths.join_configuration();
+    let configuration = configuration.to_string_lossy();
+    let join = command(
+        &context.paths.kubeadm,
+        &["join", "--config", &*configuration],
+    );
+    let deadline = LONGEST_RUN.min(context.time_left());
+    run(context, "kubeadm", join, deadline, denied)
+        .await
+        .map_err(|trouble| Stop::for_now(Phase::Kubeadm, trouble.told_of("kubeadm join")))
 }
 
 /// Undoes what a join that failed has left behind: its files and the kubelet's port would fail
@@ -154,25 +191,30 @@ pub(super) async fn reset(context: &Context<'_>) {
 
 async fn streamed(
     context: &Context<'_>,
+    name: &str,
     child: &mut Child,
     last_error: &mut LastError,
 ) -> std::io::Result<std::process::ExitStatus> {
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let (heard, ()) = tokio::join!(lines(context, stderr), async {
-        lines(context, stdout).await;
+    let (heard, ()) = tokio::join!(lines(context, name, stderr), async {
+        lines(context, name, stdout).await;
     });
     *last_error = heard;
     child.wait().await
 }
 
-async fn lines(context: &Context<'_>, stream: Option<impl AsyncRead + Unpin>) -> LastError {
+async fn lines(
+    context: &Context<'_>,
+    name: &str,
+    stream: Option<impl AsyncRead + Unpin>,
+) -> LastError {
     let mut heard = LastError::default();
     let Some(stream) = stream else {
         return heard;
     };
     let mut lines = BufReader::new(stream).lines();
     while let Ok(Some(line)) = lines.next_line().await {
-        context.report.say(&format!("kubeadm: {line}"));
+        context.report.say(&format!("{name}: {line}"));
         heard.hear(&line);
     }
     heard

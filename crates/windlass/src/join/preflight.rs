@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use jiff::{SignedDuration, Timestamp};
 use windlass_provision::join::Phase;
 
+use super::files::Paths;
 use super::{Context, Stop};
 
 /// Least room for the kubelet and its pods' logs, in MiB.
@@ -21,6 +22,11 @@ struct Fault {
 }
 
 pub(super) fn check(context: &Context<'_>) -> Result<(), Stop> {
+    if let Some(advice) = advice(context.paths) {
+        context.report.say(&format!(
+            "preflight: {advice}: services do not reach pods of the same node over a bridge"
+        ));
+    }
     let faults = not_ignored(context, faults_of(context));
     if faults.is_empty() {
         return Ok(());
@@ -101,6 +107,14 @@ fn faults_of(context: &Context<'_>) -> Vec<Fault> {
     {
         fault("Swap", "swap is on".to_owned());
     }
+    if !has_overlays(paths) {
+        fault(
+            "KernelModules",
+            "the kernel has no overlay file system, which containers are made of: is module \
+             overlay loaded?"
+                .to_owned(),
+        );
+    }
     let forward = std::fs::read_to_string(paths.at("/proc/sys/net/ipv4/ip_forward"));
     if forward.is_ok_and(|value| value.trim() == "0") {
         fault(
@@ -118,6 +132,25 @@ fn faults_of(context: &Context<'_>) -> Vec<Fault> {
         }
     }
     faults
+}
+
+fn has_overlays(paths: &Paths) -> bool {
+    // Without the list there is nothing to tell by.
+    std::fs::read_to_string(paths.at("/proc/filesystems")).map_or(true, |systems| {
+        systems
+            .lines()
+            .any(|line| line.split_whitespace().next_back() == Some("overlay"))
+    })
+}
+
+/// What some networks need and others do without, so that it is only said.
+fn advice(paths: &Paths) -> Option<&'static str> {
+    let bridged = paths.at("/proc/sys/net/bridge/bridge-nf-call-iptables");
+    match std::fs::read_to_string(bridged) {
+        Ok(value) if value.trim() == "0" => Some("net.bridge.bridge-nf-call-iptables is 0"),
+        Ok(_) => None,
+        Err(_) => Some("kernel module br_netfilter is not loaded"),
+    }
 }
 
 fn find(program: &OsStr) -> Option<PathBuf> {
