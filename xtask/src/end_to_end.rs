@@ -3,8 +3,10 @@
 mod temporary;
 
 use std::env;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::slice;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -24,12 +26,15 @@ const ELSEWHERE: [&str; 1] = ["moto"];
 /// What every suite is built with: the whole workspace and always the same features, because a
 /// selection of packages would build their dependencies with other features once more.
 pub(crate) const SELECTION: [&str; 3] = ["--workspace", "--features", "windlass-aws/moto-tests"];
-/// What does not run among the others: stage after stage, in each of which lanes run side by side
-/// and the suites of a lane one after the other. Joins compute as much as they wait, and `reaction`
-/// measures times.
-const APART: &[&[&[&str]]] = &[&[&["join", "howto"]], &[&["reaction"]]];
-/// The longest of the others, which begin first so that none is left to run by itself at the end.
+/// The release binary, which every suite runs.
+const RELEASE_BUILD: [&str; 4] = ["build", "--release", "--package", "windlass"];
+/// What runs by itself after all others: it measures times.
+const ALONE: &[&str] = &["reaction"];
+/// Suites that run one after the other, since each has container runtimes and kubelets enough.
+const IN_TURN: &[&str] = &["join", "howto"];
+/// The longest, which begin first so that none is left to run by itself at the end.
 const LONGEST_FIRST: &[&str] = &[
+    "join",
     "failover",
     "aws_outages",
     "scale_down_kill",
@@ -82,11 +87,9 @@ pub(crate) fn run(wanted: &Wanted<'_>, outcomes: &mut Vec<Outcome>) -> Result<()
         }
         Ok(())
     });
-    let given = env::var_os("WINDLASS_BIN").filter(|path| !path.is_empty());
-    let has_binary = given.is_some()
-        || step("release-build", outcomes, || {
-            cargo::run(&["build", "--release", "--package", "windlass"])
-        });
+    let given = given_binary();
+    let has_binary =
+        given.is_some() || step("release-build", outcomes, || cargo::run(&RELEASE_BUILD));
     let has_tests = step("suites-build", outcomes, || build(&suites));
     let Some(parts) = parts.filter(|_| has_parts && has_binary && has_tests) else {
         return Ok(());
@@ -111,6 +114,26 @@ pub(crate) fn run(wanted: &Wanted<'_>, outcomes: &mut Vec<Outcome>) -> Result<()
     }
     field.temporary.end();
     Ok(())
+}
+
+/// Does `work` while the release binary is built: tests wait and link, and leave a processor idle.
+/// Nothing is told of a build that fails here, for [`run`] asks cargo for the rest of it.
+pub(crate) fn with_the_release_build<T>(work: impl FnOnce() -> T) -> T {
+    if given_binary().is_some() {
+        return work();
+    }
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut build = cargo::command(&RELEASE_BUILD);
+            let _ = build.arg("--quiet").stderr(Stdio::null()).status();
+        });
+        work()
+    })
+}
+
+/// The binary that somebody wants tested, instead of one that is built here.
+fn given_binary() -> Option<OsString> {
+    env::var_os("WINDLASS_BIN").filter(|path| !path.is_empty())
 }
 
 /// What the suites run with.
@@ -230,37 +253,27 @@ fn all_suites() -> Result<Vec<String>> {
 
 /// These suites in the order in which they run.
 fn stages(suites: &[String]) -> Vec<Stage> {
-    let is_apart = |suite: &String| {
-        APART
-            .iter()
-            .flat_map(|stage| stage.iter())
-            .any(|lane| lane.contains(&&**suite))
-    };
-    let mut among_others: Vec<String> = suites
+    let (alone, mut together): (Vec<String>, Vec<String>) = suites
         .iter()
-        .filter(|suite| !is_apart(suite))
         .cloned()
-        .collect();
-    among_others.sort_by_key(|suite| {
+        .partition(|suite| ALONE.contains(&&**suite));
+    together.sort_by_key(|suite| {
         let place = LONGEST_FIRST.iter().position(|long| long == suite);
         place.unwrap_or(LONGEST_FIRST.len())
     });
+    let (in_turn, others): (Vec<String>, Vec<String>) = together
+        .into_iter()
+        .partition(|suite| IN_TURN.contains(&&**suite));
+    let others = others.into_iter().map(|suite| vec![suite]);
     let first = Stage {
-        lanes: among_others.into_iter().map(|suite| vec![suite]).collect(),
+        lanes: [in_turn].into_iter().chain(others).collect(),
         at_a_time: AT_A_TIME,
     };
-    let wanted = |lane: &&[&str]| -> Vec<String> {
-        let is_wanted = |name: &&&str| suites.iter().any(|suite| suite == **name);
-        lane.iter()
-            .filter(is_wanted)
-            .map(|&name| name.to_owned())
-            .collect()
+    let last = Stage {
+        lanes: vec![alone],
+        at_a_time: 1,
     };
-    let apart = APART.iter().map(|lanes| Stage {
-        lanes: lanes.iter().map(wanted).collect(),
-        at_a_time: lanes.len(),
-    });
-    [first].into_iter().chain(apart).collect()
+    vec![first, last]
 }
 
 /// The names of a package's integration tests, sorted.
@@ -330,10 +343,7 @@ mod tests {
         let mut sorted = suites.clone();
         sorted.sort_unstable();
         assert_eq!(run, sorted);
-        let named = APART
-            .iter()
-            .flat_map(|stage| stage.iter())
-            .flat_map(|lane| lane.iter());
+        let named = ALONE.iter().chain(IN_TURN);
         let together = TOGETHER.iter().map(|(name, _)| name);
         let named = named.chain(LONGEST_FIRST).chain(WITH_A_NODE);
         for name in named.chain(together) {

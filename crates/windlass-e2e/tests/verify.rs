@@ -167,11 +167,15 @@ fn each_verdict_is_named_rightly() -> Result<()> {
     expect(&verify(testbed, &full)?, 1, "at maximum")?;
 
     testbed.joiner().set_boot("web", Boot::never());
-    expect(
-        &verify(testbed, &["--timeout=30s"])?,
-        1,
-        "no node registered",
-    )?;
+    wait_for("a run that needs a node", 3 * SOON, || {
+        let output = verify(testbed, &["--timeout=30s"])?;
+        // A node that was counted out and came back at once holds the pods: the run says so.
+        if String::from_utf8_lossy(&output.stdout).contains("room was free") {
+            return Ok(false);
+        }
+        expect(&output, 1, "no node registered")?;
+        Ok(true)
+    })?;
     nothing_is_left(testbed)?;
 
     // Killed while the pods wait: nobody renews the lease from then on.

@@ -350,6 +350,13 @@ async fn drive(
         sleep(PAUSE).await;
     }
     report.new_nodes = progress.new_nodes(&look).cloned().collect();
+    let new_nodes = report.new_nodes.len();
+    let is_short = u32::try_from(new_nodes).is_ok_and(|new_nodes| new_nodes < args.nodes);
+    if is_short && args.pods.is_none() {
+        report.code = code::SCALE_UP_FAILED;
+        report.verdict = Some(Verdict::RoomWasFree { new_nodes });
+        return Ok(());
+    }
     if args.scale_down {
         down(cluster, args, progress, report, clock).await?;
     }

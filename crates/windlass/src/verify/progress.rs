@@ -208,6 +208,11 @@ pub(super) enum Verdict {
     },
     /// Pods have nodes and do not run.
     NotRunning,
+    /// All pods ran on fewer new nodes than were asked for: the run proves nothing about those.
+    RoomWasFree {
+        /// Nodes that came.
+        new_nodes: usize,
+    },
 }
 
 impl Verdict {
@@ -324,6 +329,14 @@ impl Verdict {
                 details,
                 "no instance: capacity, quota or template; an instance: its console's last line \
                  begins with windlass-join",
+            ),
+            Self::RoomWasFree { new_nodes } => listed(
+                &format!(
+                    "room was free: the pods ran, and no more than {new_nodes} new nodes came"
+                ),
+                &[],
+                "a node came back, or pods of others went, after the pods had been counted: run it \
+                 again",
             ),
             Self::NodeNotReady { nodes } => listed(
                 "a node registered and is not Ready:",

@@ -82,7 +82,8 @@ impl Report {
 
     /// For CI: one test case for each way.
     pub(super) fn to_junit(&self) -> String {
-        let up_failed = self.code != 0 && self.scaled_down.is_none() && self.new_nodes.is_empty();
+        let has_nothing = self.scaled_down.is_none() && self.new_nodes.is_empty();
+        let up_failed = self.code != 0 && (has_nothing || self.verdict.is_some());
         let mut cases = vec![("scale-up", self.phases.all_running, up_failed)];
         if self.scaled_down.is_some() || self.code == super::code::SCALE_DOWN_FAILED {
             cases.push(("scale-down", self.scaled_down, self.code != 0));
@@ -151,5 +152,16 @@ mod tests {
         assert!(report.to_junit().contains("Insufficient &lt;cpu&gt;"));
         let json = serde_json::to_value(&report).unwrap();
         assert_eq!(json["verdict"]["verdict"], "no-group-fits");
+    }
+
+    #[test]
+    fn pods_that_ran_without_the_nodes_are_no_pass() {
+        let mut report = report();
+        report.code = 1;
+        report.phases.all_running = Some(0.7);
+        report.new_nodes = vec!["ip-10-0-0-1".to_owned()];
+        report.verdict = Some(Verdict::RoomWasFree { new_nodes: 1 });
+        assert!(report.to_text().starts_with("FAIL  room was free:"));
+        assert!(report.to_junit().contains("failures=\"1\""));
     }
 }
