@@ -6,6 +6,7 @@
 
 mod bins;
 mod fast_path;
+mod new_nodes;
 mod packing;
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 
 use windlass_model::{NodeTemplate, PodShape, Resources, SmolStr, VolumeSource};
 
-use super::{NodeLimit, Packed};
+use super::{
+    NodeLimit, Packed,
+    new_nodes::{NewNodes, Request},
+};
 use crate::{TimeLimit, decide::Loop, scale_up::classes::PodClass, template};
 
 /// Whether resources are all that decides about these pods once they fit on one new node.
@@ -49,14 +52,15 @@ pub(super) fn pack(
     let dimensions = Dimensions::of(classes);
     let fresh = free_on_new_node(context, template, &dimensions);
     let mut bins = Bins {
+        nodes: NewNodes::new(fresh),
         before: context.snapshot.node_count(),
         found: context.snapshot.last_found(),
-        ..Bins::new(fresh)
     };
     let mut packed = Packed::default();
     let mut may_add_nodes = true;
     for class in classes {
-        let request = dimensions.request(&class.exemplar.shape.requests);
+        let amounts = dimensions.request(&class.exemplar.shape.requests);
+        let request = bins.nodes.request(amounts);
         let wanted = class.pods.len();
         // The Go autoscaler passes over cordoned nodes, but for the one being filled.
         let mut placed = if template.node.unschedulable {
@@ -67,17 +71,17 @@ pub(super) fn pack(
         if may_add_nodes {
             placed += bins.fill_last(&request, wanted - placed);
         }
-        while may_add_nodes && placed < wanted && bins.is_last_used() {
+        while may_add_nodes && placed < wanted && bins.nodes.is_last_used() {
             let is_spent = context.budget.is_spent(TimeLimit::NodeGroupBinpacking);
-            may_add_nodes = !is_spent && limit.allows(bins.len());
+            may_add_nodes = !is_spent && limit.allows(bins.nodes.len());
             if may_add_nodes {
-                bins.add();
+                bins.nodes.add();
                 placed += bins.fill_last(&request, wanted - placed);
             }
         }
         packed.add(class, &class.pods[..placed]);
     }
-    packed.nodes = bins.used();
+    packed.nodes = bins.nodes.used();
     context.snapshot.set_last_found(bins.found);
     packed
 }
@@ -140,12 +144,9 @@ impl Dimensions {
 
 const PODS: usize = 3;
 
-/// New nodes, by what each has left.
+/// New nodes, behind those that there are.
 struct Bins {
-    fresh: Vec<i64>,
-    /// One bin after the other, each as long as `fresh`.
-    left: Vec<i64>,
-    is_used: Vec<bool>,
+    nodes: NewNodes,
     /// How many nodes of the snapshot come before them in order.
     before: usize,
     /// The place in order of the node that a search found last: the next one begins behind it.
@@ -153,90 +154,30 @@ struct Bins {
 }
 
 impl Bins {
-    /// None yet, behind a single other node that was found last.
-    fn new(fresh: Vec<i64>) -> Self {
-        Self {
-            fresh,
-            left: Vec::new(),
-            is_used: Vec::new(),
-            before: 1,
-            found: 0,
-        }
-    }
-
-    fn len(&self) -> usize {
-        self.is_used.len()
-    }
-
-    fn used(&self) -> usize {
-        self.is_used.iter().filter(|is_used| **is_used).count()
-    }
-
-    /// Whether a further node could take what the last one could not.
-    fn is_last_used(&self) -> bool {
-        self.is_used.last().copied().unwrap_or(true)
-    }
-
-    fn add(&mut self) {
-        self.left.extend_from_slice(&self.fresh);
-        self.is_used.push(false);
-    }
-
     /// Places pods one by one, each on the next node with room; how many found one.
-    fn share_out(&mut self, request: &[i64], pods: usize) -> usize {
-        let count = self.len();
-        let next = (self.found + 1) % (self.before + count).max(1);
-        let start = next.saturating_sub(self.before);
-        let mut open: Vec<usize> = (start..count)
-            .chain(0..start)
-            .filter(|bin| self.room(*bin, request) > 0)
-            .collect();
-        let mut placed = 0;
-        while placed < pods && !open.is_empty() {
-            open.retain(|bin| {
-                if placed == pods {
-                    return true;
-                }
-                self.take(*bin, request, 1);
-                self.found = self.before + bin;
-                placed += 1;
-                self.room(*bin, request) > 0
-            });
+    fn share_out(&mut self, request: &Request, pods: usize) -> usize {
+        for placed in 0..pods {
+            let next = (self.found + 1) % (self.before + self.nodes.len()).max(1);
+            let start = next.saturating_sub(self.before);
+            let Some(node) = self.nodes.next_with_room(start, request) else {
+                return placed;
+            };
+            self.nodes.take(node, request, 1);
+            self.found = self.before + node;
         }
-        placed
+        pods
     }
 
     /// Places as many as the last node takes; how many that are.
-    fn fill_last(&mut self, request: &[i64], pods: usize) -> usize {
-        let Some(last) = self.len().checked_sub(1) else {
+    fn fill_last(&mut self, request: &Request, pods: usize) -> usize {
+        let Some(last) = self.nodes.len().checked_sub(1) else {
             return 0;
         };
-        let count = self.room(last, request).min(pods);
+        let count = self.nodes.room(last, request).min(pods);
         if count > 0 {
-            self.take(last, request, count);
+            self.nodes.take(last, request, count);
         }
         count
-    }
-
-    /// How many pods with this request a node takes. An amount that is not asked for does not
-    /// matter, however short it is.
-    fn room(&self, bin: usize, request: &[i64]) -> usize {
-        let left = &self.left[bin * request.len()..][..request.len()];
-        let rooms = left
-            .iter()
-            .zip(request)
-            .filter(|(_, wanted)| **wanted > 0)
-            .map(|(left, wanted)| left / wanted);
-        usize::try_from(rooms.min().unwrap_or(0).max(0)).unwrap_or(usize::MAX)
-    }
-
-    fn take(&mut self, bin: usize, request: &[i64], pods: usize) {
-        let pods = i64::try_from(pods).unwrap_or(i64::MAX);
-        let left = &mut self.left[bin * request.len()..][..request.len()];
-        for (left, wanted) in left.iter_mut().zip(request) {
-            *left = left.saturating_sub(wanted.saturating_mul(pods));
-        }
-        self.is_used[bin] = true;
     }
 }
 
@@ -244,35 +185,39 @@ impl Bins {
 mod tests {
     use super::*;
 
+    /// New nodes that have this, behind a single other one that was found last.
+    fn bins(fresh: [i64; 4]) -> Bins {
+        Bins {
+            nodes: NewNodes::new(fresh.to_vec()),
+            before: 1,
+            found: 0,
+        }
+    }
+
     #[test]
     fn equal_pods_fill_node_after_node() {
-        let mut bins = Bins::new(vec![10, 0, 0, 4]);
-        bins.add();
-        assert_eq!(bins.fill_last(&[3, 0, 0, 1], 9), 3);
-        bins.add();
-        assert_eq!(bins.fill_last(&[1, 0, 0, 1], 9), 4);
-        assert_eq!(bins.used(), 2);
+        let mut bins = bins([10, 0, 0, 4]);
+        bins.nodes.add();
+        let three = bins.nodes.request(vec![3, 0, 0, 1]);
+        assert_eq!(bins.fill_last(&three, 9), 3);
+        bins.nodes.add();
+        let one = bins.nodes.request(vec![1, 0, 0, 1]);
+        assert_eq!(bins.fill_last(&one, 9), 4);
+        assert_eq!(bins.nodes.used(), 2);
     }
 
     #[test]
     fn strays_go_round_the_nodes_with_room() {
-        let mut bins = Bins::new(vec![2, 0, 0, 9]);
+        let mut bins = bins([2, 0, 0, 9]);
         for _ in 0..3 {
-            bins.add();
+            bins.nodes.add();
         }
-        assert_eq!(bins.share_out(&[1, 0, 0, 1], 4), 4);
-        assert_eq!(
-            bins.left.chunks(4).map(|bin| bin[0]).collect::<Vec<_>>(),
-            [0, 1, 1]
-        );
-        assert_eq!(bins.share_out(&[1, 0, 0, 1], 9), 2);
-        assert_eq!(bins.share_out(&[2, 0, 0, 1], 1), 0);
-    }
-
-    #[test]
-    fn what_is_not_asked_for_may_be_short() {
-        let mut bins = Bins::new(vec![-5, 10, 0, 1]);
-        bins.add();
-        assert_eq!(bins.fill_last(&[0, 10, 0, 1], 1), 1);
+        let one = bins.nodes.request(vec![1, 0, 0, 1]);
+        assert_eq!(bins.share_out(&one, 4), 4);
+        let rooms: Vec<usize> = (0..3).map(|node| bins.nodes.room(node, &one)).collect();
+        assert_eq!(rooms, [0, 1, 1]);
+        assert_eq!(bins.share_out(&one, 9), 2);
+        let two = bins.nodes.request(vec![2, 0, 0, 1]);
+        assert_eq!(bins.share_out(&two, 1), 0);
     }
 }
