@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rustc_hash::FxHashMap;
-use windlass_model::{Cluster, Node, NodeTemplate, Quantity, ResourceSlice, SliceNodes, SmolStr};
+use windlass_model::{
+    Cluster, Node, NodeTemplate, ResourceList, ResourceSlice, SliceNodes, SmolStr,
+};
 
 use crate::decide::Loop;
 
@@ -21,17 +23,21 @@ pub const GPU_RESOURCES: [&str; 5] = [
 
 /// The first GPU resource of which `node` has any allocatable, with how many.
 pub fn allocatable_gpus(node: &Node) -> Option<(&'static str, i64)> {
-    first_gpus(|resource| node.allocatable.get(resource))
+    first_gpus(&node.allocatable)
 }
 
 /// The first GPU resource of which `node` has any capacity, with how many.
 pub fn gpu_capacity(node: &Node) -> Option<(&'static str, i64)> {
-    first_gpus(|resource| node.capacity.get(resource))
+    first_gpus(&node.capacity)
 }
 
-fn first_gpus(amount: impl Fn(&str) -> Option<Quantity>) -> Option<(&'static str, i64)> {
+fn first_gpus(amounts: &ResourceList) -> Option<(&'static str, i64)> {
+    // Most nodes have nothing with a vendor's name, and each decision asks all of them.
+    if !amounts.iter().any(|(name, _)| name.contains('/')) {
+        return None;
+    }
     GPU_RESOURCES.iter().find_map(|resource| {
-        let count = amount(resource)?.units_ceil();
+        let count = amounts.get(resource)?.units_ceil();
         (count > 0).then_some((*resource, count))
     })
 }

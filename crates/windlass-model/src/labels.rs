@@ -33,6 +33,14 @@ impl Labels {
         Some(self.0.remove(i).1)
     }
 
+    /// The same with each key as `share` gives it, which must be equal: keys that many objects have
+    /// can lie in memory once.
+    #[must_use]
+    pub fn with_shared_keys(&self, mut share: impl FnMut(&SmolStr) -> SmolStr) -> Self {
+        let pairs = self.0.iter().map(|(k, v)| (share(k), v.clone()));
+        Self(pairs.collect())
+    }
+
     /// The pairs, by key.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&SmolStr, &SmolStr)> {
         self.0.iter().map(|(k, v)| (k, v))

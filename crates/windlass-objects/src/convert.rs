@@ -7,6 +7,7 @@ mod selector;
 mod storage;
 mod workload;
 
+use rustc_hash::FxHashSet;
 use windlass_model::{
     Constraints, ObjectName, OwnerReference, PodShape, Pool, SchedulerVersion, SmolStr,
 };
@@ -32,6 +33,8 @@ pub enum Origin {
 pub struct Converter {
     shapes: Pool<PodShape>,
     constraints: Pool<Constraints>,
+    /// Keys of nodes' labels: every node has the same ones, and each decision looks at them often.
+    label_keys: FxHashSet<SmolStr>,
     scheduler_version: SchedulerVersion,
     origin: Origin,
 }
@@ -42,6 +45,7 @@ impl Converter {
         Self {
             shapes: Pool::default(),
             constraints: Pool::default(),
+            label_keys: FxHashSet::default(),
             scheduler_version,
             origin,
         }
@@ -56,6 +60,16 @@ impl Converter {
     pub fn sweep(&mut self) {
         self.shapes.sweep();
         self.constraints.sweep();
+        self.label_keys.clear();
+    }
+
+    /// The one copy of a label's key.
+    fn label_key(&mut self, key: &SmolStr) -> SmolStr {
+        if let Some(known) = self.label_keys.get(key) {
+            return known.clone();
+        }
+        self.label_keys.insert(key.clone());
+        key.clone()
     }
 
     fn namespace(&self, metadata: &api::Metadata) -> SmolStr {

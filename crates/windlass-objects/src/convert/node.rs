@@ -6,7 +6,7 @@ use super::{Converter, Origin};
 
 impl Converter {
     /// A node.
-    pub fn node(&self, node: &api::Node) -> Node {
+    pub fn node(&mut self, node: &api::Node) -> Node {
         let api::Node {
             metadata,
             spec,
@@ -25,7 +25,10 @@ impl Converter {
             provider_id: spec.provider_id.clone(),
             created_at: metadata.creation_timestamp,
             is_being_deleted: metadata.deletion_timestamp.is_some(),
-            labels: metadata.labels.0.clone(),
+            labels: metadata
+                .labels
+                .0
+                .with_shared_keys(|key| self.label_key(key)),
             annotations: metadata.annotations.0.clone(),
             taints: spec.taints.iter().map(taint).collect(),
             unschedulable: spec.unschedulable,

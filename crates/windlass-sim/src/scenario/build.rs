@@ -45,7 +45,7 @@ impl Scenario {
         cluster
     }
 
-    fn build_groups(&self, converter: &Converter, nodes: &mut [Arc<Node>]) -> Vec<NodeGroup> {
+    fn build_groups(&self, converter: &mut Converter, nodes: &mut [Arc<Node>]) -> Vec<NodeGroup> {
         let index: FxHashMap<SmolStr, usize> = nodes
             .iter()
             .enumerate()
@@ -138,7 +138,7 @@ fn instance(member: &SmolStr, node: Option<&mut Arc<Node>>) -> Instance {
 
 pub(crate) fn node_group(
     group: &NodeGroupDocument,
-    converter: &Converter,
+    converter: &mut Converter,
     instances: Vec<Instance>,
 ) -> NodeGroup {
     let spec = &group.spec;

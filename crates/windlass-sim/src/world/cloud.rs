@@ -88,7 +88,7 @@ impl World {
         let known = self.cluster.groups.iter_mut().find(|g| g.name == *name);
         let instances = known.as_ref().map(|group| group.instances.clone());
         let is_new = instances.is_none();
-        let mut group = node_group(document, &self.converter, instances.unwrap_or_default());
+        let mut group = node_group(document, &mut self.converter, instances.unwrap_or_default());
         match known {
             Some(known) => {
                 if document.spec.target_size.is_none() {

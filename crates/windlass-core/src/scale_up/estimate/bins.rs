@@ -131,7 +131,10 @@ impl Dimensions {
             .scalars
             .iter()
             .map(|name| resources.scalar(name).unwrap_or(0));
-        core.into_iter().chain(scalars).collect()
+        // A search adds one of its own.
+        let mut amounts = Vec::with_capacity(core.len() + self.scalars.len() + 1);
+        amounts.extend(core.into_iter().chain(scalars));
+        amounts
     }
 
     /// What one pod takes: of pods, one.
