@@ -84,17 +84,24 @@ fn running_with(file: &Path) -> Vec<Pid> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead as _, BufReader};
+    use std::process::{Command, Stdio};
+
     use super::*;
 
     #[test]
     fn a_program_is_known_by_an_argument_that_is_the_files_name() {
         let name = format!("/nowhere/windlass-leftover-{}", std::process::id());
         assert!(running_with(Path::new(&name)).is_empty());
-        let mut child = std::process::Command::new("sh")
-            .args(["-c", "read line", "sh", &name])
-            .stdin(std::process::Stdio::piped())
+        let mut child = Command::new("sh")
+            .args(["-c", "echo; read line", "sh", &name])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
             .spawn()
             .unwrap();
+        // Its arguments are there for others to read once it runs, a moment after it was started.
+        let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
+        said.next().unwrap().unwrap();
         let id = i32::try_from(child.id()).unwrap();
         assert_eq!(running_with(Path::new(&name)), [Pid::from_raw(id).unwrap()]);
         assert!(running_with(Path::new("/nowhere/windlass-leftover")).is_empty());
