@@ -11,6 +11,7 @@
 //! | API server | `no-api-server`; join: `an_api_server_that_is_down…` | kubeadm's own retries | join: `an_instance_that_is_not_ours…` | join: `another_authority…` | kubeadm's own deadline | join: `a_join_that_is_killed…` |
 //! | kubeadm | `no-kubeadm` | `kubeadm-fails-once` | | `kubeadm-mumbles`, `old-kubelet` | `kubeadm-hangs` | `kubeadm-fails-once` |
 //! | `DescribeTags` | | `tags-throttle` | `tags-deny` | `tags-promise` | | nothing is changed by it |
+//! | own disks | `no-disks`, `one-disk` | | | `two-disks` | | |
 //! | own commands | `pre-join-fails`, `post-join-fails` | | | `pre-join-mumbles` | `pre-join-hangs` | |
 //! | Node | join: `without_a_network…` | | | | `never-ready` | |
 //! | `SetInstanceHealth` | `health-drops` | `health-fails` | `health-denies` | | | `health-drops` |
@@ -64,6 +65,7 @@ struct Case {
 
 const GET: &str = "GetParameter";
 const HEALTH: &str = "SetInstanceHealth";
+const INSTANCE_STORAGE: &str = "Amazon EC2 NVMe Instance Storage";
 const TAGS: &str = "DescribeTags";
 const HOOK: &str = "CompleteLifecycleAction";
 
@@ -322,6 +324,47 @@ const CASES: &[Case] = &[
         words: &["phase=post-join", "`exit 3`: exit status: 3"],
         told: Told::Unhealthy,
     },
+    joined("no-disks", |rig| {
+        rig.disk("nvme0n1", "Amazon Elastic Block Store")?;
+        rig.config["localDisks"] = json!("raid0");
+        // Nothing is stopped for disks that are not there.
+        rig.program("systemctl", "exit 1")
+    }),
+    joined("one-disk", |rig| {
+        rig.disk("nvme0n1", "Amazon Elastic Block Store")?;
+        rig.disk("nvme1n1", INSTANCE_STORAGE)?;
+        rig.config["localDisks"] = json!("raid0");
+        // An image that the machine image has brought is kept.
+        fs::create_dir_all(rig.root.join("var/lib/containerd"))?;
+        fs::write(rig.root.join("var/lib/containerd/image"), "layers")?;
+        // Only a file system that can be read may be mounted; there is no systemd to do it.
+        rig.program("systemctl", "[ $# = 2 ] && [ $1 = start ] && [ $2 = mnt-windlass.mount ] && \
+             { [ \"$(blkid -c /dev/null -o value -s LABEL ${0%/bin/*}/dev/nvme1n1)\" = windlass-disks ] || exit 1; }\n\
+             echo \"$*\" >>${0%/bin/*}/systemctl.calls")
+    }),
+    Case {
+        name: "two-disks",
+        arrange: |rig| {
+            rig.disk("nvme1n1", INSTANCE_STORAGE)?;
+            rig.disk("nvme2n1", INSTANCE_STORAGE)?;
+            rig.config["localDisks"] = json!("raid0");
+            // No array can be made of files: what is shown is the call, and what comes of one that fails.
+            let words = "--create /dev/md/windlass --run --force --level=0 --raid-devices 2";
+            rig.program(
+                "mdadm",
+                &format!(
+                    "case \"$*\" in '{words} '*/dev/nvme1n1' '*/dev/nvme2n1) \
+                 echo 'mdadm: failed by the test' >&2 ;; esac; exit 1"
+                ),
+            )
+        },
+        code: 11,
+        words: &[
+            "phase=configure",
+            "local disks: mdadm: mdadm: failed by the test",
+        ],
+        told: Told::Unhealthy,
+    },
     joined("tags-promise", |rig| {
         rig.tags(&[
             ("label/team", "web"),
@@ -440,7 +483,10 @@ impl Rig {
         credential.rotate(&Tool::of(testbed), &[])?.expect(0)?;
         let published = credential.published()?;
         let mut variables = Testbed::aws_environment(aws.url());
-        let path = format!("{}:/usr/bin:/bin", root.join("bin").display());
+        let path = format!(
+            "{}:/usr/bin:/bin:/usr/sbin:/sbin",
+            root.join("bin").display()
+        );
         let kubeadm = root.join("bin/kubeadm").display().to_string();
         let systemctl = root.join("bin/systemctl").display().to_string();
         for (name, value) in [
@@ -493,6 +539,16 @@ impl Rig {
 
     fn fault(&self, action: &str, act: Act, times: usize) {
         self.aws.on(Matcher::action(action), act).times(times);
+    }
+
+    /// Gives the machine a disk, whose device is a file.
+    fn disk(&self, name: &str, model: &str) -> Result<()> {
+        let of_kernel = self.root.join("sys/block").join(name).join("device");
+        fs::create_dir_all(&of_kernel)?;
+        fs::write(of_kernel.join("model"), format!("{model:40}\n"))?;
+        fs::create_dir_all(self.root.join("dev"))?;
+        let device = fs::File::create(self.root.join("dev").join(name))?;
+        Ok(device.set_len(64 << 20)?)
     }
 
     fn forgive(&mut self, file: &str) {
@@ -621,6 +677,24 @@ fn play(testbed: &'static Testbed, case: &Case) -> Result<String> {
     let status = fs::read_to_string(rig.root.join("run/windlass/status.json"))?;
     let status: Value = serde_json::from_str(&status)?;
     ensure!(status["code"] == case.code, "{status}");
+    if case.name == "one-disk" {
+        let calls = fs::read_to_string(rig.root.join("systemctl.calls"))?;
+        let calls: Vec<&str> = calls.lines().collect();
+        let units = "var-lib-containerd.mount var-lib-kubelet.mount var-log-pods.mount";
+        let wanted = [
+            "daemon-reload",
+            "stop kubelet containerd",
+            "start mnt-windlass.mount",
+            &format!("enable mnt-windlass.mount {units}"),
+            &format!("start {units}"),
+            "start containerd",
+        ];
+        ensure!(calls == wanted, "{calls:#?}");
+        let kept = fs::read_to_string(rig.root.join("mnt/windlass/containerd/image"))?;
+        ensure!(kept == "layers");
+        let mounts = rig.root.join("etc/systemd/system/mnt-windlass.mount");
+        ensure!(fs::read_to_string(mounts)?.contains("What=LABEL=windlass-disks"));
+    }
     if case.name == "kubeadm-fails-once" {
         let calls = fs::read_to_string(rig.root.join("failed-once.calls"))?;
         let verbs: Vec<_> = calls

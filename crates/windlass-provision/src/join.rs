@@ -4,6 +4,7 @@
 
 mod commands;
 mod config;
+mod disks;
 mod identity;
 mod kubeadm;
 mod kubeconfig;
@@ -15,6 +16,7 @@ pub use config::{
     CloudProviderSetting, HookConfig, LabelsFrom, NodeConfig, NodeConfigError, NodeNameRule,
     OnFailureSetting, Reserved, TaintConfig,
 };
+pub use disks::{DISKS_LABEL, DISKS_MOUNT, LocalDisks, MOVED_TO_DISKS, Place, mount_units};
 pub use identity::{Identity, IdentityError, Metadata};
 pub use kubeadm::{
     Discovery, SkewError, check_skew, discovery_kubeconfig, join_configuration, reserve,

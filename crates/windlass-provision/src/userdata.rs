@@ -10,8 +10,8 @@ use base64::prelude::BASE64_STANDARD;
 use minijinja::{Environment, UndefinedBehavior, context};
 
 use crate::join::{
-    CloudProviderSetting, CommandConfig, HookConfig, LabelsFrom, NodeConfig, NodeConfigError,
-    OnFailureSetting, TaintConfig,
+    CloudProviderSetting, CommandConfig, HookConfig, LabelsFrom, LocalDisks, NodeConfig,
+    NodeConfigError, OnFailureSetting, TaintConfig,
 };
 use crate::labels::{self, LabelError};
 use crate::pin::CaPin;
@@ -93,6 +93,8 @@ pub struct UserData {
     pub labels_from: LabelsFrom,
     /// Name of the instances' Auto Scaling group, with [`LabelsFrom::AsgTags`].
     pub auto_scaling_group: Option<String>,
+    /// What is done with the instances' own disks. Not in the scripts.
+    pub local_disks: LocalDisks,
     /// Commands before the join. Not in [`Mode::Legacy2019`].
     pub pre_join: Vec<CommandConfig>,
     /// Commands after the join. Not in [`Mode::Legacy2019`].
@@ -241,6 +243,7 @@ impl UserData {
         config
             .auto_scaling_group
             .clone_from(&self.auto_scaling_group);
+        config.local_disks = self.local_disks;
         config.pre_join.clone_from(&self.pre_join);
         config.post_join.clone_from(&self.post_join);
         config.cri_socket.clone_from(&self.cri_socket);
@@ -268,13 +271,18 @@ impl UserData {
         if self.mode == Mode::Fetch && !self.binary.as_ref().is_some_and(Binary::is_right) {
             return Err(UserDataError::Binary);
         }
-        if matches!(self.mode, Mode::Script | Mode::Legacy2019)
-            && self.labels_from != LabelsFrom::Config
-        {
-            return Err(UserDataError::Form {
-                what: "labels from the group's tags",
-                instead: "take the form `agent` or `fetch`",
-            });
+        let is_script = matches!(self.mode, Mode::Script | Mode::Legacy2019);
+        for (what, is_set) in [
+            (
+                "labels from the group's tags",
+                self.labels_from != LabelsFrom::Config,
+            ),
+            ("local disks", self.local_disks != LocalDisks::None),
+        ] {
+            if is_script && is_set {
+                let instead = "take the form `agent` or `fetch`";
+                return Err(UserDataError::Form { what, instead });
+            }
         }
         let has_commands = !self.pre_join.is_empty() || !self.post_join.is_empty();
         if self.mode == Mode::Legacy2019 && has_commands {

@@ -4,6 +4,7 @@
 mod attempt;
 mod commands;
 mod denial;
+mod disks;
 mod files;
 mod instance;
 mod joined;
@@ -302,6 +303,7 @@ async fn with_commands(
         post_join,
         ..
     } = context.config;
+    disks::set_up(context).await?;
     commands::run(context, Phase::PreJoin, pre_join).await?;
     let joined = until_joined(context, identity, client).await?;
     commands::run(context, Phase::PostJoin, post_join).await?;

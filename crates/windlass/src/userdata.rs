@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum};
-use windlass_provision::join::{CommandConfig, LabelsFrom};
+use windlass_provision::join::{CommandConfig, LabelsFrom, LocalDisks};
 use windlass_provision::pin::CaPin;
 use windlass_provision::userdata::{
     self, Binary, CloudProvider, LifecycleHook, MAX_LENGTH, Mode, Nodeadm, OnFailure, TIGHT_LENGTH,
@@ -66,6 +66,9 @@ struct RenderArgs {
     /// `asg-tags`. With `--mode=agent` and `--mode=fetch`.
     #[arg(long, value_enum, default_value_t = LabelsFromName::Config)]
     labels_from: LabelsFromName,
+    /// What is done with the instances' own disks. With `--mode=agent` and `--mode=fetch`.
+    #[arg(long, value_enum, default_value_t = LocalDisksName::None)]
+    local_disks: LocalDisksName,
     /// File with a command, for bash, that is run before kubeadm; may be given several times.
     #[arg(long, value_name = "FILE")]
     pre_join: Vec<PathBuf>,
@@ -152,6 +155,14 @@ enum LabelsFromName {
     Config,
     /// From the `node-template` tags of the Auto Scaling group.
     AsgTags,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum LocalDisksName {
+    /// Nothing.
+    None,
+    /// They are one file system, on which containers and pods write.
+    Raid0,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -275,6 +286,10 @@ fn user_data(args: &RenderArgs) -> anyhow::Result<UserData> {
             LabelsFromName::AsgTags => LabelsFrom::AsgTags,
         },
         auto_scaling_group: args.auto_scaling_group.clone(),
+        local_disks: match args.local_disks {
+            LocalDisksName::None => LocalDisks::None,
+            LocalDisksName::Raid0 => LocalDisks::Raid0,
+        },
         pre_join: commands(args, &args.pre_join)?,
         post_join: commands(args, &args.post_join)?,
         cri_socket: args.cri_socket.clone(),

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use windlass_config::{Config, FlagError};
 use windlass_model::{Quantity, valid_label_value, valid_qualified_name};
 
+use crate::join::LocalDisks;
+
 use super::schema::{CredentialsSource, Image, JoinMode, RootVolume, Spec};
 use super::{ClusterConfig, Problem, ResolvedGroup};
 use crate::pin::CaPin;
@@ -171,6 +173,11 @@ fn join(spec: &Spec, problems: &mut Problems) {
             },
         );
     }
+    problems.expect(
+        join.mode == JoinMode::Agent || join.local_disks == LocalDisks::None,
+        "spec.join.localDisks",
+        || "the scripts leave the disks alone: take `none`, or mode `agent`".to_owned(),
+    );
     for (name, commands) in [
         ("spec.join.preJoin", &join.pre_join),
         ("spec.join.postJoin", &join.post_join),

@@ -108,6 +108,7 @@ impl ClusterConfig {
             // A group that is made from the file has its labels and taints from there.
             labels_from: LabelsFrom::Config,
             auto_scaling_group: None,
+            local_disks: join.local_disks,
             pre_join: join.pre_join.clone(),
             post_join: join.post_join.clone(),
             cri_socket: join.cri_socket.clone(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::join::CommandConfig;
+use crate::join::{CommandConfig, LocalDisks};
 
 use super::values::{GoDuration, NodeTaint, Percent, VolumeSize};
 
@@ -151,6 +151,8 @@ pub struct Join {
     pub on_failure: OnFailure,
     /// A hook that keeps a launch waiting until the instance has joined.
     pub lifecycle_hook: Option<LifecycleHook>,
+    /// What is done with the instances' own disks; with mode `agent`.
+    pub local_disks: LocalDisks,
     /// Commands before the join, in this order.
     pub pre_join: Vec<CommandConfig>,
     /// Commands after the join, in this order.
@@ -164,6 +166,7 @@ impl Default for Join {
             cri_socket: "unix:///run/containerd/containerd.sock".to_owned(),
             on_failure: OnFailure::Unhealthy,
             lifecycle_hook: None,
+            local_disks: LocalDisks::None,
             pre_join: Vec::new(),
             post_join: Vec::new(),
         }

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::CommandConfig;
+use super::{CommandConfig, LocalDisks};
 use crate::labels::{self, LabelError};
 use crate::pin::CaPin;
 
@@ -41,6 +41,9 @@ pub struct NodeConfig {
     /// than the lifecycle hook's, or the node group's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auto_scaling_group: Option<String>,
+    /// What is done with the instance's own disks.
+    #[serde(default, skip_serializing_if = "LocalDisks::is_none")]
+    pub local_disks: LocalDisks,
     /// Commands before kubeadm runs, in this order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pre_join: Vec<CommandConfig>,
@@ -210,6 +213,7 @@ impl NodeConfig {
             taints: Vec::new(),
             labels_from: LabelsFrom::default(),
             auto_scaling_group: None,
+            local_disks: LocalDisks::None,
             pre_join: Vec::new(),
             post_join: Vec::new(),
             cri_socket: default_socket(),

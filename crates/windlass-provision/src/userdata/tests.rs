@@ -20,6 +20,7 @@ fn example() -> UserData {
         )],
         labels_from: LabelsFrom::Config,
         auto_scaling_group: None,
+        local_disks: LocalDisks::None,
         pre_join: vec![CommandConfig {
             required: true,
             ..CommandConfig::new("modprobe zram\necho 'it''s loaded'")
@@ -88,6 +89,11 @@ fn what_a_form_does_nothing_with_is_refused() {
     };
     let script = agent.render().unwrap();
     assert!(script.contains(r#""labelsFrom": "asg-tags""#), "{script}");
+    let disks = UserData {
+        local_disks: LocalDisks::Raid0,
+        ..example()
+    };
+    assert!(refused(disks).starts_with("local disks"));
     let legacy = UserData {
         mode: Mode::Legacy2019,
         ..example()
