@@ -74,6 +74,16 @@ impl Tool {
             .fold(self, |tool, (name, value)| tool.env(&name, &value))
     }
 
+    /// Where it finds AWS: moto, or a proxy before it.
+    pub fn aws(&self) -> &str {
+        let endpoint = self.environment.iter();
+        endpoint
+            .filter(|(name, _)| name == "AWS_ENDPOINT_URL")
+            .map(|(_, url)| url.as_str())
+            .next()
+            .unwrap_or_default()
+    }
+
     /// Through a proxy before the API server, or as somebody else.
     #[must_use]
     pub fn kubeconfig(self, path: &std::path::Path) -> Self {

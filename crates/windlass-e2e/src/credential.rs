@@ -11,9 +11,10 @@ use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::Api;
 use kube::api::PostParams;
 use serde_json::{Value, json};
+use windlass_provision::iam::Actor;
 use windlass_testbed::{Testbed, User};
 
-use crate::{Finished, Parameter, Ssm, Tool, prepare_for_joins};
+use crate::{Finished, Parameter, Ssm, Tool, called, check_granted, prepare_for_joins};
 
 /// The shared test bed, emptied and prepared for joins once for the whole process: for suites whose
 /// tests run at the same time, each with a cluster's name of its own.
@@ -80,11 +81,15 @@ impl Credential {
         format!("system:bootstrappers:windlass:{}", self.cluster)
     }
 
-    /// One look of a rotator, without a random wait before it.
+    /// One look of a rotator, without a random wait before it. Fails if it calls anything of AWS that
+    /// a rotator's policy does not grant.
     pub fn rotate(&self, tool: &Tool, flags: &[&str]) -> Result<Finished> {
         let once = ["token", "rotate", "--once", "--spread", "0s"];
         let arguments = [&once[..], &["--cluster", &self.cluster], flags].concat();
-        tool.run(&arguments)
+        let calls = self.testbed.proxy_before(tool.aws())?;
+        let finished = tool.clone().aws_through(&calls).run(&arguments)?;
+        check_granted(&[Actor::Rotator], &called(&calls))?;
+        Ok(finished)
     }
 
     /// The parameter as it is stored; none if there is none.

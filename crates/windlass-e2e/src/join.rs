@@ -10,9 +10,11 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 use windlass_parts::{NodeParts, Parts};
-use windlass_testbed::{Boot, Group, Process, Spec, Testbed, User, wait_for};
+use windlass_provision::iam::Actor;
+use windlass_testbed::{Boot, Group, Process, Proxy, Spec, Testbed, User, wait_for};
 
 use crate::imds::{Imds, Instance};
+use crate::{called, check_granted};
 
 /// Has kubeadm make what a join needs in the cluster: its `ConfigMap`s, `cluster-info` and roles.
 pub fn prepare_for_joins(testbed: &Testbed) -> Result<()> {
@@ -118,6 +120,9 @@ pub struct Machine {
     relays: Vec<Process>,
     imds: Imds,
     environment: Vec<(String, String)>,
+    /// What is asked of AWS in it comes through here.
+    calls: Proxy,
+    actors: Vec<Actor>,
 }
 
 const NETWORK: &str = r#"{"cniVersion": "0.4.0", "name": "test", "plugins": [
@@ -179,7 +184,9 @@ impl Machine {
             symlink(path, directory.join("bin").join(program))?;
         }
         let imds = Imds::start(instance)?;
-        let mut environment = Testbed::aws_environment(aws);
+        let calls = testbed.proxy_before(aws)?;
+        let aws = calls.url().to_owned();
+        let mut environment = Testbed::aws_environment(&aws);
         // The instance's role is what it has, not the test's keys.
         environment.retain(|(name, _)| {
             ![
@@ -220,13 +227,15 @@ impl Machine {
             relays: Vec::new(),
             imds,
             environment,
+            calls,
+            actors: vec![Actor::Node],
         };
         let is_up = machine.directory.join("ready");
         wait_for("the machine to boot", Duration::from_mins(1), || {
             Ok(is_up.exists())
         })?;
         let imds = machine.imds.url();
-        for url in [&testbed.api_url(), aws, &imds] {
+        for url in [&testbed.api_url(), &aws, &imds] {
             machine.reach(url)?;
         }
         Ok(machine)
@@ -377,8 +386,20 @@ impl Machine {
             .unwrap_or_default()
     }
 
+    /// Somebody else than a worker node acts in it too.
+    pub fn act_as(&mut self, actor: Actor) {
+        self.actors.push(actor);
+    }
+
     /// Ends the machine and all that runs in it.
+    ///
+    /// # Panics
+    ///
+    /// When anything was called of AWS in it that the policies of who acts there do not grant.
     pub fn end(mut self) {
+        if let Err(error) = check_granted(&self.actors, &called(&self.calls)) {
+            panic!("{error}");
+        }
         for mut relay in self.relays {
             relay.kill();
         }

@@ -36,6 +36,7 @@ mod command;
 mod credential;
 mod imds;
 mod join;
+mod permissions;
 mod secrets;
 mod spare_node;
 mod ssm;
@@ -47,6 +48,7 @@ pub use credential::{
 };
 pub use imds::{Imds, Instance};
 pub use join::{Machine, Network, lone_instance, prepare_for_joins};
+pub use permissions::{called, check_exactly, check_granted, granted, granted_for};
 pub use secrets::{ArgumentLists, check_what_was_said, files_with};
 pub use ssm::{Parameter, Ssm, ssm_error};
 
@@ -58,7 +60,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use windlass_provision::iam::{Actor, Feature};
+use windlass_provision::iam::Actor;
 use windlass_testbed::{Process, Proxy, Spec, Testbed, User, wait_for};
 
 pub use spare_node::SpareNode;
@@ -209,22 +211,6 @@ impl Run {
     }
 }
 
-/// Actions that AWS itself looks at the permission of when another one is called.
-const IMPLIED: [&str; 3] = ["CreateFleet", "Decrypt", "Encrypt"];
-
-/// The actions that the actors' policies grant, as far as they are called by name.
-pub fn granted(actors: &[Actor]) -> BTreeSet<String> {
-    actors
-        .iter()
-        .flat_map(|actor| actor.features())
-        .flat_map(Feature::grants)
-        .flat_map(|grant| grant.actions)
-        .filter_map(|action| action.split(':').nth(1))
-        .filter(|action| !IMPLIED.contains(action))
-        .map(ToOwned::to_owned)
-        .collect()
-}
-
 /// The program in a namespace with a host name of its own; it keeps the process id.
 fn on_host(name: &str, host_name: &str, program: &Path, arguments: &[String]) -> Result<Spec> {
     let is_root = fs::metadata("/proc/self")
@@ -274,24 +260,13 @@ impl Windlass {
 
     /// The actions of AWS that it has called, by their names in policies.
     pub fn called(&self) -> BTreeSet<String> {
-        let requests = self.calls.requests().into_iter();
-        requests
-            .map(|request| match request.action {
-                Some(action) => action,
-                // EKS has paths instead.
-                None if request.path.contains("/node-groups/") => "DescribeNodegroup".to_owned(),
-                None => format!("{} {}", request.method, request.path),
-            })
-            .collect()
+        called(&self.calls)
     }
 
     /// Fails if its log tells of a panic, or if it has called anything of AWS that its policies do
     /// not grant.
     pub fn check_for_panics(&self) -> Result<()> {
-        let granted = granted(&self.actors);
-        if let Some(action) = self.called().difference(&granted).next() {
-            bail!("it called {action}, which no policy grants it");
-        }
+        check_granted(&self.actors, &self.called())?;
         match self.log().lines().find(|line| line.contains("panicked at")) {
             Some(line) => bail!("it panicked: {line}"),
             None => Ok(()),

@@ -13,14 +13,32 @@ use kube::api::{DeleteParams, ListParams, PostParams};
 use rcgen::SanType;
 use serde_json::json;
 use windlass_e2e::{
-    Tool, apply_component, check_what_was_said, client_as, lone_instance, prepare_for_joins,
-    service_account_kubeconfig,
+    Tool, apply_component, called, check_exactly, check_granted, check_what_was_said, client_as,
+    granted, lone_instance, prepare_for_joins, service_account_kubeconfig,
 };
-use windlass_testbed::{Group, Process, Spec, Testbed, wait_for};
+use windlass_provision::iam::Actor;
+use windlass_testbed::{Group, Process, Proxy, Spec, Testbed, wait_for};
 
 const SOON: Duration = Duration::from_secs(30);
 const CLIENT: &str = "kubernetes.io/kube-apiserver-client-kubelet";
 const SERVING: &str = "kubernetes.io/kubelet-serving";
+
+/// An approver at work, and what it calls of AWS.
+struct Approver {
+    process: Process,
+    calls: Proxy,
+}
+
+impl Approver {
+    fn log(&self) -> String {
+        self.process.log()
+    }
+
+    /// Fails if it has called anything that its policy does not grant.
+    fn check_granted(&self) -> Result<()> {
+        check_granted(&[Actor::CsrApprover], &called(&self.calls))
+    }
+}
 
 fn begin() -> Result<(&'static Testbed, Tool)> {
     let testbed = windlass_e2e::testbed()?;
@@ -36,9 +54,10 @@ fn begin() -> Result<(&'static Testbed, Tool)> {
     Ok((testbed, tool))
 }
 
-fn approver(testbed: &Testbed, tool: &Tool, name: &str, flags: &[&str]) -> Result<Process> {
+fn approver(testbed: &Testbed, tool: &Tool, name: &str, flags: &[&str]) -> Result<Approver> {
     let kubeconfig = service_account_kubeconfig(testbed, "windlass-csr-approver")?;
-    let tool = tool.clone().kubeconfig(&kubeconfig);
+    let calls = testbed.proxy_aws()?;
+    let tool = tool.clone().kubeconfig(&kubeconfig).aws_through(&calls);
     let mut arguments = vec!["csr-approver", "--cluster", "demo", "--patience", "3s"];
     arguments.extend(["--interval", "500ms"]);
     arguments.extend(flags);
@@ -48,7 +67,7 @@ fn approver(testbed: &Testbed, tool: &Tool, name: &str, flags: &[&str]) -> Resul
     wait_for("the approver to be at work", SOON, || {
         Ok(process.log().contains("judging certificate requests"))
     })?;
-    Ok(process)
+    Ok(Approver { process, calls })
 }
 
 /// A client that logs in with a bootstrap token of these groups.
@@ -235,6 +254,8 @@ fn only_the_clusters_own_instances_get_a_nodes_certificate() -> Result<()> {
         .status
         .unwrap_or_default();
     ensure!(status.conditions.is_none(), "{:?}", status.conditions);
+    // Nothing is granted to the approver in vain.
+    check_exactly(&granted(&[Actor::CsrApprover]), &called(&approver.calls))?;
     eprintln!("{}", check_what_was_said(testbed, tool.secrets())?);
     Ok(())
 }
@@ -257,7 +278,8 @@ fn a_second_join_and_a_late_one_are_denied_and_an_operator_can_let_back() -> Res
     set_node(testbed, &ours.host_name, "True")?;
     ask(testbed, &bearer, &client_request("second", &ours.host_name))?;
     denied(testbed, "second", "is ready")?;
-    first.stop();
+    first.process.stop();
+    first.check_granted()?;
 
     set_node(testbed, &ours.host_name, "Unknown")?;
     let second = approver(testbed, &tool, "approver-2", &["--boot-budget", "1s"])?;
@@ -270,6 +292,7 @@ fn a_second_join_and_a_late_one_are_denied_and_an_operator_can_let_back() -> Res
     ask(testbed, &bearer, &client_request("twice", &ours.host_name))?;
     denied(testbed, "twice", "csr-approver allow")?;
     ensure!(!second.log().contains("panicked"), "{}", second.log());
+    second.check_granted()?;
     eprintln!("{}", check_what_was_said(testbed, tool.secrets())?);
     Ok(())
 }
@@ -301,7 +324,7 @@ fn a_serving_certificate_has_the_names_that_ec2_reports() -> Result<()> {
         testbed,
         &Group::new("ours").sizes(0, 3, 1).discovered_by("demo"),
     )?;
-    let _approver = approver(testbed, &tool, "approver-serving", &[])?;
+    let approver = approver(testbed, &tool, "approver-serving", &[])?;
     let as_node = client_as(
         testbed,
         &json!({
@@ -333,5 +356,5 @@ fn a_serving_certificate_has_the_names_that_ec2_reports() -> Result<()> {
         &[SanType::IpAddress("10.96.0.1".parse()?)],
     )?;
     denied(testbed, "foreign-address", "10.96.0.1")?;
-    Ok(())
+    approver.check_granted()
 }

@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::Node;
 use kube::Api;
 use windlass_e2e::{Credential, Instance, Machine, Network, Ssm, Tool, joinable_testbed};
+use windlass_provision::iam::Actor;
 use windlass_testbed::{Testbed, User, is_ready, wait_for};
 
 const USER_DATA: &str = include_str!("howto/user-data.sh");
@@ -112,6 +113,8 @@ fn the_cron_job_of_2019_and_windlass_do_not_disturb_each_other() -> Result<()> {
     credential.rotate(&tool, &COMPAT)?.expect(0)?;
     let ours = plain(testbed)?;
     let mut machine = machine(testbed, "cron", "ip-10-0-0-20")?;
+    // In 2019 one role was the control plane's and the nodes'.
+    machine.act_as(Actor::Rotator);
     let kubeconfig = testbed.kubeconfig(User::Admin).display().to_string();
     machine.set_env("KUBECONFIG", &kubeconfig);
     let output = machine.run_script(CRON)?;

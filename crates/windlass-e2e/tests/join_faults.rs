@@ -16,7 +16,11 @@
 //! | Node | join: `without_a_network…` | | | | `never-ready` | |
 //! | `SetInstanceHealth` | `health-drops` | `health-fails` | `health-denies` | | | `health-drops` |
 //! | `CompleteLifecycleAction` | `hook-drops` | `hook-throttles` | `hook-denies` | | | `hook-drops` |
+//! | `RecordLifecycleActionHeartbeat` | `heart-drops` | `heart-drops` | `heart-denies` | | | `heart-drops` |
+//!
+//! Together the cases call all that a worker node's policy grants, and nothing else.
 
+use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -27,8 +31,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 use windlass_e2e::{
-    Credential, Imds, Instance, Tool, check_what_was_said, files_with, joinable_testbed, ssm_error,
+    Credential, Imds, Instance, Tool, called, check_exactly, check_what_was_said, files_with,
+    granted, joinable_testbed, ssm_error,
 };
+use windlass_provision::iam::Actor;
 use windlass_testbed::proxy::{Act, Matcher};
 use windlass_testbed::{Proxy, Testbed};
 
@@ -68,6 +74,7 @@ const HEALTH: &str = "SetInstanceHealth";
 const INSTANCE_STORAGE: &str = "Amazon EC2 NVMe Instance Storage";
 const TAGS: &str = "DescribeTags";
 const HOOK: &str = "CompleteLifecycleAction";
+const HEARTBEAT: &str = "RecordLifecycleActionHeartbeat";
 
 const CASES: &[Case] = &[
     joined("nothing", |_| Ok(())),
@@ -435,6 +442,17 @@ const CASES: &[Case] = &[
         rig.fault(HOOK, Act::aws_error(403, "AccessDenied"), 1);
         Ok(())
     }),
+    // A join that takes longer than the minute after which the hook is told that it is at work.
+    with_hook("heart-drops", |rig| {
+        rig.hook();
+        rig.fault(HEARTBEAT, Act::DropBeforeAnswering, 1);
+        rig.takes_longer_than_a_heartbeat()
+    }),
+    with_hook("heart-denies", |rig| {
+        rig.hook();
+        rig.fault(HEARTBEAT, Act::aws_error(403, "AccessDenied"), 1);
+        rig.takes_longer_than_a_heartbeat()
+    }),
 ];
 
 const fn joined(name: &'static str, arrange: fn(&mut Rig) -> Result<()>) -> Case {
@@ -516,7 +534,7 @@ impl Rig {
             forgiven: None,
         };
         // moto has no lifecycle actions, and no instance of this id.
-        for action in [HOOK, HEALTH] {
+        for action in [HOOK, HEALTH, HEARTBEAT] {
             rig.aws.on(Matcher::action(action), done(action));
         }
         rig.program("kubeadm", "case $1 in version) echo v1.36.3 ;; esac")?;
@@ -598,6 +616,14 @@ impl Rig {
         Ok(fs::write(path, self.config.to_string())?)
     }
 
+    fn takes_longer_than_a_heartbeat(&mut self) -> Result<()> {
+        self.config["budget"] = json!("3m");
+        self.program(
+            "kubeadm",
+            "case $1 in version) echo v1.36.3 ;; join) sleep 63 ;; esac",
+        )
+    }
+
     fn join(&self) -> Result<Output> {
         self.write_config()?;
         let skip = self.variables.iter().find(|(name, _)| name == "SKIP");
@@ -629,7 +655,8 @@ fn done(action: &str) -> Act {
     }
 }
 
-fn play(testbed: &'static Testbed, case: &Case) -> Result<String> {
+/// Plays a case; gives the line that tells how it went, and what was called of AWS.
+fn play(testbed: &'static Testbed, case: &Case) -> Result<(String, BTreeSet<String>)> {
     let mut rig = Rig::new(testbed, case.name)?;
     (case.arrange)(&mut rig)?;
     let begun = Instant::now();
@@ -703,13 +730,14 @@ fn play(testbed: &'static Testbed, case: &Case) -> Result<String> {
             .collect();
         ensure!(verbs == ["join", "reset", "join"], "{verbs:?}");
     }
-    Ok(format!("{:18} {took:>8.1?}  {last}", case.name))
+    let line = format!("{:18} {took:>8.1?}  {last}", case.name);
+    Ok((line, called(&rig.aws)))
 }
 
 #[test]
 fn every_call_that_fails_ends_as_specified() -> Result<()> {
     let testbed = joinable_testbed()?;
-    let results: Vec<(&str, Result<String>)> = thread::scope(|scope| {
+    let results: Vec<(&str, Result<(String, BTreeSet<String>)>)> = thread::scope(|scope| {
         let running: Vec<_> = CASES
             .iter()
             .map(|case| (case.name, scope.spawn(|| play(testbed, case))))
@@ -723,13 +751,18 @@ fn every_call_that_fails_ends_as_specified() -> Result<()> {
             .collect()
     });
     let mut failed = Vec::new();
+    let mut all_called = BTreeSet::new();
     for (name, result) in results {
         match result {
-            Ok(line) => eprintln!("{line}"),
+            Ok((line, called)) => {
+                eprintln!("{line}");
+                all_called.extend(called);
+            }
             Err(error) => failed.push(format!("{name}: {error:#}")),
         }
     }
     ensure!(failed.is_empty(), "{}", failed.join("\n"));
+    check_exactly(&granted(&[Actor::Node]), &all_called)?;
     let secrets: Vec<String> = CASES
         .iter()
         .filter_map(|case| {

@@ -18,11 +18,13 @@ use kube::Api;
 use kube::api::{ListParams, PostParams};
 use serde_json::{Value, json};
 use windlass_e2e::{
-    ArgumentLists, Credential, Run, Ssm, Tool, apply_component, bearer, check_what_was_said,
-    joinable_testbed, service_account_kubeconfig, ssm_error, who_is,
+    ArgumentLists, Credential, Run, Ssm, Tool, apply_component, bearer, called, check_exactly,
+    check_granted, check_what_was_said, granted, joinable_testbed, service_account_kubeconfig,
+    ssm_error, who_is,
 };
+use windlass_provision::iam::Actor;
 use windlass_testbed::proxy::{Act, Matcher};
-use windlass_testbed::{Part, Process, Spec, Testbed, User, wait_for};
+use windlass_testbed::{Part, Process, Proxy, Spec, Testbed, User, wait_for};
 
 /// The authenticator and the signer work from caches of the API server's objects, and one of the
 /// tests takes the signer away for some seconds.
@@ -36,6 +38,8 @@ struct Scene {
     tool: Tool,
     cluster: &'static str,
     credential: Credential,
+    /// What rotators that go on call of AWS comes through here.
+    calls: Proxy,
 }
 
 impl Scene {
@@ -47,6 +51,7 @@ impl Scene {
             tool: Tool::of(testbed),
             cluster,
             credential: Credential::of(testbed, cluster),
+            calls: testbed.proxy_aws()?,
         })
     }
 
@@ -75,12 +80,19 @@ impl Scene {
         let daemon = ["token", "rotate", "--daemon", "--cluster", self.cluster];
         let arguments = [&daemon[..], flags].concat();
         let mut spec = Spec::new(name, &windlass_e2e::binary()?, arguments);
-        spec.environment = self.tool.environment().to_vec();
+        let tool = self.tool.clone().aws_through(&self.calls);
+        spec.environment = tool.environment().to_vec();
         self.testbed.spawn(spec)
     }
 
-    /// Nothing of what was kept secret is in a log, an event or an argument list.
-    fn check_secrets(&self) -> Result<()> {
+    /// Rotators that went on have called nothing that they have no permission for.
+    fn check_granted(&self) -> Result<()> {
+        check_granted(&[Actor::Rotator], &called(&self.calls))
+    }
+
+    /// The same, and nothing of what was kept secret is in a log, an event or an argument list.
+    fn check(&self) -> Result<()> {
+        self.check_granted()?;
         eprintln!(
             "{}",
             check_what_was_said(self.testbed, self.tool.secrets())?
@@ -251,6 +263,8 @@ fn a_token_given_in_a_file_is_taken_and_a_bad_one_is_not_repeated() -> Result<()
 fn a_rotation_publishes_keeps_and_renews() -> Result<()> {
     let mut scene = Scene::begin("fresh")?;
     let testbed = scene.testbed;
+    let calls = testbed.proxy_aws()?;
+    scene.tool = scene.tool.aws_through(&calls);
     let status = ["token", "status", "--cluster", "fresh", "-o", "json"];
     let absent = scene.tool.run(&status)?.expect(2)?;
     ensure!(
@@ -333,7 +347,9 @@ fn a_rotation_publishes_keeps_and_renews() -> Result<()> {
     let stored = scene.credential.stored()?.context("it is there")?;
     ensure!(stored.value == r#"{"v":2}"#);
     wait_until_nobody(testbed, &first.token)?;
-    scene.check_secrets()
+    // Nothing is granted to a rotator in vain.
+    check_exactly(&granted(&[Actor::Rotator]), &called(&calls))?;
+    scene.check()
 }
 
 /// The pin as openssl has it.
@@ -569,7 +585,7 @@ fn the_plain_parameter_of_2019_is_kept_and_retired() -> Result<()> {
     scene.tool.run(&retire)?.expect(0)?;
     ensure!(ssm.get("jointoken")?.is_none());
     scene.tool.run(&retire)?.expect(0)?;
-    scene.check_secrets()
+    scene.check()
 }
 
 #[test]
@@ -689,7 +705,7 @@ fn several_rotators_at_once_never_leave_a_dead_token() -> Result<()> {
     for secret in &seen {
         scene.tool.keep_secret(secret);
     }
-    scene.check_secrets()
+    scene.check()
 }
 
 fn metric(file: &std::path::Path, name: &str) -> Result<f64> {
@@ -725,7 +741,7 @@ fn by_lease_one_rotator_acts_at_a_time() -> Result<()> {
         .filter(|rotator| rotator.log().contains("renewed the join credential"))
         .count();
     ensure!(acting == 1, "{acting} rotators act");
-    Ok(())
+    scene.check_granted()
 }
 
 #[test]
@@ -757,7 +773,10 @@ fn the_autoscaler_keeps_the_credential_fresh_where_it_is_told_to() -> Result<()>
         let renewed = |it: &windlass_e2e::Windlass| it.sample(sample).is_ok_and(|n| n >= 1.0);
         Ok(replicas.iter().any(renewed))
     })?;
-    scene.check_secrets()
+    for replica in &replicas {
+        replica.check_for_panics()?;
+    }
+    scene.check()
 }
 
 #[test]

@@ -25,6 +25,8 @@ pub enum Actor {
     Node,
     /// `windlass token rotate`.
     Rotator,
+    /// `windlass csr-approver`.
+    CsrApprover,
 }
 
 /// Something that needs permissions of its own.
@@ -62,6 +64,8 @@ pub enum Feature {
     JoinTags,
     /// The rotator reads and publishes the join credential.
     Rotation,
+    /// The approver looks up whose certificate is asked for.
+    Approval,
 }
 
 /// What a permission is limited to.
@@ -164,7 +168,12 @@ impl Place {
 
 impl Actor {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Autoscaler, Self::Node, Self::Rotator];
+    pub const ALL: [Self; 4] = [
+        Self::Autoscaler,
+        Self::Node,
+        Self::Rotator,
+        Self::CsrApprover,
+    ];
 
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
@@ -172,6 +181,7 @@ impl Actor {
             Self::Autoscaler => "autoscaler",
             Self::Node => "node",
             Self::Rotator => "rotator",
+            Self::CsrApprover => "csr-approver",
         }
     }
 
@@ -181,6 +191,9 @@ impl Actor {
             Self::Autoscaler => "`windlass run`: looks at the cluster's groups and resizes them",
             Self::Node => "a worker node: reads the join credential and tells how the join went",
             Self::Rotator => "`windlass token rotate`: keeps the join credential fresh",
+            Self::CsrApprover => {
+                "`windlass csr-approver`: looks up the instances whose nodes ask for certificates"
+            }
         }
     }
 
@@ -195,7 +208,7 @@ impl Actor {
 
 impl Feature {
     /// All of them, in the order of the documents.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Groups,
         Self::LaunchTemplates,
         Self::LaunchConfigurations,
@@ -212,6 +225,7 @@ impl Feature {
         Self::JoinReport,
         Self::JoinTags,
         Self::Rotation,
+        Self::Approval,
     ];
 
     /// Whose it is.
@@ -219,6 +233,7 @@ impl Feature {
         match self {
             Self::Join | Self::JoinReport | Self::JoinTags => Actor::Node,
             Self::Rotation => Actor::Rotator,
+            Self::Approval => Actor::CsrApprover,
             _ => Actor::Autoscaler,
         }
     }
@@ -242,12 +257,16 @@ impl Feature {
             Self::JoinReport => "join-report",
             Self::JoinTags => "join-tags",
             Self::Rotation => "rotation",
+            Self::Approval => "approval",
         }
     }
 
     /// Whether its actor does not work without.
     pub fn is_required(self) -> bool {
-        matches!(self, Self::Groups | Self::Join | Self::Rotation)
+        matches!(
+            self,
+            Self::Groups | Self::Join | Self::Rotation | Self::Approval
+        )
     }
 
     /// Whether it is granted where nothing else is said: what groups are commonly made of.
@@ -262,7 +281,7 @@ impl Feature {
     /// When it is needed.
     pub fn needed_when(self) -> &'static str {
         match self {
-            Self::Groups | Self::Join | Self::Rotation => "always",
+            Self::Groups | Self::Join | Self::Rotation | Self::Approval => "always",
             Self::LaunchTemplates => "groups have launch templates or mixed-instances policies",
             Self::LaunchConfigurations => "groups have launch configurations",
             Self::InstanceTypes => "unless `--aws-use-static-instance-list`",
@@ -301,6 +320,7 @@ impl Feature {
             Self::Join | Self::Rotation => "no node joins",
             Self::JoinTags => "such nodes do not join",
             Self::JoinReport => "a failed join is noticed after the provision time alone",
+            Self::Approval => "no certificate is approved",
         }
     }
 
@@ -429,6 +449,14 @@ impl Feature {
                     scope: Scope::JoinKey,
                 },
             ],
+            Self::Approval => &[Grant {
+                sid: "ReadInstances",
+                actions: &[
+                    "autoscaling:DescribeAutoScalingGroups",
+                    "ec2:DescribeInstances",
+                ],
+                scope: Scope::Everything,
+            }],
         }
     }
 }

@@ -79,6 +79,8 @@ enum ActorName {
     Node,
     /// `windlass token rotate`.
     Rotator,
+    /// `windlass csr-approver`.
+    CsrApprover,
 }
 
 pub(crate) fn run(args: &IamArgs) -> anyhow::Result<ExitCode> {
@@ -145,6 +147,7 @@ fn features(args: &PolicyArgs) -> anyhow::Result<Vec<Feature>> {
         ActorName::Autoscaler => Actor::Autoscaler,
         ActorName::Node => Actor::Node,
         ActorName::Rotator => Actor::Rotator,
+        ActorName::CsrApprover => Actor::CsrApprover,
     };
     let all = actor.features();
     let names: Vec<&str> = args.features.iter().map(String::as_str).collect();

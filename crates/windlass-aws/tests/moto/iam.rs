@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use windlass_aws::{ActionSettings, Aws, Floor, Membership, TemplateSettings};
+use windlass_aws_client::ssm::PutParameter;
 use windlass_aws_client::{
     Attempt, CallError, Client, ErrorClass, Observer, Operation, Secret, Service, StaticCredentials,
 };
@@ -145,6 +146,17 @@ async fn attempt(client: &Client, action: &str) -> Result<(), CallError> {
             (Service::AutoScaling, AUTOSCALING, vec![group])
         }
         "ssm:GetParameter" => return client.ssm().get_parameter("/x").await.map(drop),
+        "ssm:PutParameter" => {
+            let value = Secret::new("it");
+            let parameter = PutParameter {
+                name: "/x",
+                value: &value,
+                description: "",
+                encryption: None,
+                overwrite: true,
+            };
+            return client.ssm().put_parameter(&parameter).await.map(drop);
+        }
         _ => (Service::Ec2, EC2, vec![("ImageId.1", IMAGE)]),
     };
     let name = action.split(':').nth(1).expect("service:Action");
@@ -158,7 +170,7 @@ async fn attempt(client: &Client, action: &str) -> Result<(), CallError> {
         .map(drop)
 }
 
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 14] = [
     "DescribeAutoScalingGroups",
     "DescribeScalingActivities",
     "SetDesiredCapacity",
@@ -167,6 +179,7 @@ const NAMES: [&str; 13] = [
     "DescribeLaunchConfigurations",
     "DescribeInstanceTypes",
     "DescribeImages",
+    "DescribeInstances",
     "DescribeWarmPool",
     "SetInstanceProtection",
     "DescribeSpotPriceHistory",
@@ -224,7 +237,7 @@ async fn checklist_17_the_minimal_policy_is_enough_and_each_of_its_actions_is_ne
     let all: BTreeSet<&str> = Actor::ALL
         .iter()
         .flat_map(|actor| actions(&actor.features()))
-        .filter(|action| !NOT_IN_MOTO.contains(action) && *action != "ssm:PutParameter")
+        .filter(|action| !NOT_IN_MOTO.contains(action))
         .collect();
     let mut lacking = Vec::new();
     for action in &all {

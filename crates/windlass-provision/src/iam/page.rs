@@ -48,7 +48,7 @@ fn section(page: &mut String, actor: Actor) {
         }
     }
     let mut place = Place::new("eu-west-1", "123456789012", "prod");
-    if actor != Actor::Autoscaler {
+    if matches!(actor, Actor::Node | Actor::Rotator) {
         place.key = Some("arn:aws:kms:eu-west-1:123456789012:key/1234abcd".to_owned());
     }
     let usual: Vec<Feature> = actor

@@ -297,6 +297,7 @@ fn every_action_is_one_that_the_client_calls() {
         include_str!("../../../windlass-aws-client/src/autoscaling.rs"),
         include_str!("../../../windlass-aws-client/src/ec2.rs"),
         include_str!("../../../windlass-aws-client/src/ec2/instance_types.rs"),
+        include_str!("../../../windlass-aws-client/src/ec2/instances.rs"),
         include_str!("../../../windlass-aws-client/src/ec2/launch_templates.rs"),
         include_str!("../../../windlass-aws-client/src/ec2/requirements.rs"),
         include_str!("../../../windlass-aws-client/src/eks.rs"),
