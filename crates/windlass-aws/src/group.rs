@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use windlass_aws_client::autoscaling::{AutoScalingGroup, GroupInstance, ScalingActivity};
 use windlass_model::{
     CreationError, Duration, GroupNotices, GroupOptions, Instance, InstanceState, MicroDollars,
-    NodeGroup, NodeTemplate,
+    NodeGroup, NodeTemplate, SmolStr,
 };
 
 use crate::activity::{LaunchFailure, is_launching};
@@ -31,6 +31,14 @@ const STRANGE_AFTER: Duration = Duration::from_mins(15);
 /// How long after an instance has left that we had not ended it is asked whether the group is being
 /// refreshed.
 const UNREST: Duration = Duration::from_mins(10);
+/// Devices that a node shows only once their driver is there. That of network adapters is mostly not
+/// installed, so they are none of these.
+const DEVICES: [&str; 4] = [
+    "nvidia.com/gpu",
+    "amd.com/gpu",
+    "habana.ai/gaudi",
+    "aws.amazon.com/neuron",
+];
 /// How long a call that AWS has refused is not counted on.
 const REFUSED: Duration = Duration::from_hours(1);
 
@@ -702,8 +710,23 @@ impl Group {
                 is_unproven: !self.is_proven,
                 proof: self.identity().filter(|_| self.is_proven).map(Into::into),
                 can_choose_zone: false,
+                devices: self.devices(),
             },
         }
+    }
+
+    /// The devices that its next node has for certain, if their driver is to be waited for.
+    fn devices(&self) -> Vec<SmolStr> {
+        let capacity = self
+            .template
+            .as_ref()
+            .map(|template| &template.node.capacity);
+        let has = |device: &&str| {
+            let amount = capacity.and_then(|capacity| capacity.get(device));
+            amount.is_some_and(|amount| 0 < amount.units_ceil())
+        };
+        let devices = DEVICES.into_iter().filter(has);
+        devices.map(SmolStr::new_static).collect()
     }
 
     /// The instances, and a placeholder for each that is asked for and not there, under the Go

@@ -47,6 +47,14 @@ pub fn lacks_labelled_gpu(node: &Node) -> bool {
     node.labels.contains_key(GPU_LABEL) && allocatable_gpus(node).is_none()
 }
 
+/// Whether `node` shows none of one of these device resources.
+pub(crate) fn lacks_any(node: &Node, devices: &[SmolStr]) -> bool {
+    devices.iter().any(|device| {
+        let shown = node.allocatable.get(device);
+        shown.is_none_or(|amount| amount.units_ceil() <= 0)
+    })
+}
+
 /// How many complete pools of devices each node has, by driver.
 pub(crate) struct DevicePools<'a> {
     complete: FxHashMap<&'a str, BTreeMap<&'a str, usize>>,

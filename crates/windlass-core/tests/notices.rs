@@ -124,6 +124,55 @@ fn a_group_out_of_stock_is_passed_over_until_its_time_and_says_why() {
     assert_eq!(late.scale_up.resizes.len(), 1);
 }
 
+/// A node that joined two minutes ago, of machines with GPUs, and a pod that asks for one.
+#[test]
+fn a_node_whose_gpus_are_yet_to_be_seen_is_starting_and_no_second_one_is_asked_for() {
+    let gpus = |count: i64| Quantity::from_units(count);
+    let mut with_gpu = node("template");
+    with_gpu.capacity.insert("nvidia.com/gpu", gpus(1));
+    with_gpu.allocatable.insert("nvidia.com/gpu", gpus(1));
+    let asks_for = |age: Duration, devices: &[&str]| {
+        let mut joined = node("new");
+        joined.provider_id = "aws:///us-east-1a/i-1".into();
+        joined.created_at = Some(now() - age);
+        let notices = GroupNotices {
+            devices: devices.iter().map(|device| (*device).into()).collect(),
+            ..GroupNotices::default()
+        };
+        let mut trainers = group("trainers", notices);
+        trainers.template = Some(NodeTemplate::of(with_gpu.clone()));
+        trainers.target_size = 1;
+        trainers.instances.push(Instance {
+            provider_id: joined.provider_id.clone(),
+            state: InstanceState::Running,
+        });
+        let mut pod = (*pending_pod()).clone();
+        let mut shape = (*pod.shape).clone();
+        shape.requests.scalars.push(("nvidia.com/gpu".into(), 1));
+        pod.shape = Arc::new(shape);
+        let cluster = Cluster {
+            nodes: vec![Arc::new(joined)],
+            pods: vec![Arc::new(pod)],
+            groups: vec![trainers],
+            ..Cluster::default()
+        };
+        let mut memory = Memory::default();
+        let open = OpenScaleUp {
+            increase: 1,
+            requested_at: now() - Duration::from_mins(3),
+            deadline: now() + Duration::from_mins(12),
+        };
+        memory.open_scale_ups.insert("trainers".into(), open);
+        plan(&cluster, &memory, now()).scale_up.resizes.len()
+    };
+    let young = Duration::from_mins(2);
+    assert_eq!(asks_for(young, &["nvidia.com/gpu"]), 0);
+    // What the Go autoscaler does without the label.
+    assert_eq!(asks_for(young, &[]), 1);
+    // After the time for starting it is a node like any other: nobody installs the driver.
+    assert_eq!(asks_for(Duration::from_hours(1), &["nvidia.com/gpu"]), 1);
+}
+
 #[test]
 fn nothing_is_deleted_of_a_group_that_may_be_another_cluster_s() {
     for is_unproven in [true, false] {

@@ -47,6 +47,9 @@ pub struct GroupNotices {
     pub proof: Option<SmolStr>,
     /// The cloud can be told in which of the group's zones its next nodes are to be.
     pub can_choose_zone: bool,
+    /// Device resources that the group's machines have by the cloud's own figures. A new node that
+    /// shows none of one is still starting, whatever its labels say.
+    pub devices: Vec<SmolStr>,
 }
 
 /// Machines that the cloud has lately been out of.

@@ -94,12 +94,20 @@ pub(crate) fn observe_nodes(cluster: &Cluster, config: &Config, now: Timestamp) 
         .iter()
         .map(|node| {
             let group = group_of_instance.get(node.provider_id.as_str()).copied();
-            let node = with_override(node, || {
-                override_reason(cluster, config, &devices, node, group)
-            });
             let startup_time = group
                 .and_then(|group| cluster.groups[group].options.max_node_startup_time)
                 .unwrap_or(config.cluster_health.max_node_startup_time);
+            let node = with_override(node, || {
+                // After that time the machine is one whose devices nobody has made usable.
+                if is_starting(node, startup_time, now)
+                    && group.is_some_and(|group| {
+                        gpu::lacks_any(node, &cluster.groups[group].notices.devices)
+                    })
+                {
+                    return Some(RESOURCE_NOT_READY);
+                }
+                override_reason(cluster, config, &devices, node, group)
+            });
             let readiness = classify(&node, group.is_some(), startup_time, now);
             LoopNode {
                 node,
