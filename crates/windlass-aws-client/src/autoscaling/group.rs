@@ -237,6 +237,9 @@ mod tests {
                 <member><InstanceRequirements>
                   <VCpuCount><Min>2</Min><Max>4</Max></VCpuCount><MemoryMiB><Min>4096</Min></MemoryMiB>
                   <CpuManufacturers><member>intel</member><member>amd</member></CpuManufacturers>
+                  <BaselinePerformanceFactors><Cpu><References>
+                    <member><InstanceFamily>m6i</InstanceFamily></member>
+                  </References></Cpu></BaselinePerformanceFactors>
                 </InstanceRequirements></member>
               </Overrides>
             </LaunchTemplate>
@@ -269,6 +272,7 @@ mod tests {
         let requirements = policy.overrides[1].instance_requirements.as_ref().unwrap();
         assert_eq!(requirements.v_cpu_count.min, Some(2.0));
         assert_eq!(requirements.cpu_manufacturers, ["intel", "amd"]);
+        assert_eq!(requirements.baseline_performance_families, ["m6i"]);
         assert_eq!(
             policy.distribution.on_demand_percentage_above_base_capacity,
             0

@@ -97,6 +97,12 @@ pub struct InstanceRequirements {
         deserialize_with = "list"
     )]
     pub accelerator_names: Vec<String>,
+    #[serde(
+        alias = "BaselinePerformanceFactors",
+        alias = "baselinePerformanceFactors",
+        deserialize_with = "reference_families"
+    )]
+    pub baseline_performance_families: Vec<String>,
     #[serde(alias = "BareMetal", alias = "bareMetal", deserialize_with = "filled")]
     pub bare_metal: Option<String>,
     #[serde(
@@ -146,6 +152,35 @@ fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Er
     Ok(List::deserialize(deserializer)?.values)
 }
 
+/// The families whose CPUs are the least that is accepted, out of the boxes that they come in.
+fn reference_families<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Factors {
+        #[serde(rename = "Cpu", alias = "cpu")]
+        cpu: Cpu,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Cpu {
+        #[serde(rename = "References", alias = "referenceSet")]
+        references: References,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct References {
+        #[serde(rename = "member", alias = "item")]
+        values: Vec<Reference>,
+    }
+    #[derive(Deserialize)]
+    struct Reference {
+        #[serde(rename = "InstanceFamily", alias = "instanceFamily")]
+        family: String,
+    }
+    let references = Factors::deserialize(deserializer)?.cpu.references.values;
+    Ok(references.into_iter().map(|it| it.family).collect())
+}
+
 impl InstanceRequirements {
     /// The attributes as parameters of an EC2 query.
     fn add_to(&self, mut query: Query) -> Query {
@@ -178,6 +213,11 @@ impl InstanceRequirements {
             ("AcceleratorName", &self.accelerator_names),
         ] {
             query = query.with_list(&format!("InstanceRequirements.{name}"), values);
+        }
+        for (index, family) in self.baseline_performance_families.iter().enumerate() {
+            let reference = format!("BaselinePerformanceFactors.Cpu.Reference.{}", index + 1);
+            let name = format!("InstanceRequirements.{reference}.InstanceFamily");
+            query = query.with(&name, family);
         }
         for (name, value) in [
             ("BareMetal", &self.bare_metal),
