@@ -6,9 +6,10 @@ use windlass_model::{NodeTemplate, Quantity, ResourceList, Resources, SmolStr};
 use super::PodClass;
 use crate::decide::Loop;
 
-/// Labels in which similar groups may differ: those of every provider, those of AWS, and the one
-/// by which a scenario says to which group a node belongs.
-const IGNORED_LABELS: [&str; 15] = [
+/// Labels in which similar groups may differ: those of every provider, those of AWS, the one by which
+/// a scenario says to which group a node belongs, and those that tell managed node groups' launch
+/// templates and images apart, which upstream forgets.
+const IGNORED_LABELS: [&str; 18] = [
     "kubernetes.io/hostname",
     "failure-domain.beta.kubernetes.io/zone",
     "failure-domain.beta.kubernetes.io/region",
@@ -24,6 +25,9 @@ const IGNORED_LABELS: [&str; 15] = [
     "topology.ebs.csi.aws.com/zone",
     "topology.k8s.aws/zone-id",
     "windlass.dev/node-group",
+    "eks.amazonaws.com/nodegroup-image",
+    "eks.amazonaws.com/sourceLaunchTemplateId",
+    "eks.amazonaws.com/sourceLaunchTemplateVersion",
 ];
 
 fn is_out_of_stock(context: &Loop<'_>, group: usize) -> bool {
