@@ -1,6 +1,8 @@
 //! What a group launches its instances from. Pure.
 
-use windlass_aws_client::autoscaling::{AutoScalingGroup, LaunchTemplateSpecification};
+use windlass_aws_client::autoscaling::{
+    AutoScalingGroup, GroupInstance, LaunchTemplateSpecification,
+};
 use windlass_aws_client::ec2::{BlockDevice, InstanceRequirements, LaunchTemplateVersion};
 
 /// Where a group's launches come from, as its description has it.
@@ -111,6 +113,22 @@ impl Source {
         }
     }
 
+    /// Whether an instance comes from it as it is now, `version` being the concrete one of a
+    /// template.
+    pub fn has_launched(&self, instance: &GroupInstance, version: Option<u64>) -> bool {
+        match self {
+            Self::Configuration(name) => instance.launch_configuration_name.as_ref() == Some(name),
+            Self::Template(template) => instance.launch_template.as_ref().is_some_and(|from| {
+                let is_same = match (&template.id, &from.id) {
+                    (Some(id), Some(of_instance)) => id == of_instance,
+                    _ => template.name == from.name,
+                };
+                let number = from.version.as_deref().and_then(|text| text.parse().ok());
+                is_same && number.is_some() && number == version
+            }),
+        }
+    }
+
     /// Whether what it says can never change.
     pub fn is_fixed(&self) -> bool {
         match self {
@@ -212,6 +230,30 @@ mod tests {
             name: Some("workers".to_owned()),
             version: version.map(ToOwned::to_owned),
         }
+    }
+
+    #[test]
+    fn an_instance_of_an_earlier_version_does_not_come_from_the_current_one() {
+        let instance = |id: &str, version: &str| GroupInstance {
+            launch_template: Some(LaunchTemplateSpecification {
+                id: Some(id.to_owned()),
+                name: None,
+                version: Some(version.to_owned()),
+            }),
+            ..GroupInstance::default()
+        };
+        let latest = Source::Template(template(Some("$Latest")));
+        assert!(latest.has_launched(&instance("lt-1", "3"), Some(3)));
+        assert!(!latest.has_launched(&instance("lt-1", "2"), Some(3)));
+        assert!(!latest.has_launched(&instance("lt-2", "3"), Some(3)));
+        assert!(!latest.has_launched(&instance("lt-1", "$Latest"), None));
+        let configuration = Source::Configuration("old".to_owned());
+        assert!(!configuration.has_launched(&instance("lt-1", "3"), None));
+        let of_it = GroupInstance {
+            launch_configuration_name: Some("old".to_owned()),
+            ..GroupInstance::default()
+        };
+        assert!(configuration.has_launched(&of_it, None));
     }
 
     fn policy(overrides: Vec<LaunchTemplateOverride>) -> AutoScalingGroup {

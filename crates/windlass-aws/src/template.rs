@@ -18,7 +18,7 @@ use crate::instance_type::InstanceType;
 use crate::tags::GroupTags;
 use crate::user_data::UserData;
 
-pub use capacity::Learned;
+pub use capacity::{ANOTHER_IMAGE, Learned};
 
 /// All that is known of a group's next node.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +35,8 @@ pub struct Known<'a> {
     pub user_data: &'a UserData,
     /// Size of its root volume in GiB, if that is known.
     pub root_volume_gib: Option<u64>,
+    /// The image that it is launched from, if the launch template names one.
+    pub image: Option<&'a str>,
     /// Whether it runs Windows.
     pub is_windows: bool,
     /// The EKS node group behind it, if there is one and EKS has told.

@@ -59,7 +59,7 @@ fn verdict(explanation: &Value) -> &str {
 fn next_nodes_are_told(testbed: &Testbed, group: &Value, flags: &[&str]) -> Result<()> {
     let cpu = source(group, "allocatable cpu");
     ensure!(
-        cpu.starts_with("node ") || cpu == "nodes of the same instance type",
+        cpu.starts_with("node ") || cpu == "nodes of the same instance type and image",
         "{group:#}"
     );
     let found_by = group["aws"]["foundBy"].as_str().unwrap_or_default();

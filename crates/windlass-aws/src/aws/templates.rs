@@ -20,9 +20,10 @@ use crate::instance_type::{Architecture, Catalogue, InstanceType};
 use crate::launch::{Choice, Launch, LaunchData, Source, root_volume_gib, version};
 use crate::memo::Memo;
 use crate::price::Prices;
+use crate::provider_id::ProviderId;
 use crate::shortage::{Market, Pool, Sources};
 use crate::tags::{EksNodegroupName, GroupTags};
-use crate::template::{self, Known, Learned, Origin, Template};
+use crate::template::{self, ANOTHER_IMAGE, Known, Learned, Origin, Template};
 
 /// Questions put to AWS at the same time.
 const AT_ONCE: usize = 8;
@@ -79,6 +80,8 @@ pub(super) struct Answers {
     nodegroups: Memo<Nodegroup>,
     catalogue: Catalogue,
     learned: Learned,
+    /// The image that each instance was launched from, of those of which that can be told.
+    images_of: BTreeMap<String, Option<String>>,
     pub(super) heard_prices: HeardPrices,
     origins: BTreeMap<String, Vec<Origin>>,
 }
@@ -106,6 +109,7 @@ impl Aws {
         let mut state = self.state();
         let state = &mut *state;
         state.answers.origins.clear();
+        state.answers.images_of = state.answers.launched_from(state.groups.iter());
         for group in state.groups.iter_mut() {
             group.set_sources(state.answers.pools(group));
             let built = state.answers.template(group, self.inner.client.region());
@@ -339,9 +343,38 @@ impl Answers {
         }
     }
 
-    /// Takes in a node of the cluster.
+    /// Takes in a node of the cluster. Of those that were launched from what a group has had before,
+    /// and of others', the image is not known.
     pub(super) fn learn(&mut self, node: &Node) {
-        self.learned.see(node);
+        let image = ProviderId::parse(&node.provider_id)
+            .and_then(|provider_id| self.images_of.get(&provider_id.instance));
+        match image {
+            Some(image) => self.learned.see(node, image.as_deref()),
+            None => self.learned.see(node, Some(ANOTHER_IMAGE)),
+        }
+    }
+
+    /// The images of the groups' instances that were launched from what the groups launch now.
+    fn launched_from<'a>(
+        &self,
+        groups: impl Iterator<Item = &'a Group>,
+    ) -> BTreeMap<String, Option<String>> {
+        let mut images = BTreeMap::new();
+        for group in groups {
+            let Some(description) = group.description() else {
+                continue;
+            };
+            let Ok(Launch { source, .. }) = Launch::of(description) else {
+                continue;
+            };
+            let Some(data) = self.sources.get(&source.key()) else {
+                continue;
+            };
+            let instances = description.instances.iter();
+            let current = instances.filter(|it| source.has_launched(it, data.version));
+            images.extend(current.map(|it| (it.instance_id.clone(), data.image.clone())));
+        }
+        images
     }
 
     /// Takes in what the CSI drivers of a node of the cluster allow.
@@ -427,6 +460,7 @@ impl Answers {
                     ))
                 }),
             ),
+            image: data.image.as_deref(),
             is_windows: image.as_ref().is_some_and(|image| {
                 image
                     .platform

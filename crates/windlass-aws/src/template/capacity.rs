@@ -22,17 +22,23 @@ const EVICTION_MIB: i64 = 100;
 const INSTANCE_TYPE_LABEL: &str = "node.kubernetes.io/instance-type";
 /// Where figures are from that real nodes have shown.
 const SAME_TYPE: &str = "nodes of the same instance type";
+const SAME_IMAGE: &str = "nodes of the same instance type and image";
 const MIB: i64 = 1 << 20;
 const GIB: i64 = 1 << 30;
 
-/// What real nodes of the cluster have shown, by instance type. A type of which one node was seen
-/// is predicted by it, whichever group it was in.
+/// What real nodes of the cluster have shown, by instance type and image. What a node was seen of is
+/// predicted by it, whichever group it was in. Of a type that was seen with another image only the
+/// memory of the machine is taken over: what is kept for the kubelet and the system is the image's.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Learned {
-    types: BTreeMap<String, Shown>,
+    /// By instance type, then by image; no text where the launch template names none.
+    types: BTreeMap<String, BTreeMap<String, Shown>>,
     /// Volumes that the EBS driver allows, by instance type; none where it sets no limit.
     volumes: BTreeMap<String, Option<i64>>,
 }
+
+/// Stands for an image of which is only known that no group launches from it now.
+pub const ANOTHER_IMAGE: &str = "another";
 
 /// The CSI driver of EBS.
 const EBS_DRIVER: &str = "ebs.csi.aws.com";
@@ -81,9 +87,9 @@ struct Shown {
 }
 
 impl Learned {
-    /// Takes in a node, if it is a ready one on EC2 whose type is known and that shows something
-    /// new. Cheap enough for every node in every loop.
-    pub fn see(&mut self, node: &Node) {
+    /// Takes in a node that was launched from `image`, if it is a ready one on EC2 whose type is
+    /// known and that shows something new. Cheap enough for every node in every loop.
+    pub fn see(&mut self, node: &Node, image: Option<&str>) {
         let Some(instance_type) = node
             .labels
             .get(INSTANCE_TYPE_LABEL)
@@ -92,7 +98,7 @@ impl Learned {
             return;
         };
         if self
-            .get(instance_type)
+            .get(instance_type, image)
             .is_some_and(|shown| shown.capacity.get("memory") == node.capacity.get("memory"))
         {
             return;
@@ -115,7 +121,8 @@ impl Learned {
             && shown.capacity.get("memory").is_some()
             && shown.allocatable.get("pods").is_some()
         {
-            self.types.insert(instance_type.to_string(), shown);
+            let images = self.types.entry(instance_type.to_string()).or_default();
+            images.insert(image.unwrap_or_default().to_owned(), shown);
         }
     }
 
@@ -144,13 +151,28 @@ impl Learned {
         })
     }
 
-    fn get(&self, instance_type: &str) -> Option<&Shown> {
-        self.types.get(instance_type)
+    fn get(&self, instance_type: &str, image: Option<&str>) -> Option<&Shown> {
+        self.types
+            .get(instance_type)?
+            .get(image.unwrap_or_default())
+    }
+
+    /// The least memory that a machine of a type has shown to its kernel, whatever the image.
+    fn machine_memory(&self, instance_type: &str) -> Option<Quantity> {
+        let images = self.types.get(instance_type)?;
+        images
+            .values()
+            .filter_map(|shown| shown.capacity.get("memory"))
+            .min()
     }
 
     /// How the cluster's nodes count their pods, as far as all that were seen agree.
     fn max_pods(&self, types: impl Fn(&str) -> Option<Arc<InstanceType>>) -> Option<AwsMaxPods> {
-        let mut modes = self.types.iter().filter_map(|(name, shown)| {
+        let shown = self
+            .types
+            .iter()
+            .flat_map(|(name, images)| images.values().map(move |shown| (name, shown)));
+        let mut modes = shown.filter_map(|(name, shown)| {
             let pods = shown.allocatable.get("pods")?.units_ceil();
             let known = types(name)?;
             [
@@ -181,14 +203,20 @@ pub(super) fn amounts(known: &Known<'_>, origins: &mut Vec<Origin>) -> Amounts {
         amounts.capacity = join(known.mixed, &amounts.capacity, &other.capacity);
         amounts.allocatable = join(known.mixed, &amounts.allocatable, &other.allocatable);
     }
-    let source = match types {
-        [only] if known.learned.get(&only.name).is_some() => SAME_TYPE,
-        [_] => INSTANCE_TYPE,
-        _ if known.mixed == AwsMixedTemplate::Max => "the most of the group's instance types",
-        _ => "the least of the group's instance types",
+    let (of_capacity, of_allocatable) = match types {
+        [only] if known.learned.get(&only.name, known.image).is_some() => (SAME_IMAGE, SAME_IMAGE),
+        [only] if known.learned.machine_memory(&only.name).is_some() => (SAME_TYPE, INSTANCE_TYPE),
+        [_] => (INSTANCE_TYPE, INSTANCE_TYPE),
+        _ => {
+            let source = match known.mixed {
+                AwsMixedTemplate::Max => "the most of the group's instance types",
+                _ => "the least of the group's instance types",
+            };
+            (source, source)
+        }
     };
-    note(origins, "capacity", &amounts.capacity, source);
-    note(origins, "allocatable", &amounts.allocatable, source);
+    note(origins, "capacity", &amounts.capacity, of_capacity);
+    note(origins, "allocatable", &amounts.allocatable, of_allocatable);
     let tagged = &known.tags.resources;
     for (name, amount) in tagged.iter() {
         amounts.capacity.insert(name.clone(), amount);
@@ -220,7 +248,7 @@ fn join(mixed: AwsMixedTemplate, one: &ResourceList, other: &ResourceList) -> Re
 
 fn of_type(known: &Known<'_>, instance_type: &InstanceType) -> Amounts {
     let mut amounts = computed(known, instance_type);
-    if let Some(shown) = known.learned.get(&instance_type.name) {
+    if let Some(shown) = known.learned.get(&instance_type.name, known.image) {
         for (name, amount) in shown.capacity.iter() {
             amounts.capacity.insert(name.clone(), amount);
         }
@@ -236,11 +264,14 @@ fn of_type(known: &Known<'_>, instance_type: &InstanceType) -> Amounts {
 fn computed(known: &Known<'_>, instance_type: &InstanceType) -> Amounts {
     let pods = i64::from(max_pods(known, instance_type));
     let milli_cpu = i64::from(instance_type.v_cpus) * 1000;
-    let memory = i64::try_from(instance_type.memory_mib)
-        .unwrap_or(i64::MAX / MIB)
-        .saturating_mul(MIB)
-        / 1000
-        * (1000 - MEMORY_OVERHEAD_MILLI);
+    let by_figures = || {
+        let of_ec2 = i64::try_from(instance_type.memory_mib).unwrap_or(i64::MAX / MIB);
+        of_ec2.saturating_mul(MIB) / 1000 * (1000 - MEMORY_OVERHEAD_MILLI)
+    };
+    let memory = known
+        .learned
+        .machine_memory(&instance_type.name)
+        .map_or_else(by_figures, Quantity::units_ceil);
     let reserved_memory = (255 + 11 * pods + EVICTION_MIB) * MIB;
 
     let mut capacity = ResourceList::default();

@@ -46,6 +46,7 @@ impl Case {
             types: &self.types,
             user_data: &self.user_data,
             root_volume_gib: Some(20),
+            image: Some("ami-1"),
             is_windows: false,
             eks: self.eks.as_ref(),
             learned: &self.learned,
@@ -190,7 +191,7 @@ fn pods_are_counted_as_the_cluster_s_nodes_count_them() {
     let mut node = seen.node();
     node.provider_id = "aws:///us-west-2b/i-1".into();
     one.max_pods = AwsMaxPods::Auto;
-    one.learned.see(&node);
+    one.learned.see(&node, Some("ami-2"));
     assert_eq!(amount(&one.node().capacity, "pods"), "29");
 }
 
@@ -200,12 +201,41 @@ fn a_node_seen_is_the_best_prediction_of_the_next() {
     let mut node = case.node();
     node.provider_id = "aws:///us-west-2b/i-1".into();
     node.allocatable.insert("memory", "7Gi".parse().unwrap());
-    case.learned.see(&node);
+    case.learned.see(&node, Some("ami-1"));
     assert_eq!(amount(&case.node().allocatable, "memory"), "7Gi");
-    let template = case.build().unwrap();
-    assert!(template.origins.iter().any(|origin| {
-        origin.part == "allocatable memory" && origin.source == "nodes of the same instance type"
-    }));
+    let source = source_of(&case, "allocatable memory");
+    assert_eq!(source, "nodes of the same instance type and image");
+}
+
+fn source_of(case: &Case, part: &str) -> &'static str {
+    let origins = case.build().unwrap().origins;
+    let origin = origins.iter().find(|origin| origin.part == part);
+    origin.unwrap().source
+}
+
+#[test]
+fn a_node_of_another_image_tells_of_the_machine_and_not_of_what_is_reserved() {
+    let mut case = case(&["m5.large"]);
+    let computed = case.node();
+    let reserved = |node: &Node| {
+        let memory = |list: &ResourceList| list.get("memory").unwrap().units_ceil();
+        memory(&node.capacity) - memory(&node.allocatable)
+    };
+    let mut seen = computed.clone();
+    seen.provider_id = "aws:///us-west-2b/i-1".into();
+    seen.capacity.insert("memory", "7800Mi".parse().unwrap());
+    seen.allocatable.insert("memory", "3Gi".parse().unwrap());
+    seen.allocatable.insert("cpu", "1".parse().unwrap());
+    case.learned.see(&seen, Some(ANOTHER_IMAGE));
+    let node = case.node();
+    assert_eq!(amount(&node.capacity, "memory"), "7800Mi");
+    assert_eq!(reserved(&node), reserved(&computed));
+    assert_eq!(node.allocatable.get("cpu"), computed.allocatable.get("cpu"));
+    let sources = ["capacity memory", "allocatable memory"].map(|part| source_of(&case, part));
+    assert_eq!(
+        sources,
+        ["nodes of the same instance type", "instance type"]
+    );
 }
 
 #[test]

@@ -278,3 +278,54 @@ async fn a_new_default_version_changes_the_template_of_a_fresh_start() {
         Some(16)
     );
 }
+
+/// A node tells what the next one offers, as long as that is launched from the same image.
+#[tokio::test]
+async fn what_nodes_have_shown_is_of_their_type_and_image() {
+    let account = Account::new().await;
+    account.group("workers", (0, 5, 1), &[]).await;
+    let aws = refreshed(&account, &["workers"]).await;
+    let workers = aws.node_groups().remove(0);
+    let computed = node(&workers).clone();
+    let mut shown = computed.clone();
+    shown.provider_id = workers.instances[0].provider_id.clone();
+    shown
+        .allocatable
+        .insert("memory", "6Gi".parse().expect("an amount"));
+    let allocatable = |aws: &Aws| {
+        let workers = aws.node_groups().remove(0);
+        amount(&node(&workers).allocatable, "memory").expect("memory")
+    };
+    let learn = async |aws: &Aws| {
+        aws.learn([&shown]);
+        aws.force_refresh();
+        assert!(aws.refresh().await.listed);
+    };
+    learn(&aws).await;
+    assert_eq!(allocatable(&aws), 6 << 30);
+
+    let xml = account
+        .ec2(
+            "CreateLaunchTemplateVersion",
+            &[
+                ("LaunchTemplateName", "workers"),
+                ("LaunchTemplateData.InstanceType", "m5.large"),
+                ("LaunchTemplateData.ImageId", "ami-0abcdef1234567890"),
+            ],
+        )
+        .await;
+    // moto gives the template's default version as that of every instance, so that stays.
+    account
+        .autoscaling(
+            "UpdateAutoScalingGroup",
+            &[
+                ("AutoScalingGroupName", "workers"),
+                ("LaunchTemplate.LaunchTemplateName", "workers"),
+                ("LaunchTemplate.Version", text(&xml, "versionNumber")),
+            ],
+        )
+        .await;
+    let aws = refreshed(&account, &["workers"]).await;
+    learn(&aws).await;
+    assert_ne!(allocatable(&aws), 6 << 30);
+}
