@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use rustc_hash::FxHasher;
 use windlass_model::{
-    BufferSource, ConditionStatus, ObjectName, Pod, PodShape, SmolStr, TemplateSource, Workload,
-    WorkloadKind,
+    BufferSource, ConditionStatus, ObjectName, Pod, PodShape, SmolStr, TemplateSource, Timestamp,
+    Workload, WorkloadKind,
 };
 
 use super::SOURCE_ANNOTATION;
@@ -15,7 +15,7 @@ use super::conditions::{
     ACTIVE_CAPACITY, ATTRIBUTES_SET, ERROR, LIMITED_BY_QUOTAS, READY, RESOURCE_QUOTAS_ALLOCATED,
 };
 use super::number::{NumberError, Quotas, Wanted, number};
-use crate::{ObjectWrite, decide::Loop};
+use crate::{ObjectWrite, Series, decide::Loop};
 
 /// Longest name of an object.
 const LONGEST_NAME: usize = 253;
@@ -59,6 +59,23 @@ pub(crate) fn reconcile(context: &mut Loop<'_>) {
         if context.buffers.list[index].is_handled() {
             reconcile_one(context, index, &mut quotas);
         }
+    }
+    measure(context);
+}
+
+/// Says since when buffers wait. Each is looked at in every loop, so that those that have been
+/// reconciled were so just now; new ones wait for their template to be written and seen.
+fn measure(context: &mut Loop<'_>) {
+    let now = context.now;
+    let waiting = context.buffers.list.iter();
+    let oldest_new = waiting
+        .filter(|buffer| buffer.is_handled() && buffer.status.conditions.is_empty())
+        .filter_map(|buffer| buffer.model.created_at)
+        .fold(now, Timestamp::min);
+    for (is_new, oldest) in [("true", oldest_new), ("false", now)] {
+        let series = Series::plain("capacity_buffer_oldest_reconciliation_timestamp_seconds")
+            .with("new_buffer", is_new);
+        context.plan.metrics.set(series, oldest.as_second() as f64);
     }
 }
 
