@@ -1,6 +1,5 @@
 //! AWS as it really behaves: groups without capacity, groups at zero.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -72,7 +71,39 @@ fn a_pod_gets_its_node_from_the_fourth_group_where_three_have_no_capacity() -> R
     })?;
     ensure!(testbed.aws().group("a")?.instance_ids() == before);
     ensure!(faults.victims().is_empty(), "{:?}", faults.victims());
-    ensure!(windlass.log().contains("do not have sufficient capacity"));
+    let log = windlass.log();
+    ensure!(log.contains("do not have sufficient capacity"));
+    // What people search their logs for.
+    for words in [
+        "Regenerating instance to ASG map for ASG names",
+        "Refreshed ASG list, next refresh after",
+        "Setting asg d size to 1",
+        "Instance group a has only 1 instances created while requested count is",
+        "Creating placeholder instances.",
+        "Instance group a cannot provision any more nodes!",
+    ] {
+        ensure!(log.contains(words), "no `{words}` in {log}");
+    }
+    let count = |name: &str| {
+        let values = windlass.metric(name)?;
+        Ok::<f64, anyhow::Error>(values.iter().map(|(_, value)| value).sum())
+    };
+    let failures = "windlass_aws_launch_failures_total{code=\"insufficient-capacity\"}";
+    ensure!(3.0 <= windlass.sample(failures)?);
+    ensure!(count("windlass_aws_outstanding_instances")? == 0.0);
+    wait_for("the new nodes to be measured", SOON, || {
+        Ok(
+            1.0 <= count("windlass_aws_request_to_instance_seconds_count")?
+                && 1.0 <= count("windlass_aws_instance_to_ready_seconds_count")?,
+        )
+    })?;
+    for endpoint in ["DescribeAutoScalingGroupsPages", "SetDesiredCapacity"] {
+        let sample = format!(
+            "cluster_autoscaler_aws_request_duration_seconds_count{{endpoint=\"{endpoint}\",\
+             status=\"success\"}}"
+        );
+        ensure!(1.0 <= windlass.sample(&sample)?);
+    }
     windlass.check_for_panics()
 }
 
@@ -173,6 +204,50 @@ fn a_group_at_zero_gives_a_pod_with_gpu_taint_label_and_volume_its_node() -> Res
     windlass.check_for_panics()
 }
 
+/// The price that counts is the operator's, the groups are those of either flag, and EC2 is never
+/// asked about instance types.
+#[test]
+fn by_price_the_cheaper_machine_comes_with_the_flags_of_aws() -> Result<()> {
+    let testbed = windlass_e2e::testbed()?;
+    let prices = testbed.directory().join("prices");
+    // By AWS's list, and by its size, the other one would be the cheaper.
+    std::fs::write(&prices, "type m5a.large 1.00\ntype m5.xlarge 0.10\n")?;
+    for (name, instance_type, size) in [
+        ("base", "m5.large", 1),
+        ("cheap", "m5.xlarge", 0),
+        ("dear", "m5a.large", 0),
+    ] {
+        let mut group = Group::new(name).sizes(size, 5, size).tag(name, "it");
+        instance_type.clone_into(&mut group.instance_type);
+        testbed.aws().create_group(&group)?;
+    }
+    testbed.cluster().wait_for_ready_nodes(1, SOON)?;
+    let windlass = Run::with_flags([
+        "--v=4",
+        "--nodes=1:1:base",
+        "--node-group-auto-discovery=asg:tag=cheap",
+        "--node-group-auto-discovery=asg:tag=dear",
+        "--node-group-auto-discovery=asg:tag=absent",
+        "--aws-discovery-mode=any",
+        "--aws-use-static-instance-list",
+        "--expander=price",
+        "--scale-down-enabled=false",
+    ])
+    .flag(&format!("--aws-price-file={}", prices.display()))
+    .start(testbed, "windlass")?;
+    windlass.wait_for_log("the first view is complete", SOON)?;
+    windlass.wait_for_log("what one of the discovery flags asks for", SOON)?;
+    let workload = Workload::new("web", 2).requests("1500m", "64Mi");
+    testbed.cluster().deploy(&workload)?;
+    testbed
+        .cluster()
+        .wait_until_all_run("default", "web", 2, SOON)?;
+    ensure!(testbed.aws().group("cheap")?.desired == 1);
+    ensure!(testbed.aws().group("dear")?.desired == 0);
+    ensure!(!windlass.called().contains("DescribeInstanceTypes"));
+    windlass.check_for_panics()
+}
+
 /// Groups of every kind but those of EKS, beside a group `web` that is there already.
 fn create_odd_groups(testbed: &windlass_testbed::Testbed) -> Result<()> {
     let aws = testbed.aws();
@@ -250,22 +325,14 @@ fn what_is_called_over_a_growth_and_a_removal_is_what_is_granted() -> Result<()>
     wait_for("a removal", SOON, || {
         Ok(!proxy.requests_matching(&removal).is_empty())
     })?;
-    let called = windlass.called();
-    let granted: BTreeSet<String> = [
+    let granted = windlass_e2e::granted_for(&[
         Feature::Groups,
         Feature::LaunchTemplates,
         Feature::LaunchConfigurations,
         Feature::InstanceTypes,
         Feature::Attributes,
-    ]
-    .iter()
-    .flat_map(|feature| feature.grants())
-    .flat_map(|grant| grant.actions)
-    .filter_map(|action| action.split(':').nth(1))
-    .map(ToOwned::to_owned)
-    .collect();
-    println!("called: {called:?}");
-    ensure!(called == granted, "granted: {granted:?}");
+    ]);
+    windlass_e2e::check_exactly(&granted, &windlass.called())?;
     windlass.check_for_panics()
 }
 
@@ -439,13 +506,6 @@ fn with_every_feature_what_is_called_is_what_is_granted() -> Result<()> {
     wait_for("a removal", SOON, || {
         Ok(is_called("TerminateInstanceInAutoScalingGroup"))
     })?;
-    let called = windlass.called();
-    println!("called: {called:?}");
-    ensure!(
-        called == granted,
-        "never called: {:?}; not granted: {:?}",
-        granted.difference(&called).collect::<Vec<_>>(),
-        called.difference(&granted).collect::<Vec<_>>()
-    );
+    windlass_e2e::check_exactly(&granted, &windlass.called())?;
     windlass.check_for_panics()
 }

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams};
 use serde_json::{Value, json};
 use windlass_e2e::{Run, Windlass};
-use windlass_testbed::{Group, Testbed, Workload, wait_for};
+use windlass_testbed::{Boot, Group, Testbed, Workload, wait_for};
 
 const SOON: Duration = Duration::from_mins(1);
 const DEFINITIONS: [&str; 3] = [
@@ -250,6 +250,11 @@ fn a_buffer_brings_nodes_and_follows_its_deployment() -> Result<()> {
                 && event.reason.as_deref() == Some("TriggeredScaleUp")
         }))
     })?;
+    let metric = "cluster_autoscaler_capacity_buffer_oldest_reconciliation_timestamp_seconds";
+    let oldest = |is_new: bool| windlass.sample(&format!("{metric}{{new_buffer=\"{is_new}\"}}"));
+    // No new buffer waits, so that both are of the last loop.
+    let began = jiff::Timestamp::now().as_second() as f64 - SOON.as_secs_f64();
+    ensure!(began < oldest(false)? && began < oldest(true)?);
     let wrong = json!({"podTemplateRef": {"name": "nothing"}, "replicas": 1});
     cluster.delete_object(&buffer(namespace, &of_deployment))?;
     cluster.apply_object(&buffer(namespace, &wrong))?;
@@ -317,5 +322,96 @@ fn a_quota_stops_a_group_and_tells_what_is_used() -> Result<()> {
         testbed.aws().group("web")?.desired == 2,
         "the quota allows two nodes"
     );
+    windlass.check_for_panics()
+}
+
+#[test]
+fn pods_that_a_controller_is_yet_to_make_bring_nodes() -> Result<()> {
+    let testbed = testbed()?;
+    let cluster = testbed.cluster();
+    let namespace = "to-come";
+    in_namespace(testbed, namespace)?;
+    // What keeps the controller from making the pods, so that none of them is pending.
+    cluster.apply_object(&json!({
+        "apiVersion": "v1", "kind": "ResourceQuota",
+        "metadata": {"name": "one", "namespace": namespace},
+        "spec": {"hard": {"pods": "1"}},
+    }))?;
+    let windlass = start(testbed, &["--enable-proactive-scaleup"])?;
+    let mut web = Workload::new("web", 4).requests("1", "64Mi");
+    namespace.clone_into(&mut web.namespace);
+    cluster.deploy(&web)?;
+    // One runs; at a core each the three others need two nodes more at least.
+    wait_for("nodes for pods to come", SOON, || {
+        Ok(3 <= testbed.aws().group("web")?.desired)
+    })?;
+    ensure!(cluster.pods(namespace)?.len() == 1, "the quota has one pod");
+    let injected = "cluster_autoscaler_unschedulable_pods_count{type=\"injected\"}";
+    ensure!(windlass.sample(injected)? == 3.0);
+    windlass.check_for_panics()
+}
+
+/// A volume of EBS, and the pod that mounts it.
+fn pod_with_volume(number: u32) -> String {
+    format!(
+        r#"
+apiVersion: v1
+kind: PersistentVolume
+metadata: {{name: data-{number}}}
+spec:
+  capacity: {{storage: 1Gi}}
+  accessModes: [ReadWriteOnce]
+  persistentVolumeReclaimPolicy: Retain
+  storageClassName: ""
+  claimRef: {{namespace: volumes, name: data-{number}}}
+  csi: {{driver: ebs.csi.aws.com, volumeHandle: vol-{number}}}
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {{name: data-{number}, namespace: volumes}}
+spec:
+  accessModes: [ReadWriteOnce]
+  storageClassName: ""
+  volumeName: data-{number}
+  resources: {{requests: {{storage: 1Gi}}}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {{name: db-{number}, namespace: volumes}}
+spec:
+  containers:
+  - {{name: main, image: none, resources: {{requests: {{cpu: 10m}}}}}}
+  volumes:
+  - {{name: data, persistentVolumeClaim: {{claimName: data-{number}}}}}
+"#
+    )
+}
+
+#[test]
+fn new_nodes_hold_as_many_volumes_as_those_that_are_there() -> Result<()> {
+    let testbed = testbed()?;
+    let cluster = testbed.cluster();
+    in_namespace(testbed, "volumes")?;
+    let node = cluster.nodes()?.remove(0).metadata.name;
+    let csi_node = json!({
+        "apiVersion": "storage.k8s.io/v1", "kind": "CSINode",
+        "metadata": {"name": node.context("a node has a name")?},
+        "spec": {"drivers": [{
+            "name": "ebs.csi.aws.com", "nodeID": "it", "topologyKeys": [],
+            "allocatable": {"count": 1},
+        }]},
+    });
+    cluster.apply_object(&csi_node)?;
+    // The new nodes do not come, so that the pods go on waiting.
+    testbed.joiner().set_boot("web", Boot::never());
+    let windlass = start(testbed, &["--enable-csi-node-aware-scheduling"])?;
+    for number in 0..3 {
+        cluster.apply(&pod_with_volume(number))?;
+    }
+    // One pod runs. Of the others, who ask for next to no CPU, each needs a node for its volume.
+    wait_for("a node for each volume", SOON, || {
+        Ok(testbed.aws().group("web")?.desired == 3)
+    })?;
+    cluster.delete_object(&csi_node)?;
     windlass.check_for_panics()
 }

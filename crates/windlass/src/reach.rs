@@ -108,3 +108,67 @@ fn prices(path: Option<&str>) -> Result<Prices> {
     Prices::read(&text)
         .with_context(|| format!("understand the file of --aws-price-file, `{path}`"))
 }
+
+#[cfg(test)]
+mod tests {
+    use windlass_config::{AwsLaunchApi, AwsMaxPods, AwsMixedTemplate};
+
+    use super::*;
+
+    fn settings(flags: &[&str]) -> Settings {
+        let (config, _) = Config::parse(flags).unwrap();
+        cloud(&config, None).unwrap()
+    }
+
+    #[test]
+    fn every_flag_of_aws_reaches_the_provider() {
+        let prices = std::env::temp_dir().join(format!("prices-{}", std::process::id()));
+        std::fs::write(&prices, "type m5.large 7.00\n").unwrap();
+        let by_default = settings(&[]);
+        let set = settings(&[
+            "--node-group-auto-discovery=asg:tag=one",
+            "--node-group-auto-discovery=asg:tag=other",
+            "--aws-discovery-mode=any",
+            "--aws-use-static-instance-list",
+            "--aws-mixed-template=max",
+            "--aws-max-pods=prefix",
+            "--aws-launch-api=launch-instances",
+            "--aws-protect-from-scale-in",
+            &format!("--aws-price-file={}", prices.display()),
+            "--aws-ask-prices",
+            "--enable-csi-node-aware-scheduling",
+            "--max-node-provision-time=7m",
+        ]);
+        std::fs::remove_file(&prices).unwrap();
+        assert_eq!(set.membership.queries().len(), 2);
+        let templates = (&by_default.templates, &set.templates);
+        assert!(!templates.0.static_instance_types && templates.1.static_instance_types);
+        assert_eq!(templates.0.mixed, AwsMixedTemplate::Min);
+        assert_eq!(templates.1.mixed, AwsMixedTemplate::Max);
+        assert_eq!(templates.0.max_pods, AwsMaxPods::Auto);
+        assert_eq!(templates.1.max_pods, AwsMaxPods::Prefix);
+        assert_ne!(templates.0.prices, templates.1.prices);
+        assert!(!templates.0.ask_prices && templates.1.ask_prices);
+        assert!(!templates.0.with_volume_limits && templates.1.with_volume_limits);
+        let actions = (by_default.actions, set.actions);
+        assert_eq!(actions.0.launch_api, AwsLaunchApi::SetDesiredCapacity);
+        assert_eq!(actions.1.launch_api, AwsLaunchApi::LaunchInstances);
+        assert!(!actions.0.protect_from_scale_in && actions.1.protect_from_scale_in);
+        assert_eq!(actions.1.provision_time.as_mins(), 7);
+    }
+
+    #[test]
+    fn the_cloud_config_names_region_and_endpoints() {
+        let path = std::env::temp_dir().join(format!("cloud-config-{}", std::process::id()));
+        let text = "[Global]\nZone=eu-west-1a\n[ServiceOverride \"as\"]\nService=autoscaling\n\
+                    Region=eu-west-1\nURL=https://as.example.com\nSigningRegion=eu-west-1\n";
+        std::fs::write(&path, text).unwrap();
+        let read = settings(&[&format!("--cloud-config={}", path.display())]);
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(read.client.fallback_region.as_deref(), Some("eu-west-1"));
+        assert_eq!(read.client.endpoint_overrides.len(), 1);
+        let (config, _) = Config::parse(["--cloud-config=/nowhere/to/be/found"]).unwrap();
+        let error = format!("{:#}", cloud(&config, None).unwrap_err());
+        assert!(error.contains("--cloud-config") && error.contains("/nowhere/to/be/found"));
+    }
+}
