@@ -8,7 +8,7 @@ mod prices;
 mod refresh;
 mod templates;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -16,7 +16,11 @@ use windlass_aws_client::{Client, ConnectError, Options};
 use windlass_config::AwsLaunchApi;
 use windlass_model::{CsiNode, Duration, Node, NodeGroup, SmolStr};
 
+use crate::activity::FailureCause;
+use crate::arrival::{OnTheirWay, Step};
+use crate::condition::{Condition, ConditionKind};
 use crate::discovery::Membership;
+use crate::group::Group;
 use crate::groups::{Groups, Presence};
 use crate::schedule::ListingSchedule;
 use crate::shortage::Shortages;
@@ -65,6 +69,15 @@ impl Default for ActionSettings {
     }
 }
 
+/// What is counted and measured of what happens.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Happened {
+    /// Why launches were found to fail.
+    pub launch_failures: Vec<FailureCause>,
+    /// How long instances took that arrived, step by step.
+    pub steps: Vec<(Step, Duration)>,
+}
+
 /// Auto Scaling groups as the cluster's node groups. Cheap to clone; clones share their state.
 #[derive(Clone, Debug)]
 pub struct Aws {
@@ -92,6 +105,9 @@ struct State {
     answers: Answers,
     shortages: Shortages,
     extras: Extras,
+    on_their_way: OnTheirWay,
+    /// Why launches failed that nobody has taken note of.
+    launch_failures: Vec<FailureCause>,
     /// When AWS was last asked for all groups with success.
     listed_at: Option<Timestamp>,
     /// AWS's clock when we began: older activities are none of ours.
@@ -134,6 +150,8 @@ impl Aws {
                     answers: Answers::new(templates),
                     shortages: Shortages::default(),
                     extras: Extras::default(),
+                    on_their_way: OnTheirWay::default(),
+                    launch_failures: Vec::new(),
                     listed_at: None,
                     started_at,
                 }),
@@ -175,8 +193,10 @@ impl Aws {
     pub fn learn<'a>(&self, nodes: impl IntoIterator<Item = &'a Node>) {
         let nodes: Vec<&Node> = nodes.into_iter().collect();
         let mut state = self.state();
+        let now = self.inner.client.now();
         for node in &nodes {
             state.answers.learn(node);
+            state.on_their_way.see(node, now);
         }
         state.groups.register(nodes);
     }
@@ -205,6 +225,25 @@ impl Aws {
 
     /// What people should know of the groups: name and condition, sorted by name.
     pub fn conditions(&self) -> Vec<(String, String)> {
+        let texts = |(name, condition): (String, Condition)| (name, condition.text);
+        self.kinds_of_conditions().into_iter().map(texts).collect()
+    }
+
+    /// How many groups have a condition of each kind.
+    pub fn groups_by_condition(&self) -> BTreeMap<ConditionKind, usize> {
+        let conditions = self.kinds_of_conditions();
+        let groups_of = |kind: ConditionKind| {
+            let conditions = conditions.iter();
+            let groups: BTreeSet<&str> = conditions
+                .filter(|(_, condition)| condition.kind == kind)
+                .map(|(group, _)| group.as_str())
+                .collect();
+            (kind, groups.len())
+        };
+        ConditionKind::ALL.into_iter().map(groups_of).collect()
+    }
+
+    fn kinds_of_conditions(&self) -> Vec<(String, Condition)> {
         let state = self.state();
         state
             .groups
@@ -214,7 +253,8 @@ impl Aws {
                 let mut conditions = group.conditions();
                 let warm = state.groups.warm(name);
                 if 0 < warm {
-                    conditions.push(format!("{warm} instances wait in its warm pool"));
+                    let text = format!("{warm} instances wait in its warm pool");
+                    conditions.push(ConditionKind::WarmPool.with(text));
                 }
                 conditions.extend(state.extras.troubles(name));
                 conditions
@@ -222,6 +262,20 @@ impl Aws {
                     .map(|condition| (name.to_owned(), condition))
             })
             .collect()
+    }
+
+    /// How many instances are asked for and not there, in all groups.
+    pub fn outstanding(&self) -> u32 {
+        self.state().groups.iter().map(Group::outstanding).sum()
+    }
+
+    /// What has happened since this was last asked.
+    pub fn take_happened(&self) -> Happened {
+        let mut state = self.state();
+        Happened {
+            launch_failures: std::mem::take(&mut state.launch_failures),
+            steps: state.on_their_way.take(),
+        }
     }
 
     /// Where the instance of a node is, by its provider id.

@@ -79,21 +79,10 @@ impl Membership {
 
     /// A line that says what is searched for, for the start of the log.
     pub fn summary(&self) -> String {
-        let queries: Vec<String> = self
-            .queries
-            .iter()
-            .map(|tags| {
-                let tags: Vec<String> = tags
-                    .iter()
-                    .map(|tag| match &tag.value {
-                        Some(value) => format!("{}={value}", tag.key),
-                        None => tag.key.clone(),
-                    })
-                    .collect();
-                format!("groups that carry {}", tags.join(" and "))
-            })
+        let queries = self.queries.iter();
+        let mut parts: Vec<String> = queries
+            .map(|tags| format!("groups that carry {}", describe(tags)))
             .collect();
-        let mut parts = queries;
         if !self.named.is_empty() {
             parts.push(format!("groups named {}", self.names().join(", ")));
         }
@@ -102,6 +91,18 @@ impl Membership {
         }
         parts.join("; ")
     }
+}
+
+/// The tags of a query, in words.
+pub fn describe(tags: &[TagFilter]) -> String {
+    let tags: Vec<String> = tags
+        .iter()
+        .map(|tag| match &tag.value {
+            Some(value) => format!("{}={value}", tag.key),
+            None => tag.key.clone(),
+        })
+        .collect();
+    tags.join(" and ")
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use windlass_model::{
 };
 
 use crate::activity::{LaunchFailure, is_launching};
+use crate::condition::{Condition, ConditionKind};
 use crate::discovery::Limits;
 use crate::lifecycle::Lifecycle;
 use crate::provider_id::{PLACEHOLDER_PREFIX, ProviderId};
@@ -630,32 +631,36 @@ impl Group {
     }
 
     /// What people should know of the group.
-    pub fn conditions(&self) -> Vec<String> {
+    pub fn conditions(&self) -> Vec<Condition> {
         let mut conditions = Vec::new();
         let holds = self.holds();
         if let Some(reason) = &holds.scale_up {
-            conditions.push(format!("not scaled up: {reason}"));
+            conditions.push(ConditionKind::NotScaledUp.with(format!("not scaled up: {reason}")));
         }
         if let Some(reason) = &holds.scale_down {
-            conditions.push(format!("not scaled down: {reason}"));
+            let text = format!("not scaled down: {reason}");
+            conditions.push(ConditionKind::NotScaledDown.with(text));
         }
         if let Some(trouble) = &self.template_trouble {
-            conditions.push(format!("a new node's shape is not known: {trouble}"));
+            let text = format!("a new node's shape is not known: {trouble}");
+            conditions.push(ConditionKind::NoTemplate.with(text));
         }
         if let Some(failure) = &self.failure {
-            conditions.push(format!("launches fail: {}", failure.message));
+            let text = format!("launches fail: {}", failure.message);
+            conditions.push(ConditionKind::LaunchesFail.with(text));
         }
-        conditions.extend(self.tags.problems.iter().map(ToString::to_string));
-        conditions.extend(self.eks_issues.iter().map(|issue| format!("EKS: {issue}")));
+        let problems = self.tags.problems.iter();
+        conditions.extend(problems.map(|problem| ConditionKind::Tag.with(problem.to_string())));
+        let issues = self.eks_issues.iter();
+        conditions.extend(issues.map(|issue| ConditionKind::Eks.with(format!("EKS: {issue}"))));
         if let Some(group) = &self.description
             && group.availability_zones.len() > 1
             && !is_suspended(group, "AZRebalance")
         {
-            conditions.push(
+            conditions.push(ConditionKind::AzRebalance.with(
                 "AZRebalance is active on a group of several zones: AWS may terminate nodes \
-                 without draining them; suspend that process"
-                    .to_owned(),
-            );
+                 without draining them; suspend that process",
+            ));
         }
         conditions
     }

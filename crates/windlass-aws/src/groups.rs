@@ -44,6 +44,12 @@ pub struct Arrival {
     pub instance_type: Option<String>,
     /// Its zone.
     pub zone: String,
+    /// Its id.
+    pub instance: String,
+    /// When it was asked for, if it came while a request of ours was open.
+    pub requested_at: Option<Timestamp>,
+    /// When it was listed.
+    pub at: Timestamp,
 }
 
 #[derive(Clone, Debug)]
@@ -184,10 +190,14 @@ impl Groups {
                     .insert(instance.instance_id.clone(), seen)
                     .is_none()
                 {
+                    let request = self.by_name.get(&name).and_then(Group::request);
                     self.arrivals.push(Arrival {
                         group: name.clone(),
                         instance_type: instance.instance_type.clone(),
                         zone: instance.availability_zone.clone(),
+                        instance: instance.instance_id.clone(),
+                        requested_at: request.map(|request| request.sent_at),
+                        at: asked_at,
                     });
                 }
             }
@@ -439,7 +449,7 @@ mod tests {
                 .unwrap()
                 .contains("another cluster's")
         );
-        assert!(group.conditions()[0].contains("another cluster's"));
+        assert!(group.conditions()[0].text.contains("another cluster's"));
         groups.register([&Node {
             provider_id: "aws:///us-east-1a/i-1".into(),
             ..Node::default()

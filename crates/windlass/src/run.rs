@@ -29,7 +29,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use windlass_aws::Aws;
-use windlass_aws_client::{Observer, Operation};
+use windlass_aws_client::{Attempt, Observer, Operation};
 use windlass_config::{Config, FlagError, Warning};
 use windlass_kube::lease::{Elector, ElectorOptions, Leadership, Lost};
 use windlass_kube::{Api, ClusterStore, Endpoint, EventRecorder, RecorderOptions, StatusWriter};
@@ -347,6 +347,14 @@ impl Observer for Timed {
         let seconds = operation.duration.as_secs_f64();
         self.0
             .observe("aws_request_duration_seconds", &labels, seconds);
+    }
+
+    fn attempt(&self, attempt: &Attempt<'_>) {
+        if attempt.throttled {
+            let labels = [("endpoint", attempt.action)];
+            self.0
+                .add("windlass_aws_throttled_calls_total", &labels, 1.0);
+        }
     }
 }
 

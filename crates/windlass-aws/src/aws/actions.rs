@@ -208,6 +208,11 @@ impl ActionError {
     }
 }
 
+/// The Go autoscaler's words, which people search their logs for.
+fn say_size(group: &str, size: u32) {
+    info!("Setting asg {group} size to {size}");
+}
+
 impl Aws {
     /// Asks for `to` nodes in a group. Never lowers: what AWS shows now is read first, for it may
     /// have been changed by others since the plan was made.
@@ -254,6 +259,7 @@ impl Aws {
             return launched;
         }
         let server_time = self.inner.client.server_time();
+        say_size(group, wanted);
         let sent = self
             .inner
             .client
@@ -500,6 +506,7 @@ impl Aws {
             }
             (from, to)
         };
+        say_size(group, to);
         self.inner
             .client
             .autoscaling()
@@ -561,6 +568,7 @@ impl Aws {
     ) -> Result<(), CallError> {
         warn!(%group, live, "an instance arrived after its request was taken back: raising the desired capacity again, so that AWS terminates none");
         let server_time = self.inner.client.server_time();
+        say_size(group, live);
         self.inner
             .client
             .autoscaling()

@@ -9,6 +9,7 @@ use windlass_model::Duration;
 
 use super::templates::{ask, keep};
 use super::{Aws, RefreshReport, State};
+use crate::condition::{Condition, ConditionKind};
 use crate::lifecycle::Lifecycle;
 use crate::memo::Memo;
 
@@ -35,7 +36,7 @@ pub(super) struct Extras {
 
 impl Extras {
     /// What people should know of it about a group.
-    pub(super) fn troubles(&self, group: &str) -> Vec<String> {
+    pub(super) fn troubles(&self, group: &str) -> Vec<Condition> {
         let pool = self
             .warm_pools
             .trouble(group)
@@ -50,6 +51,7 @@ impl Extras {
         pool.into_iter()
             .chain(refreshes)
             .chain(protection)
+            .map(|text| ConditionKind::Unanswered.with(text))
             .collect()
     }
 }

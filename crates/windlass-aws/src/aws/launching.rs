@@ -88,6 +88,7 @@ impl Aws {
         };
         let now = self.inner.client.now();
         let mut state = self.state();
+        state.launch_failures.push(failure.cause);
         if let Some(sources) = state.groups.get(group).map(|group| group.sources().clone()) {
             state.shortages.note(&sources, &failure, now);
         }

@@ -2,13 +2,14 @@
 
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 use windlass_aws_client::autoscaling::AutoScalingGroup;
 use windlass_aws_client::{CallError, ErrorClass};
 use windlass_model::Duration;
 
 use super::{Aws, State};
 use crate::activity::{LaunchFailure, launch_failure};
+use crate::discovery::describe;
 use crate::schedule::ListingSchedule;
 use crate::shortage::Pool;
 
@@ -33,6 +34,8 @@ pub struct RefreshReport {
     /// Groups whose desired capacity was raised again, because an instance slipped in after a
     /// request had been cancelled, and AWS would have picked a victim.
     pub raised_again: Vec<(String, u32)>,
+    /// The queries of discovery that no group answers to, in words.
+    pub fruitless: Vec<String>,
     /// Discovery found nothing where it had found groups; the groups are kept for now.
     pub suspiciously_empty: bool,
     /// What went wrong. What is not concerned by it is fresh all the same.
@@ -60,6 +63,7 @@ impl Aws {
         }
         self.note_arrivals();
         if report.listed || !report.polled.is_empty() {
+            self.say_outstanding();
             self.read_activities(now, &mut report).await;
             self.undo_slips(now, &mut report).await;
         }
@@ -85,6 +89,8 @@ impl Aws {
                 state.groups.acts(),
             )
         };
+        // Here and below: the Go autoscaler's words, which people search their logs for.
+        debug!("Regenerating instance to ASG map for ASG names: {names:?}");
         let autoscaling = self.inner.client.autoscaling();
         let (described, found) = futures::join!(
             self.describe_named(&names),
@@ -101,6 +107,11 @@ impl Aws {
         }
         match found {
             Ok(found) => {
+                let answered = queries.iter().zip(&found);
+                report.fruitless = answered
+                    .filter(|(_, found)| found.is_empty())
+                    .map(|(tags, _)| describe(tags))
+                    .collect();
                 let taken = queries.is_empty()
                     || state
                         .groups
@@ -112,6 +123,8 @@ impl Aws {
         if report.errors.is_empty() {
             report.listed = true;
             state.listing.succeeded(now);
+            let next = state.listing.due().unwrap_or(now);
+            debug!("Refreshed ASG list, next refresh after {next}");
             if !report.suspiciously_empty {
                 state.listed_at = Some(now);
             }
@@ -152,9 +165,15 @@ impl Aws {
     fn note_arrivals(&self) {
         let mut state = self.state();
         let State {
-            groups, shortages, ..
+            groups,
+            shortages,
+            on_their_way,
+            ..
         } = &mut *state;
         for arrival in groups.take_arrivals() {
+            if let Some(requested_at) = arrival.requested_at {
+                on_their_way.list(&arrival.instance, requested_at, arrival.at);
+            }
             let Some(group) = groups.get(&arrival.group) else {
                 continue;
             };
@@ -187,6 +206,20 @@ impl Aws {
                 report.polled = due;
             }
             Err(error) => report.errors.push(error),
+        }
+    }
+
+    fn say_outstanding(&self) {
+        for group in self.state().groups.iter() {
+            if 0 < group.outstanding() {
+                debug!(
+                    "Instance group {} has only {} instances created while requested count is {}. \
+                     Creating placeholder instances.",
+                    group.name(),
+                    group.live(),
+                    group.desired()
+                );
+            }
         }
     }
 
@@ -227,6 +260,7 @@ impl Aws {
             groups,
             shortages,
             activities,
+            launch_failures,
             ..
         } = &mut *state;
         let mut throttled = false;
@@ -242,7 +276,9 @@ impl Aws {
                         && group.failure() != Some(failure)
                     {
                         info!(group = %name, cause = failure.cause.code(), message = %failure.message, "launch failed");
+                        warn!("Instance group {name} cannot provision any more nodes!");
                         shortages.note(group.sources(), failure, now);
+                        launch_failures.push(failure.cause);
                         report.failures.push((name, failure.clone()));
                     }
                     group.note_activities(failure, &found, now);

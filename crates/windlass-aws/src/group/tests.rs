@@ -251,7 +251,7 @@ fn weights_are_refused_with_a_reason() {
     group.describe(weighted, 0, at(0));
     let seen = group.node_group();
     assert_eq!((seen.min_size, seen.max_size), (3, 3));
-    assert!(group.conditions()[0].contains("vcpu"));
+    assert!(group.conditions()[0].text.contains("vcpu"));
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod checklist;
 mod cloud;
 mod foreign;
 mod histories;
+mod measures;
 mod shortages;
 mod spending;
 mod templates;

@@ -6,6 +6,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 use windlass_aws::Aws;
+use windlass_aws::arrival::Step;
 use windlass_aws_client::CallError;
 
 use super::metrics::Registry;
@@ -30,6 +31,7 @@ pub(crate) async fn keep_current(
     let mut is_failing = false;
     let mut is_emptiness_known = !are_named;
     let mut told = BTreeSet::new();
+    let mut fruitless = BTreeSet::new();
     loop {
         if aws.next_refresh() <= aws.client().now() {
             let before = aws.node_groups();
@@ -81,12 +83,17 @@ pub(crate) async fn keep_current(
                     );
                 }
                 is_emptiness_known = is_empty;
+                if report.listed && !is_empty {
+                    tell_fruitless(report.fruitless, &mut fruitless);
+                }
             }
             tell_conditions(&aws, &mut told);
+            count_groups(&aws, &registry);
             if groups != before {
                 changed.notify_one();
             }
         }
+        count_happened(&aws, &registry);
         let pause = aws.next_refresh().duration_since(aws.client().now());
         // What is due again at once has failed just now.
         let pause = Duration::try_from(pause).unwrap_or(LOOK);
@@ -109,6 +116,44 @@ fn problem(error: &CallError) -> String {
         Some(hint) => format!("{text}; {hint}"),
         None => text,
     }
+}
+
+/// The gauges of the groups as they are.
+fn count_groups(aws: &Aws, registry: &Registry) {
+    let outstanding = f64::from(aws.outstanding());
+    registry.set("windlass_aws_outstanding_instances", &[], outstanding);
+    for (kind, groups) in aws.groups_by_condition() {
+        let labels = [("condition", kind.label())];
+        registry.set("windlass_aws_groups", &labels, groups as f64);
+    }
+}
+
+/// What has happened to launches since the last look.
+fn count_happened(aws: &Aws, registry: &Registry) {
+    let happened = aws.take_happened();
+    for cause in happened.launch_failures {
+        let labels = [("code", cause.code())];
+        registry.add("windlass_aws_launch_failures_total", &labels, 1.0);
+    }
+    for (step, took) in happened.steps {
+        let name = match step {
+            Step::RequestToInstance => "windlass_aws_request_to_instance_seconds",
+            Step::InstanceToReady => "windlass_aws_instance_to_ready_seconds",
+        };
+        registry.observe(name, &[], took.as_secs_f64());
+    }
+}
+
+/// Tells once of each `--node-group-auto-discovery` that finds nothing while others find groups.
+fn tell_fruitless(queries: Vec<String>, told: &mut BTreeSet<String>) {
+    let queries: BTreeSet<String> = queries.into_iter().collect();
+    for tags in queries.difference(told) {
+        warn!(
+            tags,
+            "no Auto Scaling group carries what one of the discovery flags asks for: are its tags spelt as the groups have them?"
+        );
+    }
+    *told = queries;
 }
 
 /// Tells once of everything that people should know of a group, and again when it has come back.

@@ -5,6 +5,8 @@
 //! (`old_unregistered_nodes_removed_count`), and it has no summaries.
 
 mod catalog;
+#[cfg(test)]
+mod page;
 mod process;
 mod text;
 

@@ -102,6 +102,13 @@ static AWS_SECONDS: LazyLock<Vec<f64>> = LazyLock::new(|| {
     ]
 });
 
+static ARRIVAL_SECONDS: LazyLock<Vec<f64>> = LazyLock::new(|| {
+    vec![
+        1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 45.0, 60.0, 90.0, 120.0, 180.0, 300.0, 600.0, 900.0,
+        1800.0,
+    ]
+});
+
 /// One unlabelled series from the start.
 const ALONE: &[&[&str]] = &[&[]];
 
@@ -356,6 +363,54 @@ pub(super) static CATALOG: &[Definition] = &[
         &AWS_SECONDS,
         "Time taken by AWS requests, by method and status code, in seconds.",
     ),
+    gauge(
+        "capacity_buffer_oldest_reconciliation_timestamp_seconds",
+        &["new_buffer"],
+        "Unix timestamp of the oldest capacity buffer last reconciliation time.",
+    ),
+    counter(
+        "windlass_aws_throttled_calls_total",
+        &["endpoint"],
+        "Calls that AWS answered with a request for fewer calls, repetitions included.",
+    ),
+    counter(
+        "windlass_aws_launch_failures_total",
+        &["code"],
+        "Launches that were found to fail, by what kind of trouble it was.",
+    )
+    .starting_with(&[
+        &["insufficient-capacity"],
+        &["quota-exceeded"],
+        &["no-free-addresses"],
+        &["spot-price"],
+        &["group-misconfigured"],
+        &["launch-failed"],
+    ]),
+    gauge(
+        "windlass_aws_groups",
+        &["condition"],
+        "Auto Scaling groups of which people should know something, by what it is.",
+    ),
+    gauge(
+        "windlass_aws_outstanding_instances",
+        &[],
+        "Instances that are asked for and not there yet.",
+    )
+    .starting_with(ALONE),
+    histogram(
+        "windlass_aws_request_to_instance_seconds",
+        &[],
+        &ARRIVAL_SECONDS,
+        "From the request for more to AWS's listing of an instance.",
+    )
+    .starting_with(ALONE),
+    histogram(
+        "windlass_aws_instance_to_ready_seconds",
+        &[],
+        &ARRIVAL_SECONDS,
+        "From AWS's listing of an instance that was asked for to its ready node.",
+    )
+    .starting_with(ALONE),
     counter(
         "windlass_refused_plans_total",
         &[],

@@ -8,17 +8,18 @@ const PREFIX: &str = "cluster_autoscaler_";
 /// What begins so is our own and has no other prefix.
 const OWN: &str = "windlass_";
 
+/// The name of a metric, with its prefix.
+pub(super) fn full_name(name: &str) -> String {
+    let prefix = if name.starts_with(OWN) { "" } else { PREFIX };
+    format!("{prefix}{name}")
+}
+
 /// Prometheus' text format, version 0.0.4.
 pub(super) fn encode(families: &BTreeMap<&'static str, Family>) -> String {
     let mut text = String::new();
     for family in families.values().filter(|family| !family.series.is_empty()) {
         let definition = family.definition;
-        let prefix = if definition.name.starts_with(OWN) {
-            ""
-        } else {
-            PREFIX
-        };
-        let name = format!("{prefix}{}", definition.name);
+        let name = full_name(definition.name);
         line(&mut text, format_args!("# HELP {name} {}", definition.help));
         line(
             &mut text,
