@@ -655,8 +655,15 @@ fn done(action: &str) -> Act {
     }
 }
 
-/// Plays a case; gives the line that tells how it went, and what was called of AWS.
-fn play(testbed: &'static Testbed, case: &Case) -> Result<(String, BTreeSet<String>)> {
+/// A case that ended as specified.
+struct Played {
+    /// How it went.
+    line: String,
+    /// What was called of AWS.
+    called: BTreeSet<String>,
+}
+
+fn play(testbed: &'static Testbed, case: &Case) -> Result<Played> {
     let mut rig = Rig::new(testbed, case.name)?;
     (case.arrange)(&mut rig)?;
     let begun = Instant::now();
@@ -730,14 +737,16 @@ fn play(testbed: &'static Testbed, case: &Case) -> Result<(String, BTreeSet<Stri
             .collect();
         ensure!(verbs == ["join", "reset", "join"], "{verbs:?}");
     }
-    let line = format!("{:18} {took:>8.1?}  {last}", case.name);
-    Ok((line, called(&rig.aws)))
+    Ok(Played {
+        line: format!("{:18} {took:>8.1?}  {last}", case.name),
+        called: called(&rig.aws),
+    })
 }
 
 #[test]
 fn every_call_that_fails_ends_as_specified() -> Result<()> {
     let testbed = joinable_testbed()?;
-    let results: Vec<(&str, Result<(String, BTreeSet<String>)>)> = thread::scope(|scope| {
+    let results: Vec<(&str, Result<Played>)> = thread::scope(|scope| {
         let running: Vec<_> = CASES
             .iter()
             .map(|case| (case.name, scope.spawn(|| play(testbed, case))))
@@ -754,9 +763,9 @@ fn every_call_that_fails_ends_as_specified() -> Result<()> {
     let mut all_called = BTreeSet::new();
     for (name, result) in results {
         match result {
-            Ok((line, called)) => {
-                eprintln!("{line}");
-                all_called.extend(called);
+            Ok(played) => {
+                eprintln!("{}", played.line);
+                all_called.extend(played.called);
             }
             Err(error) => failed.push(format!("{name}: {error:#}")),
         }
