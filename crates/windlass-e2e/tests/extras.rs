@@ -347,7 +347,7 @@ fn pods_that_a_controller_is_yet_to_make_bring_nodes() -> Result<()> {
     })?;
     ensure!(cluster.pods(namespace)?.len() == 1, "the quota has one pod");
     let injected = "cluster_autoscaler_unschedulable_pods_count{type=\"injected\"}";
-    ensure!(windlass.sample(injected)? == 3.0);
+    ensure!(3.0 <= windlass.sample(injected)?);
     windlass.check_for_panics()
 }
 
