@@ -478,7 +478,7 @@ fn a_dry_run_says_what_a_rotation_would_do_and_does_nothing() -> Result<()> {
         4,
         "would refuse: the parameter holds a document of version 2",
     )?;
-    scene.check_secrets()
+    scene.check()
 }
 
 #[test]

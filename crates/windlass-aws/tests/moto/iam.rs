@@ -170,7 +170,7 @@ async fn attempt(client: &Client, action: &str) -> Result<(), CallError> {
         .map(drop)
 }
 
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 15] = [
     "DescribeAutoScalingGroups",
     "DescribeScalingActivities",
     "SetDesiredCapacity",
@@ -180,6 +180,7 @@ const NAMES: [&str; 14] = [
     "DescribeInstanceTypes",
     "DescribeImages",
     "DescribeInstances",
+    "DescribeTags",
     "DescribeWarmPool",
     "SetInstanceProtection",
     "DescribeSpotPriceHistory",
