@@ -6,8 +6,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use kube::Api;
+use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use serde_json::Value;
-use windlass_e2e::Run;
+use windlass_e2e::{Run, prepare_for_joins};
 use windlass_testbed::proxy::{Act, Matcher};
 use windlass_testbed::{Group, Testbed, Workload, wait_for};
 
@@ -72,6 +74,51 @@ fn a_field_that_is_not_there_would_have_been_refused() -> Result<()> {
         bail!("the API server took an unknown field");
     };
     ensure!(format!("{error:#}").contains("hostNetworks"), "{error:#}");
+    Ok(())
+}
+
+/// The real kubeadm's rights are the measure: the same names, rules, roles and groups.
+#[test]
+fn joining_nodes_get_the_rights_that_kubeadm_gives() -> Result<()> {
+    let testbed = windlass_e2e::testbed()?;
+    prepare_for_joins(testbed)?;
+    let config = testbed.directory().join("without-approver.yaml");
+    let text = std::fs::read_to_string(EXAMPLE)?;
+    ensure!(text.contains("verify: true"), "{EXAMPLE}");
+    std::fs::write(&config, text.replace("verify: true", "verify: false"))?;
+    let config = config.display().to_string();
+    let command = ["manifests", "--config", &config, "-o", "json"];
+    let mut compared = 0;
+    for object in objects(&[&command[..], &["--component", "bootstrap-rbac"]].concat())? {
+        let name = &object["metadata"]["name"];
+        if name == "kube-proxy" {
+            // The add-on, which the test bed has not, would have made it.
+            testbed.cluster().check_object(&object)?;
+            continue;
+        }
+        let kind = object["kind"].as_str().unwrap_or_default();
+        let kind = GroupVersionKind::gvk("rbac.authorization.k8s.io", "v1", kind);
+        let kind = ApiResource::from_gvk(&kind);
+        let client = testbed.cluster().client();
+        let api: Api<DynamicObject> = match object["metadata"]["namespace"].as_str() {
+            Some(namespace) => Api::namespaced_with(client, namespace, &kind),
+            None => Api::all_with(client, &kind),
+        };
+        let name = name.as_str().unwrap_or_default();
+        let of_kubeadm = serde_json::to_value(testbed.run(api.get(name))?)?;
+        for part in ["rules", "roleRef"] {
+            ensure!(object[part] == of_kubeadm[part], "{name}: {of_kubeadm}");
+        }
+        // In which order they are named means nothing.
+        let subjects = |object: &Value| -> BTreeSet<String> {
+            let subjects = object["subjects"].as_array().into_iter().flatten();
+            subjects.map(ToString::to_string).collect()
+        };
+        let ours = subjects(&object);
+        ensure!(ours == subjects(&of_kubeadm), "{name}: {of_kubeadm}");
+        compared += 1;
+    }
+    ensure!(compared == 9, "{compared} objects");
     Ok(())
 }
 

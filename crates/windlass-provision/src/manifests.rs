@@ -6,6 +6,7 @@
 
 pub mod approver;
 pub mod autoscaler;
+pub mod bootstrap;
 pub mod fix;
 mod forms;
 pub mod monitoring;
@@ -32,6 +33,8 @@ pub enum Component {
     TokenRotator,
     /// `windlass csr-approver`.
     CsrApprover,
+    /// The rights of joining nodes.
+    BootstrapRbac,
 }
 
 /// The flags of the file as the autoscaler reads them. A checked file has only valid ones.
@@ -63,6 +66,9 @@ pub fn manifests(config: &ClusterConfig, components: &[Component]) -> Vec<Manife
     if components.contains(&Component::CsrApprover) {
         manifests.extend(approver::manifests(config));
     }
+    if components.contains(&Component::BootstrapRbac) {
+        manifests.extend(bootstrap::manifests(config));
+    }
     manifests
 }
 
@@ -88,5 +94,13 @@ mod tests {
         };
         assert!(!has(&file("")));
         assert!(has(&file("  csr: {verify: true}\n")));
+        // Nobody else approves then.
+        let approves_all = |config: &ClusterConfig| {
+            manifests(config, &[Component::BootstrapRbac])
+                .iter()
+                .any(|it| it.name() == "kubeadm:node-autoapprove-bootstrap")
+        };
+        assert!(approves_all(&file("")));
+        assert!(!approves_all(&file("  csr: {verify: true}\n")));
     }
 }

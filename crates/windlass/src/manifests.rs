@@ -48,6 +48,8 @@ enum ComponentName {
     TokenRotator,
     /// `windlass csr-approver`: from then on no bootstrap token's request is approved unseen.
     CsrApprover,
+    /// The rights that kubeadm gives to joining nodes, for a cluster that lacks them.
+    BootstrapRbac,
 }
 
 impl ComponentName {
@@ -56,6 +58,7 @@ impl ComponentName {
             Self::Autoscaler => Component::Autoscaler,
             Self::TokenRotator => Component::TokenRotator,
             Self::CsrApprover => Component::CsrApprover,
+            Self::BootstrapRbac => Component::BootstrapRbac,
         }
     }
 }
