@@ -1,6 +1,7 @@
 //! `windlass verify`: the scale test on a live cluster.
 
 mod cluster;
+mod compare;
 mod progress;
 mod report;
 mod sizing;
@@ -10,7 +11,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::{Instant, sleep};
 use windlass_kube::{ConnectOptions, connect};
@@ -38,11 +39,14 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// Arguments of `windlass verify`.
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "a command's switches, each read in one place"
 )]
 pub(crate) struct VerifyArgs {
+    #[command(subcommand)]
+    command: Option<VerifyCommand>,
     /// Path of a kubeconfig; without it the pod's own service account is used.
     #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
     kubeconfig: Option<String>,
@@ -106,6 +110,12 @@ pub(crate) struct VerifyArgs {
     yes: bool,
 }
 
+#[derive(Subcommand)]
+enum VerifyCommand {
+    /// Puts the times of two runs beside each other.
+    Compare(compare::CompareArgs),
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Form {
     /// Lines as things happen, and a verdict.
@@ -117,6 +127,9 @@ enum Form {
 }
 
 pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
+    if let Some(VerifyCommand::Compare(args)) = &args.command {
+        return compare::run(args).map(|()| ExitCode::SUCCESS);
+    }
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
