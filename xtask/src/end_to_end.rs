@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use windlass_parts::{NodeParts, Parts, workspace_root};
+use windlass_parts::{ImageParts, NodeParts, Parts, workspace_root};
 
 use crate::suites::{self, Outcome, Show};
 use crate::{cargo, terminal};
@@ -36,6 +36,7 @@ const IN_TURN: &[&str] = &["join", "howto"];
 const LONGEST_FIRST: &[&str] = &[
     "join",
     "failover",
+    "ami",
     "aws_outages",
     "scale_down_kill",
     "api_server_outages",
@@ -45,6 +46,8 @@ const LONGEST_FIRST: &[&str] = &[
 ];
 /// Suites that join a real node, and need its programs.
 const WITH_A_NODE: &[&str] = &["join", "howto"];
+/// Suites that build machine images, and need a Debian to build in.
+const WITH_AN_IMAGE: &[&str] = &["ami"];
 /// Suites whose tests run at the same time, since each keeps to names of its own, and how many do:
 /// all where they wait for times to pass, some where each has a container runtime and a kubelet.
 const TOGETHER: &[(&str, &str)] = &[("token", "--test-threads=32"), ("join", "--test-threads=6")];
@@ -84,6 +87,9 @@ pub(crate) fn run(wanted: &Wanted<'_>, outcomes: &mut Vec<Outcome>) -> Result<()
         if suites.iter().any(|suite| WITH_A_NODE.contains(&&**suite)) {
             NodeParts::ensure(&mut terminal::say)?;
             windlass_parts::aws_cli(&mut terminal::say)?;
+        }
+        if suites.iter().any(|suite| WITH_AN_IMAGE.contains(&&**suite)) {
+            ImageParts::ensure(&mut terminal::say)?;
         }
         Ok(())
     });
@@ -345,7 +351,8 @@ mod tests {
         assert_eq!(run, sorted);
         let named = ALONE.iter().chain(IN_TURN);
         let together = TOGETHER.iter().map(|(name, _)| name);
-        let named = named.chain(LONGEST_FIRST).chain(WITH_A_NODE);
+        let named = named.chain(LONGEST_FIRST);
+        let named = named.chain(WITH_A_NODE).chain(WITH_AN_IMAGE);
         for name in named.chain(together) {
             assert!(
                 suites.iter().any(|suite| suite == name),

@@ -1,5 +1,6 @@
 //! EC2, API version 2016-11-15: what a group's new instances would be like.
 
+mod images;
 mod instance_types;
 mod instances;
 mod launch_templates;
@@ -13,6 +14,7 @@ use crate::endpoint::Service;
 use crate::error::CallError;
 use crate::query::{Query, filled, items};
 
+pub use images::{ImageState, NewInstance};
 pub use instance_types::{
     Accelerator, EbsInfo, GpuInfo, InstanceTypeInfo, NetworkCard, NetworkInfo,
 };

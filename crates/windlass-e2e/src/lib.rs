@@ -34,6 +34,7 @@
 
 mod command;
 mod credential;
+mod image;
 mod imds;
 mod join;
 mod permissions;
@@ -46,6 +47,7 @@ pub use credential::{
     Credential, Published, apply_component, bearer, client_as, joinable_testbed,
     service_account_kubeconfig, who_is,
 };
+pub use image::{CONTAINER_IMAGES, Chroot};
 pub use imds::{Imds, Instance};
 pub use join::{Machine, Network, lone_instance, prepare_for_joins};
 pub use permissions::{called, check_exactly, check_granted, granted, granted_for};

@@ -94,6 +94,18 @@ pub(crate) fn ensure_kubelet(
     Ok(kubelet)
 }
 
+/// kubectl alone: the suite that builds images needs it, the others do not.
+pub(crate) fn ensure_kubectl(
+    module: &Path,
+    cache: &Path,
+    say: &mut dyn FnMut(&str),
+) -> Result<PathBuf> {
+    let key = pins(module)?.add_file(&module.join("main.go"))?;
+    let kubectl = cache.join(key.name("kubectl")).join("kubectl");
+    build(module, ".", &kubectl, say)?;
+    Ok(kubectl)
+}
+
 /// What every program is made from.
 fn pins(module: &Path) -> Result<Key> {
     Key::new()

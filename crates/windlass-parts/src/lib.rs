@@ -17,6 +17,7 @@ use std::sync::LazyLock;
 use anyhow::{Context, Result};
 
 mod go;
+mod image;
 mod key;
 mod moto;
 mod system;
@@ -88,6 +89,40 @@ impl NodeParts {
             cni_plugins: PathBuf::from("/usr/lib/cni"),
         })
     }
+}
+
+/// What machine images are built from in tests: Linux and root to build them.
+#[derive(Clone, Debug)]
+pub struct ImageParts {
+    /// An archive (tar) of the root of a small Debian.
+    pub base: PathBuf,
+    /// A directory with those of Debian's packages that a node needs; without an index.
+    pub packages: PathBuf,
+    /// `kubelet`, `kubeadm` and `kubectl`.
+    pub kubernetes: [PathBuf; 3],
+}
+
+impl ImageParts {
+    /// Builds and installs what is missing, as [`Parts::ensure`] does.
+    pub fn ensure(say: &mut dyn FnMut(&str)) -> Result<Self> {
+        let parts = Parts::ensure(say)?;
+        let (cache, _lock) = locked_cache()?;
+        system::require(&[system::Program::Image])?;
+        let testbed = workspace_root().join("testbed");
+        let kubelet = go::ensure_kubelet(&testbed.join("controlplane"), &cache, say)?;
+        let kubectl = go::ensure_kubectl(&testbed.join("kubectl"), &cache, say)?;
+        let debian = image::ensure(&cache, say)?;
+        Ok(Self {
+            base: debian.base,
+            packages: debian.packages,
+            kubernetes: [kubelet, parts.kubeadm, kubectl],
+        })
+    }
+}
+
+/// Packer, where the distribution has a package of it or somebody has installed it.
+pub fn packer() -> Option<PathBuf> {
+    system::packer()
 }
 
 /// The AWS command line, `aws`: built and installed as [`Parts::ensure`] does.

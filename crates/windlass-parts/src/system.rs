@@ -1,6 +1,6 @@
 //! What the system must bring: Go and Python. On Debian, as root, what is missing is installed.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -14,6 +14,8 @@ pub(crate) enum Program {
     Go,
     /// Python 3 with `venv` and `ensurepip`.
     Python,
+    /// What makes a Debian to build images in, and a signed repository of packages.
+    Image,
     /// What a node has besides its kubelet: a container runtime, network plugins, and the tools
     /// that kubeadm's checks name.
     Node,
@@ -22,6 +24,9 @@ pub(crate) enum Program {
 /// Debian's plugins are where Debian puts them.
 const NODE_CHECK: &str = "PATH=$PATH:/usr/sbin:/sbin; for program in containerd runc conntrack \
     ethtool socat iptables ip; do command -v $program || exit 1; done; test -x /usr/lib/cni/bridge";
+
+const IMAGE_CHECK: &str = "PATH=$PATH:/usr/sbin:/sbin; for program in debootstrap apt-ftparchive \
+    gpg dpkg-deb tar unshare chroot; do command -v $program || exit 1; done";
 
 impl Program {
     fn is_there(self) -> bool {
@@ -35,6 +40,11 @@ impl Program {
             Self::Python => {
                 let mut command = Command::new("python3");
                 command.args(["-c", "import ensurepip, venv"]);
+                command
+            }
+            Self::Image => {
+                let mut command = Command::new("sh");
+                command.args(["-c", IMAGE_CHECK]);
                 command
             }
             Self::Node => {
@@ -55,6 +65,12 @@ impl Program {
         match self {
             Self::Go => &["golang-go"],
             Self::Python => &["python3", "python3-venv"],
+            Self::Image => &[
+                "debootstrap",
+                "debian-archive-keyring",
+                "apt-utils",
+                "gnupg",
+            ],
             Self::Node => &[
                 "containerd",
                 "runc",
@@ -77,6 +93,10 @@ impl Program {
             Self::Python => {
                 "Python 3 with venv is missing: `apt-get install python3 python3-venv`, \
                  or your distribution's packages of that kind"
+            }
+            Self::Image => {
+                "what images are built with is missing: `apt-get install debootstrap \
+                 debian-archive-keyring apt-utils gnupg`"
             }
             Self::Node => {
                 "what a node is made of is missing: `apt-get install containerd runc \
@@ -148,4 +168,16 @@ fn install(packages: &[&str]) {
             return;
         }
     }
+}
+
+/// Where Packer is, once its package is installed; some distributions have none any more.
+pub(crate) fn packer() -> Option<PathBuf> {
+    let is_there = || {
+        let found = Command::new("packer").arg("version").output();
+        found.is_ok_and(|output| output.stdout.starts_with(b"Packer"))
+    };
+    if !is_there() {
+        install(&["packer"]);
+    }
+    is_there().then(|| PathBuf::from("packer"))
 }

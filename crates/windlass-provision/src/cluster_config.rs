@@ -6,6 +6,7 @@
 //!
 //! `examples/cluster.yaml` shows every field.
 
+mod ami;
 mod check;
 mod groups;
 mod schema;
@@ -15,6 +16,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use ami::{
+    Ami, AmiPackages, AmiSource, Architecture, Builder, ContainerImages, Download, ImageArchive,
+    ImageCopy, KubernetesVersion, PackagePin, Publish, Repository, RepositoryKey, SourceReference,
+};
 pub use groups::ResolvedGroup;
 pub use schema::{
     Autoscaler, CloudProvider, Compat, Coordination, Credentials, CredentialsSource, Defaults,

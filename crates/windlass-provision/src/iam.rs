@@ -16,6 +16,9 @@ use serde_json::{Value, json};
 pub use evaluate::{EvaluateError, Request, Verdict, evaluate};
 pub use page::page;
 
+/// Condition key of the tag that builds of images put on all that they make.
+const BUILD_TAG_KEY: &str = "aws:ResourceTag/windlass.dev/build";
+
 /// Who acts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Actor {
@@ -27,6 +30,10 @@ pub enum Actor {
     Rotator,
     /// `windlass csr-approver`.
     CsrApprover,
+    /// Who runs `windlass ami build`.
+    AmiBuilder,
+    /// The instance that builds a machine image.
+    AmiInstance,
 }
 
 /// Something that needs permissions of its own.
@@ -66,6 +73,12 @@ pub enum Feature {
     Rotation,
     /// The approver looks up whose certificate is asked for.
     Approval,
+    /// A machine image is built.
+    AmiBuild,
+    /// The id of a new machine image is written to a parameter.
+    AmiAnnouncement,
+    /// The building instance says how far it is.
+    AmiReport,
 }
 
 /// What a permission is limited to.
@@ -85,6 +98,14 @@ pub enum Scope {
     JoinParameter,
     /// The key that encrypts it, through Systems Manager alone.
     JoinKey,
+    /// What builds of machine images have made, by its tag.
+    AmiMade,
+    /// The role of the building instance, for EC2 alone.
+    AmiRole,
+    /// Reports of building instances.
+    AmiReports,
+    /// Parameters that name the cluster's machine images.
+    AmiParameters,
 }
 
 /// Actions that are granted together.
@@ -151,6 +172,26 @@ impl Place {
         format!("arn:{partition}:{service}:{region}:{account}:{rest}")
     }
 
+    /// The role of building instances, by the name that they have by default.
+    fn ami_role_arn(&self) -> String {
+        let Self {
+            partition,
+            account,
+            cluster,
+            ..
+        } = self;
+        format!("arn:{partition}:iam::{account}:role/{cluster}-windlass-ami")
+    }
+
+    fn ec2_service(&self) -> String {
+        let suffix = if self.partition == "aws-cn" {
+            ".cn"
+        } else {
+            ""
+        };
+        format!("ec2.amazonaws.com{suffix}")
+    }
+
     fn ssm_host(&self) -> String {
         let suffix = if self.partition == "aws-cn" {
             ".cn"
@@ -168,11 +209,13 @@ impl Place {
 
 impl Actor {
     /// All of them.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 6] = [
         Self::Autoscaler,
         Self::Node,
         Self::Rotator,
         Self::CsrApprover,
+        Self::AmiBuilder,
+        Self::AmiInstance,
     ];
 
     /// Its name on the command line.
@@ -182,6 +225,8 @@ impl Actor {
             Self::Node => "node",
             Self::Rotator => "rotator",
             Self::CsrApprover => "csr-approver",
+            Self::AmiBuilder => "ami-builder",
+            Self::AmiInstance => "ami-instance",
         }
     }
 
@@ -193,6 +238,12 @@ impl Actor {
             Self::Rotator => "`windlass token rotate`: keeps the join credential fresh",
             Self::CsrApprover => {
                 "`windlass csr-approver`: looks up the instances whose nodes ask for certificates"
+            }
+            Self::AmiBuilder => {
+                "`windlass ami build`: launches an instance and makes an image of it"
+            }
+            Self::AmiInstance => {
+                "the instance that builds an image: says how far it is; role `CLUSTER-windlass-ami`"
             }
         }
     }
@@ -208,7 +259,7 @@ impl Actor {
 
 impl Feature {
     /// All of them, in the order of the documents.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 20] = [
         Self::Groups,
         Self::LaunchTemplates,
         Self::LaunchConfigurations,
@@ -226,6 +277,9 @@ impl Feature {
         Self::JoinTags,
         Self::Rotation,
         Self::Approval,
+        Self::AmiBuild,
+        Self::AmiAnnouncement,
+        Self::AmiReport,
     ];
 
     /// Whose it is.
@@ -234,6 +288,8 @@ impl Feature {
             Self::Join | Self::JoinReport | Self::JoinTags => Actor::Node,
             Self::Rotation => Actor::Rotator,
             Self::Approval => Actor::CsrApprover,
+            Self::AmiBuild | Self::AmiAnnouncement => Actor::AmiBuilder,
+            Self::AmiReport => Actor::AmiInstance,
             _ => Actor::Autoscaler,
         }
     }
@@ -258,6 +314,9 @@ impl Feature {
             Self::JoinTags => "join-tags",
             Self::Rotation => "rotation",
             Self::Approval => "approval",
+            Self::AmiBuild => "ami-build",
+            Self::AmiAnnouncement => "ami-announcement",
+            Self::AmiReport => "ami-report",
         }
     }
 
@@ -265,7 +324,12 @@ impl Feature {
     pub fn is_required(self) -> bool {
         matches!(
             self,
-            Self::Groups | Self::Join | Self::Rotation | Self::Approval
+            Self::Groups
+                | Self::Join
+                | Self::Rotation
+                | Self::Approval
+                | Self::AmiBuild
+                | Self::AmiReport
         )
     }
 
@@ -281,7 +345,13 @@ impl Feature {
     /// When it is needed.
     pub fn needed_when(self) -> &'static str {
         match self {
-            Self::Groups | Self::Join | Self::Rotation | Self::Approval => "always",
+            Self::Groups
+            | Self::Join
+            | Self::Rotation
+            | Self::Approval
+            | Self::AmiBuild
+            | Self::AmiReport => "always",
+            Self::AmiAnnouncement => "`spec.ami.publish.parameter`",
             Self::LaunchTemplates => "groups have launch templates or mixed-instances policies",
             Self::LaunchConfigurations => "groups have launch configurations",
             Self::InstanceTypes => "unless `--aws-use-static-instance-list`",
@@ -319,6 +389,8 @@ impl Feature {
             Self::Prices => "the price file and the built-in prices are used",
             Self::Join | Self::Rotation => "no node joins",
             Self::JoinTags => "such nodes do not join",
+            Self::AmiBuild | Self::AmiReport => "no image is built",
+            Self::AmiAnnouncement => "the image's id is written nowhere",
             Self::JoinReport => "a failed join is noticed after the provision time alone",
             Self::Approval => "no certificate is approved",
         }
@@ -457,6 +529,66 @@ impl Feature {
                 ],
                 scope: Scope::Everything,
             }],
+            Self::AmiBuild => &[
+                Grant {
+                    sid: "LookAtBuilds",
+                    actions: &[
+                        "ec2:DescribeImages",
+                        "ec2:DescribeInstances",
+                        "ec2:DescribeSecurityGroups",
+                        "ec2:DescribeSubnets",
+                        "ec2:GetConsoleOutput",
+                    ],
+                    scope: Scope::Everything,
+                },
+                Grant {
+                    sid: "MakeImages",
+                    actions: &[
+                        "ec2:CopyImage",
+                        "ec2:CreateImage",
+                        "ec2:CreateSecurityGroup",
+                        "ec2:CreateTags",
+                        "ec2:RunInstances",
+                    ],
+                    scope: Scope::Fleet,
+                },
+                Grant {
+                    sid: "ChangeWhatBuildsMade",
+                    actions: &[
+                        "ec2:DeleteSecurityGroup",
+                        "ec2:DeleteSnapshot",
+                        "ec2:DeregisterImage",
+                        "ec2:ModifyImageAttribute",
+                        "ec2:TerminateInstances",
+                    ],
+                    scope: Scope::AmiMade,
+                },
+                Grant {
+                    sid: "PassBuilderRole",
+                    actions: &["iam:PassRole"],
+                    scope: Scope::AmiRole,
+                },
+                Grant {
+                    sid: "ReadReports",
+                    actions: &["ssm:DeleteParameter", "ssm:GetParameter"],
+                    scope: Scope::AmiReports,
+                },
+                Grant {
+                    sid: "ReadSourceImages",
+                    actions: &["ssm:GetParameter"],
+                    scope: Scope::ImageParameters,
+                },
+            ],
+            Self::AmiAnnouncement => &[Grant {
+                sid: "AnnounceImages",
+                actions: &["ssm:PutParameter"],
+                scope: Scope::AmiParameters,
+            }],
+            Self::AmiReport => &[Grant {
+                sid: "WriteReport",
+                actions: &["ssm:PutParameter"],
+                scope: Scope::AmiReports,
+            }],
         }
     }
 }
@@ -528,6 +660,19 @@ fn sample(scope: Scope, place: &Place) -> Option<(String, BTreeMap<String, Strin
             let context = context.map(|(key, value)| (key.to_owned(), value));
             Some((key, BTreeMap::from(context)))
         }
+        Scope::AmiMade => {
+            let tag = (BUILD_TAG_KEY.to_owned(), "any".to_owned());
+            Some((place.arn("ec2", "instance/any"), BTreeMap::from([tag])))
+        }
+        Scope::AmiRole => {
+            let service = ("iam:PassedToService".to_owned(), place.ec2_service());
+            Some((place.ami_role_arn(), BTreeMap::from([service])))
+        }
+        Scope::AmiReports => plain(place.arn("ssm", "parameter/windlass/ami/any/report")),
+        Scope::AmiParameters => plain(place.arn(
+            "ssm",
+            &format!("parameter/windlass/{}/image/any", place.cluster),
+        )),
     }
 }
 
@@ -558,20 +703,7 @@ fn limits(scope: Scope, place: &Place) -> Option<(Value, Option<Value>)> {
         Scope::Everything => one("*".to_owned()),
         Scope::Groups => Some(groups(place)),
         Scope::Nodegroups => one(place.arn("eks", &format!("nodegroup/{}/*/*", place.cluster))),
-        Scope::Fleet => {
-            let Place {
-                partition, region, ..
-            } = place;
-            Some((
-                json!([
-                    place.arn("ec2", "*"),
-                    // Images and snapshots of others belong to no account of ours.
-                    format!("arn:{partition}:ec2:{region}::image/*"),
-                    format!("arn:{partition}:ec2:{region}::snapshot/*"),
-                ]),
-                None,
-            ))
-        }
+        Scope::Fleet => Some((fleet(place), None)),
         Scope::ImageParameters => {
             let Place {
                 partition, region, ..
@@ -589,7 +721,32 @@ fn limits(scope: Scope, place: &Place) -> Option<(Value, Option<Value>)> {
             }});
             Some((json!(key), Some(condition)))
         }
+        Scope::AmiMade => Some((
+            fleet(place),
+            Some(json!({"Null": {BUILD_TAG_KEY: "false"}})),
+        )),
+        Scope::AmiRole => Some((
+            json!(place.ami_role_arn()),
+            Some(json!({"StringEquals": {"iam:PassedToService": place.ec2_service()}})),
+        )),
+        Scope::AmiReports => one(place.arn("ssm", "parameter/windlass/ami/*/report")),
+        Scope::AmiParameters => one(place.arn(
+            "ssm",
+            &format!("parameter/windlass/{}/image/*", place.cluster),
+        )),
     }
+}
+
+/// All of EC2 in the account and region; images and snapshots belong to no account by their names.
+fn fleet(place: &Place) -> Value {
+    let Place {
+        partition, region, ..
+    } = place;
+    json!([
+        place.arn("ec2", "*"),
+        format!("arn:{partition}:ec2:{region}::image/*"),
+        format!("arn:{partition}:ec2:{region}::snapshot/*"),
+    ])
 }
 
 fn groups(place: &Place) -> (Value, Option<Value>) {

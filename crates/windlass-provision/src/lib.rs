@@ -1,5 +1,6 @@
 //! Launch templates, groups, IAM, SSM and images; user data; manifests.
 
+pub mod ami;
 pub mod cluster_config;
 pub mod cluster_info;
 pub mod csr;

@@ -347,7 +347,7 @@ impl Binary {
 }
 
 /// A word that a shell reads as this text and nothing else.
-fn single_quoted(text: &str) -> String {
+pub(crate) fn single_quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 

@@ -81,6 +81,10 @@ enum ActorName {
     Rotator,
     /// `windlass csr-approver`.
     CsrApprover,
+    /// Who runs `windlass ami build`.
+    AmiBuilder,
+    /// The instance that builds a machine image.
+    AmiInstance,
 }
 
 pub(crate) fn run(args: &IamArgs) -> anyhow::Result<ExitCode> {
@@ -148,6 +152,8 @@ fn features(args: &PolicyArgs) -> anyhow::Result<Vec<Feature>> {
         ActorName::Node => Actor::Node,
         ActorName::Rotator => Actor::Rotator,
         ActorName::CsrApprover => Actor::CsrApprover,
+        ActorName::AmiBuilder => Actor::AmiBuilder,
+        ActorName::AmiInstance => Actor::AmiInstance,
     };
     let all = actor.features();
     let names: Vec<&str> = args.features.iter().map(String::as_str).collect();

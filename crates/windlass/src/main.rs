@@ -1,6 +1,8 @@
 //! The command line.
 
 #[cfg(feature = "cluster")]
+mod ami;
+#[cfg(feature = "cluster")]
 mod cluster_file;
 #[cfg(feature = "cluster")]
 mod csr_approver;
@@ -86,6 +88,9 @@ enum Command {
     /// Plan, make, compare and delete the AWS resources of the node groups.
     #[cfg(feature = "cluster")]
     Provision(provision::ProvisionArgs),
+    /// Build, describe and check the machine image of the nodes.
+    #[cfg(feature = "cluster")]
+    Ami(ami::AmiArgs),
     /// Look at every precondition, change nothing, and say what to do.
     #[cfg(feature = "cluster")]
     Doctor(doctor::DoctorArgs),
@@ -135,6 +140,8 @@ fn main() -> ExitCode {
         Command::Userdata(args) => userdata::run(&args),
         #[cfg(feature = "cluster")]
         Command::Iam(args) => iam::run(&args),
+        #[cfg(feature = "cluster")]
+        Command::Ami(args) => ami::run(&args),
         #[cfg(feature = "cluster")]
         Command::Manifests(args) => manifests::run(&args),
         #[cfg(feature = "cluster")]

@@ -220,7 +220,7 @@ pub(crate) fn run(args: &UserDataArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// A gzip file of one member, the same for the same text: without a time in it.
-fn gzipped(text: &str) -> Vec<u8> {
+pub(crate) fn gzipped(text: &str) -> Vec<u8> {
     const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 2, 0xff];
     const BEST: u8 = 9;
     let mut file = HEADER.to_vec();

@@ -73,6 +73,11 @@ impl Instance {
         self.state.name == "running"
     }
 
+    /// `pending`, `running`, `stopping`, `stopped`, `shutting-down` or `terminated`.
+    pub fn state(&self) -> &str {
+        &self.state.name
+    }
+
     /// All its DNS names, private and public.
     pub fn dns_names(&self) -> Vec<String> {
         let mut names: Vec<String> = [&self.private_dns_name, &self.public_dns_name]

@@ -1,5 +1,7 @@
 //! What the fields say, held against each other and against what AWS and Kubernetes take.
 
+mod ami;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use windlass_config::{Config, FlagError};
@@ -44,6 +46,7 @@ pub(super) fn check(config: &ClusterConfig) -> Vec<Problem> {
     defaults(&config.spec, &mut problems);
     groups(config, &mut problems);
     autoscaler(&config.spec, &mut problems);
+    ami::ami(&config.spec, &mut problems);
     // A script made of wrong values would only repeat what is wrong with them.
     if problems.0.is_empty() {
         user_data(config, &mut problems);

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::join::{CommandConfig, LocalDisks};
 
+use super::ami::Ami;
 use super::values::{GoDuration, NodeTaint, Percent, VolumeSize};
 
 /// What a cluster is, as far as its nodes and their autoscaler are concerned.
@@ -56,6 +57,9 @@ pub struct Spec {
     /// The autoscaler in the cluster.
     #[serde(default)]
     pub autoscaler: Autoscaler,
+    /// What machine images are built from.
+    #[serde(default)]
+    pub ami: Option<Ami>,
     /// Serving what was built from the how-to of 2019.
     #[serde(default)]
     pub compat: Compat,

@@ -292,3 +292,60 @@ fn too_many_tags_are_refused_before_aws_does() {
     let to = format!("max: 3, labels: {{{}}}}}", labels.join(", "));
     check("max: 3}", &to, "AWS takes 50");
 }
+
+#[test]
+fn an_image_is_built_of_what_can_be_trusted() {
+    const HASH: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    let ami = |more: &str| {
+        let windlass = format!("{{url: https://example.com/w, sha256: {HASH}}}");
+        format!("  ami: {{source: {{id: ami-1}}, windlass: {windlass}{more}}}\n  groups:")
+    };
+    assert!(problems(&SMALL.replace("  groups:", &ami(""))).is_empty());
+    let repository = |key: &str| {
+        ami(&format!(
+            ", repositories: [{{name: own, uri: https://example.com/deb, key: {key}}}]"
+        ))
+    };
+    for (to, expected) in [
+        (
+            repository("{}"),
+            "spec.ami.repositories[0].key: expected `text`, or `url`",
+        ),
+        (
+            repository("{url: https://example.com/key}"),
+            "with the `fingerprint`",
+        ),
+        (
+            repository("{text: abc}"),
+            "spec.ami.repositories[0].key.text",
+        ),
+        (
+            ami("").replace(HASH, "abc"),
+            "spec.ami.windlass.sha256: `abc`",
+        ),
+        (ami("").replace("https:", "http:"), "spec.ami.windlass.url"),
+        (
+            ami("").replace("{id: ami-1}", "{name: debian-*}"),
+            "spec.ami.source: expected exactly one",
+        ),
+        (ami(", kubernetes: 1.11.3-00"), "gone since 2024"),
+        (
+            ami(", containerImages: {pull: [nginx:1]}"),
+            "expected the full name",
+        ),
+        (
+            ami(", publish: {accounts: ['123456789012']}"),
+            "spec.ami.publish.accounts: other accounts",
+        ),
+        (
+            ami(", publish: {copies: [{region: us-west-2}]}"),
+            "is where it is already",
+        ),
+        (
+            ami(", builder: {timeout: 5s}"),
+            "spec.ami.builder.timeout: 5s",
+        ),
+    ] {
+        check("  groups:", &to, expected);
+    }
+}

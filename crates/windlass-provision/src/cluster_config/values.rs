@@ -26,6 +26,8 @@ macro_rules! as_text {
     };
 }
 
+pub(super) use as_text;
+
 /// A length of time as Go writes it: `90s`, `1h30m`. Never negative.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct GoDuration(pub Duration);

@@ -73,5 +73,9 @@ fn describe(scope: Scope) -> &'static str {
         Scope::ImageParameters => "AWS's public parameters",
         Scope::JoinParameter => "the join parameter",
         Scope::JoinKey => "the key, for that parameter, through Systems Manager",
+        Scope::AmiMade => "what has the tag `windlass.dev/build`",
+        Scope::AmiRole => "the building instance's role, for EC2",
+        Scope::AmiReports => "the builds' reports",
+        Scope::AmiParameters => "the parameters of the cluster's images",
     }
 }

@@ -33,6 +33,7 @@ type Things = (
     Vec<(String, Vec<(&'static str, String)>)>,
 );
 
+#[expect(clippy::too_many_lines, reason = "it is a table")]
 fn things(scope: Scope) -> Option<Things> {
     let owned = |text: &str| text.to_owned();
     let parameter = "arn:aws:ssm:eu-west-1:123456789012:parameter/windlass/prod/join";
@@ -88,6 +89,48 @@ fn things(scope: Scope) -> Option<Things> {
                 (parameter.replace("prod", "test"), vec![]),
                 (format!("{parameter}/other"), vec![]),
             ],
+        ),
+        Scope::AmiMade => {
+            let tag = vec![("aws:ResourceTag/windlass.dev/build", owned("b1"))];
+            let instance = owned("arn:aws:ec2:eu-west-1:123456789012:instance/i-1");
+            (
+                (instance.clone(), tag.clone()),
+                vec![
+                    (instance, vec![]),
+                    (
+                        owned("arn:aws:ec2:eu-west-1:210987654321:instance/i-1"),
+                        tag,
+                    ),
+                ],
+            )
+        }
+        Scope::AmiRole => {
+            let role = owned("arn:aws:iam::123456789012:role/prod-windlass-ami");
+            let passed = |to: &str| vec![("iam:PassedToService", owned(to))];
+            (
+                (role.clone(), passed("ec2.amazonaws.com")),
+                vec![
+                    (role.clone(), passed("lambda.amazonaws.com")),
+                    (
+                        role.replace("windlass-ami", "admin"),
+                        passed("ec2.amazonaws.com"),
+                    ),
+                ],
+            )
+        }
+        Scope::AmiReports => (
+            (
+                owned("arn:aws:ssm:eu-west-1:123456789012:parameter/windlass/ami/b1/report"),
+                vec![],
+            ),
+            vec![(owned(parameter), vec![])],
+        ),
+        Scope::AmiParameters => (
+            (
+                owned("arn:aws:ssm:eu-west-1:123456789012:parameter/windlass/prod/image/amd64"),
+                vec![],
+            ),
+            vec![(owned(parameter), vec![])],
         ),
         Scope::JoinKey => {
             let key = owned("arn:aws:kms:eu-west-1:123456789012:key/1");
@@ -296,6 +339,7 @@ fn every_action_is_one_that_the_client_calls() {
     let sources = [
         include_str!("../../../windlass-aws-client/src/autoscaling.rs"),
         include_str!("../../../windlass-aws-client/src/ec2.rs"),
+        include_str!("../../../windlass-aws-client/src/ec2/images.rs"),
         include_str!("../../../windlass-aws-client/src/ec2/instance_types.rs"),
         include_str!("../../../windlass-aws-client/src/ec2/instances.rs"),
         include_str!("../../../windlass-aws-client/src/ec2/launch_templates.rs"),

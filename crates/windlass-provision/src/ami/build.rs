@@ -1,0 +1,549 @@
+//! Building an image through EC2's API: an instance is launched, builds itself, and its disk becomes
+//! the image. No SSH, nothing open to it.
+//!
+//! All that is made carries [`BUILD_TAG`], so that [`clean_up`] finds it whatever answer was lost.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use windlass_aws_client::ec2::{ImageState, NewInstance};
+use windlass_aws_client::ssm::PutParameter;
+use windlass_aws_client::{CallError, Client, Options, Secret};
+
+use super::recipe::Recipe;
+use super::report::{self, Report, State};
+use crate::cluster_config::{Ami, ClusterConfig, SourceReference};
+use crate::provision::OWNER_TAG;
+
+/// The tag that says which build something belongs to.
+pub const BUILD_TAG: &str = "windlass.dev/build";
+/// How long the image of a disk may take.
+const IMAGE_TIMEOUT: Duration = Duration::from_hours(1);
+/// How long an instance may take to end, and to let go of its security group.
+const SETTLE_TIMEOUT: Duration = Duration::from_mins(5);
+/// Lines of the console that a failure shows.
+const CONSOLE_LINES: usize = 20;
+
+/// Why there is no image.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// A call failed.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// No client for another region.
+    #[error("no client for region {region}")]
+    Region {
+        /// The region.
+        region: String,
+        /// Why.
+        #[source]
+        source: windlass_aws_client::ConnectError,
+    },
+    /// There is no image to start from.
+    #[error("spec.ami.source: there is no {what}")]
+    NoSource {
+        /// What was looked for.
+        what: String,
+    },
+    /// The image to start from is for other machines.
+    #[error("spec.ami.source: {image} is for {found}, and the image is to be for {wanted}")]
+    Architecture {
+        /// The image.
+        image: String,
+        /// What it is for.
+        found: String,
+        /// What was wanted.
+        wanted: &'static str,
+    },
+    /// The subnet is not there.
+    #[error("spec.ami.builder.subnet: there is no `{0}` in this region")]
+    NoSubnet(String),
+    /// The builder says that it failed.
+    #[error("the builder failed: {why}")]
+    Failed {
+        /// What it said.
+        why: String,
+    },
+    /// The builder ended without a report.
+    #[error(
+        "the builder is {state} and has not said how it went; the end of its console:\n{console}"
+    )]
+    NoReport {
+        /// Its state.
+        state: String,
+        /// The end of its console.
+        console: String,
+    },
+    /// The builder did not end.
+    #[error("the builder did not end within {} s; the end of its console:\n{console}", .after.as_secs())]
+    Timeout {
+        /// How long it was waited.
+        after: Duration,
+        /// The end of its console.
+        console: String,
+    },
+    /// The image did not become available.
+    #[error("image {image} is {state} and does not become available")]
+    Image {
+        /// The image.
+        image: String,
+        /// Its state.
+        state: String,
+    },
+}
+
+/// An image, in this region and in others.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Built {
+    /// Its name.
+    pub name: String,
+    /// Its id.
+    pub image: String,
+    /// Ids of the copies, by region.
+    pub copies: BTreeMap<String, String>,
+    /// Whether it was there before.
+    pub was_there: bool,
+}
+
+/// A build.
+pub struct Build<'a> {
+    /// The cluster's region.
+    pub client: &'a Client,
+    /// The configuration.
+    pub config: &'a ClusterConfig,
+    /// What is built.
+    pub recipe: &'a Recipe,
+    /// Its id: new for every build.
+    pub id: &'a str,
+    /// The image that it starts from.
+    pub source: &'a ImageState,
+    /// The builder's user data, in base64.
+    pub user_data: &'a str,
+    /// How often AWS is asked how far it is.
+    pub poll: Duration,
+    /// Is told how it goes, line by line.
+    pub say: &'a (dyn Fn(&str) + Sync),
+}
+
+/// Tags of what is made in the end.
+pub fn image_tags(config: &ClusterConfig, recipe: &Recipe) -> BTreeMap<String, String> {
+    let mut tags = config.spec.tags.clone();
+    for (key, value) in [
+        ("Name", recipe.image_name()),
+        (OWNER_TAG, recipe.cluster.clone()),
+        (
+            "windlass.dev/kubernetes",
+            format!("v{}", recipe.kubernetes.version),
+        ),
+        ("windlass.dev/recipe", recipe.hash()),
+        (
+            "windlass.dev/architecture",
+            recipe.ami.architecture.name().to_owned(),
+        ),
+    ] {
+        tags.insert(key.to_owned(), value);
+    }
+    tags
+}
+
+/// The builder's subnet.
+pub(super) fn subnet<'a>(config: &'a ClusterConfig, ami: &'a Ami) -> Option<&'a str> {
+    let of_cluster = config.spec.subnets.first();
+    ami.builder
+        .subnet
+        .as_ref()
+        .or(of_cluster)
+        .map(String::as_str)
+}
+
+/// Name of the builder's instance profile.
+fn instance_profile(recipe: &Recipe) -> String {
+    let named = recipe.ami.builder.instance_profile.clone();
+    named.unwrap_or_else(|| format!("{}-windlass-ami", recipe.cluster))
+}
+
+/// The image to start from, as of now.
+///
+/// # Errors
+///
+/// When there is none, or it is for other machines.
+pub async fn source(client: &Client, recipe: &Recipe) -> Result<ImageState, BuildError> {
+    let ec2 = client.ec2();
+    let missing = |what: String| BuildError::NoSource { what };
+    let found = match recipe.ami.source.reference() {
+        Some(SourceReference::Id(id)) => ec2
+            .image_state(id)
+            .await?
+            .ok_or_else(|| missing(format!("image {id}")))?,
+        Some(SourceReference::Parameter(parameter)) => {
+            let value = client.ssm().get_parameter(parameter).await?;
+            let value = value.ok_or_else(|| missing(format!("parameter {parameter}")))?;
+            let id = value.value.expose().trim().to_owned();
+            ec2.image_state(&id)
+                .await?
+                .ok_or_else(|| missing(format!("image {id}, which {parameter} names")))?
+        }
+        Some(SourceReference::Newest { owner, name }) => ec2
+            .images_by_name(owner, name)
+            .await?
+            .into_iter()
+            .filter(|image| image.architecture == recipe.ami.architecture.ec2_name())
+            .max_by(|a, b| (&a.creation_date, &a.id).cmp(&(&b.creation_date, &b.id)))
+            .ok_or_else(|| missing(format!("image `{name}` of owner {owner}")))?,
+        None => return Err(missing("image named".to_owned())),
+    };
+    let wanted = recipe.ami.architecture.ec2_name();
+    if found.architecture != wanted {
+        return Err(BuildError::Architecture {
+            image: found.id,
+            found: found.architecture,
+            wanted,
+        });
+    }
+    Ok(found)
+}
+
+/// The image of this recipe, if there is one already.
+///
+/// # Errors
+///
+/// When a call fails.
+pub async fn existing(client: &Client, name: &str) -> Result<Option<ImageState>, CallError> {
+    let found = client.ec2().images_by_name("self", name).await?;
+    let is_good = |image: &ImageState| ["available", "pending"].contains(&image.state.as_str());
+    Ok(found.into_iter().find(is_good))
+}
+
+impl Build<'_> {
+    /// Builds the image. Whatever comes of it, [`clean_up`] comes after.
+    ///
+    /// # Errors
+    ///
+    /// When there is no image in the end.
+    pub async fn run(&self, name: &str) -> Result<Built, BuildError> {
+        let instance = self.launch().await?;
+        (self.say)(&format!("{instance} builds"));
+        self.wait_for_builder(&instance).await?;
+        let image = self.image(&instance, name).await?;
+        Ok(Built {
+            name: name.to_owned(),
+            image,
+            copies: BTreeMap::new(),
+            was_there: false,
+        })
+    }
+
+    fn build_tags(&self) -> BTreeMap<String, String> {
+        let mut tags = self.config.spec.tags.clone();
+        tags.insert("Name".to_owned(), format!("windlass-ami-{}", self.id));
+        tags.insert(OWNER_TAG.to_owned(), self.recipe.cluster.clone());
+        tags.insert(BUILD_TAG.to_owned(), self.id.to_owned());
+        tags
+    }
+
+    async fn launch(&self) -> Result<String, BuildError> {
+        let ec2 = self.client.ec2();
+        let ami = &self.recipe.ami;
+        let subnet = subnet(self.config, ami).unwrap_or_default();
+        let vpc = ec2.vpc_of_subnet(subnet).await?;
+        let vpc = vpc.ok_or_else(|| BuildError::NoSubnet(subnet.to_owned()))?;
+        let tags = self.build_tags();
+        let group_name = format!("windlass-ami-{}", self.id);
+        let description = "Builder of a machine image: lets nothing in";
+        let security_group = ec2
+            .create_security_group(&group_name, description, &vpc, &tags)
+            .await?;
+        let volume = &ami.builder.root_volume;
+        let own_type = ami.architecture.builder_type();
+        // The device of the image itself, or the builder would have a second disk and the image the
+        // stock image's size.
+        let device = self.source.root_device_name.as_deref();
+        let profile = instance_profile(self.recipe);
+        let new = NewInstance {
+            image: &self.source.id,
+            instance_type: ami.builder.instance_type.as_deref().unwrap_or(own_type),
+            subnet,
+            security_group: &security_group,
+            instance_profile: &profile,
+            user_data: self.user_data,
+            device: device.unwrap_or(&volume.device),
+            volume: [
+                ("VolumeSize", Some(volume.size.gib.to_string())),
+                ("VolumeType", Some(volume.kind.clone())),
+                ("Iops", volume.iops.map(|it| it.to_string())),
+                ("Throughput", volume.throughput.map(|it| it.to_string())),
+                ("KmsKeyId", volume.kms_key.clone()),
+            ]
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?)))
+            .collect(),
+            client_token: self.id,
+            tags: &tags,
+        };
+        Ok(ec2.run_instance(&new).await?)
+    }
+
+    /// Waits until the builder has powered itself off, and fails unless it says that all is well.
+    async fn wait_for_builder(&self, instance: &str) -> Result<(), BuildError> {
+        let timeout = self.recipe.ami.builder.timeout.0;
+        let begun = Instant::now();
+        let mut told = 0;
+        loop {
+            let report = self.report().await?;
+            if let Some(report) = &report {
+                for line in report.sections.iter().skip(told) {
+                    (self.say)(line);
+                }
+                told = told.max(report.sections.len());
+            }
+            let state = self.state_of(instance).await?;
+            if ["stopped", "shutting-down", "terminated"].contains(&state.as_str()) {
+                // What it said between the two questions counts.
+                let report = self.report().await?;
+                return self.verdict(instance, state, report).await;
+            }
+            if timeout < begun.elapsed() {
+                return Err(BuildError::Timeout {
+                    after: timeout,
+                    console: self.console(instance).await,
+                });
+            }
+            sleep(self.poll).await;
+        }
+    }
+
+    async fn verdict(
+        &self,
+        instance: &str,
+        state: String,
+        report: Option<Report>,
+    ) -> Result<(), BuildError> {
+        match report {
+            Some(report) if report.state == State::Succeeded && state == "stopped" => Ok(()),
+            Some(report) if report.state == State::Failed => {
+                Err(BuildError::Failed { why: report.why })
+            }
+            _ => Err(BuildError::NoReport {
+                state,
+                console: self.console(instance).await,
+            }),
+        }
+    }
+
+    async fn report(&self) -> Result<Option<Report>, CallError> {
+        let name = report::parameter(self.id);
+        let found = self.client.ssm().get_parameter(&name).await?;
+        Ok(found.and_then(|found| Report::read(self.id, found.value.expose())))
+    }
+
+    async fn state_of(&self, instance: &str) -> Result<String, CallError> {
+        let ec2 = self.client.ec2();
+        let found = ec2.describe_instances("instance-id", instance).await?;
+        // A new instance is not seen everywhere at once.
+        Ok(found
+            .first()
+            .map_or("pending", |found| found.state())
+            .to_owned())
+    }
+
+    /// The end of a builder's console, or why there is none: a failure is told in any case.
+    async fn console(&self, instance: &str) -> String {
+        match self.client.ec2().console_output(instance).await {
+            Ok(output) => {
+                let output = output.unwrap_or_default();
+                let lines: Vec<&str> = output.lines().collect();
+                lines[lines.len().saturating_sub(CONSOLE_LINES)..].join("\n")
+            }
+            Err(error) => error.to_string(),
+        }
+    }
+
+    async fn image(&self, instance: &str, name: &str) -> Result<String, BuildError> {
+        let ec2 = self.client.ec2();
+        let mut tags = image_tags(self.config, self.recipe);
+        // Until it is whole it belongs to the build, and goes with it.
+        tags.insert(BUILD_TAG.to_owned(), self.id.to_owned());
+        let image = ec2.create_image(instance, name, &tags).await?;
+        (self.say)(&format!("{image} is made of its disk"));
+        let state = available(self.client, &image, self.poll).await?;
+        for snapshot in state.snapshots() {
+            ec2.create_tags(snapshot, &tags).await?;
+        }
+        ec2.require_metadata_tokens(&image).await?;
+        Ok(image)
+    }
+}
+
+/// Waits until an image can be used.
+async fn available(client: &Client, image: &str, poll: Duration) -> Result<ImageState, BuildError> {
+    let begun = Instant::now();
+    loop {
+        let found = client.ec2().image_state(image).await?.unwrap_or_default();
+        let is_over = !["pending", ""].contains(&found.state.as_str());
+        if found.state == "available" {
+            return Ok(found);
+        }
+        if is_over || IMAGE_TIMEOUT < begun.elapsed() {
+            return Err(BuildError::Image {
+                image: image.to_owned(),
+                state: found.state,
+            });
+        }
+        sleep(poll).await;
+    }
+}
+
+/// Copies, shares and announces an image; what is done already is left alone.
+///
+/// # Errors
+///
+/// When a call fails; doing it again goes on.
+pub async fn publish(
+    client: &Client,
+    config: &ClusterConfig,
+    recipe: &Recipe,
+    built: &mut Built,
+    poll: Duration,
+) -> Result<(), BuildError> {
+    let publish = &recipe.ami.publish;
+    share(client, &built.image, &publish.accounts).await?;
+    for copy in &publish.copies {
+        let region = &copy.region;
+        let options = Options {
+            region: Some(region.clone()),
+            ..Options::default()
+        };
+        let there = Client::connect(options)
+            .await
+            .map_err(|source| BuildError::Region {
+                region: region.clone(),
+                source,
+            })?;
+        let id = if let Some(found) = existing(&there, &built.name).await? {
+            found.id
+        } else {
+            let (from, key) = (&config.spec.region, copy.kms_key.as_deref());
+            let ec2 = there.ec2();
+            ec2.copy_image(&built.image, from, &built.name, key).await?
+        };
+        let state = available(&there, &id, poll).await?;
+        let mut tags = image_tags(config, recipe);
+        tags.insert(BUILD_TAG.to_owned(), built.image.clone());
+        for resource in state.snapshots().chain([id.as_str()]) {
+            there.ec2().create_tags(resource, &tags).await?;
+        }
+        there.ec2().require_metadata_tokens(&id).await?;
+        share(&there, &id, &publish.accounts).await?;
+        built.copies.insert(region.clone(), id);
+    }
+    if let Some(name) = &publish.parameter {
+        let value = Secret::new(&built.image);
+        let parameter = PutParameter {
+            name,
+            value: &value,
+            description: "The newest machine image of the nodes",
+            encryption: None,
+            overwrite: true,
+        };
+        client.ssm().put_parameter(&parameter).await?;
+    }
+    Ok(())
+}
+
+async fn share(client: &Client, image: &str, accounts: &[String]) -> Result<(), CallError> {
+    if accounts.is_empty() {
+        return Ok(());
+    }
+    client.ec2().share_image(image, accounts).await
+}
+
+/// What becomes of the image of a build that is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It stays.
+    Keep,
+    /// What there is of it goes.
+    Discard,
+}
+
+/// Removes all that a build has made besides its image, and that too if it came to nothing. Safe to
+/// do again. Gives what could not be removed, each with why.
+pub async fn clean_up(
+    client: &Client,
+    build: &str,
+    outcome: Outcome,
+    poll: Duration,
+) -> Vec<String> {
+    let mut left = Vec::new();
+    let mut note = |what: &str, result: Result<(), CallError>| {
+        if let Err(error) = result {
+            left.push(format!("{what}: {error}"));
+        }
+    };
+    note("instance", instances_gone(client, build, poll).await);
+    if outcome == Outcome::Discard {
+        note("image", image_gone(client, build).await);
+    }
+    note("security group", groups_gone(client, build, poll).await);
+    let parameter = report::parameter(build);
+    let deleted = client.ssm().delete_parameter(&parameter).await;
+    note("parameter", deleted.map(|_| ()));
+    left
+}
+
+async fn instances_gone(client: &Client, build: &str, poll: Duration) -> Result<(), CallError> {
+    let ec2 = client.ec2();
+    let filter = format!("tag:{BUILD_TAG}");
+    let begun = Instant::now();
+    loop {
+        let found = ec2.describe_instances(&filter, build).await?;
+        let alive = found.iter().filter(|it| it.state() != "terminated");
+        let mut are_gone = true;
+        for instance in alive {
+            are_gone = false;
+            if instance.state() != "shutting-down" {
+                ec2.terminate_instance(&instance.id).await?;
+            }
+        }
+        if are_gone || SETTLE_TIMEOUT < begun.elapsed() {
+            return Ok(());
+        }
+        sleep(poll).await;
+    }
+}
+
+async fn groups_gone(client: &Client, build: &str, poll: Duration) -> Result<(), CallError> {
+    let ec2 = client.ec2();
+    let begun = Instant::now();
+    for group in ec2.security_groups_by_tag(BUILD_TAG, build).await? {
+        loop {
+            match ec2.delete_security_group(&group).await {
+                Ok(()) => break,
+                // The interface of an ended instance lingers.
+                Err(error)
+                    if error.code() == Some("DependencyViolation")
+                        && begun.elapsed() < SETTLE_TIMEOUT =>
+                {
+                    sleep(poll).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn image_gone(client: &Client, build: &str) -> Result<(), CallError> {
+    let ec2 = client.ec2();
+    let tags = BTreeMap::from([(BUILD_TAG.to_owned(), build.to_owned())]);
+    for (image, _) in ec2.images_by_tags("self", &tags).await? {
+        let state = ec2.image_state(&image).await?.unwrap_or_default();
+        ec2.deregister_image(&image).await?;
+        for snapshot in state.snapshots() {
+            ec2.delete_snapshot(snapshot).await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,66 @@
+//! `windlass ami`: the machine image of the nodes.
+
+mod build;
+mod check;
+mod host;
+mod judge;
+mod packer;
+mod report;
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use windlass_provision::ami::Recipe;
+
+use crate::cluster_file::ConfigArgs;
+use crate::output;
+
+/// Arguments of `windlass ami`.
+#[derive(Args)]
+pub(crate) struct AmiArgs {
+    #[command(subcommand)]
+    command: AmiCommand,
+}
+
+#[derive(Subcommand)]
+enum AmiCommand {
+    /// Print the script that makes a node's image out of Debian or Ubuntu.
+    ///
+    /// It runs as root, on a machine or in a chroot, and changes nothing when it runs again.
+    Script(ScriptArgs),
+    /// Say whether a host or an image is what it was built to be.
+    ///
+    /// It ends with 0 when every property holds, with 2 when one does not.
+    Check(check::CheckArgs),
+    /// Build an image through EC2: an instance builds itself, and its disk becomes the image.
+    ///
+    /// What there is already is not built again. Whatever happens, the instance, its security group
+    /// and its report are gone in the end. It ends with 0 when there is the image, with 1 when there is
+    /// none, with 4 after an interrupt, with 5 when something could not be removed.
+    Build(build::BuildArgs),
+    /// Write a template of Packer that does the same with the same script.
+    Packer(packer::PackerArgs),
+    /// Say how far a build is: the building instance calls it.
+    #[command(hide = true)]
+    Report(report::ReportArgs),
+}
+
+#[derive(Args)]
+struct ScriptArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+pub(crate) fn run(args: &AmiArgs) -> anyhow::Result<ExitCode> {
+    match &args.command {
+        AmiCommand::Script(args) => {
+            let recipe = Recipe::of(&args.config.read()?)?;
+            output::data(&recipe.script())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        AmiCommand::Check(args) => check::run(args),
+        AmiCommand::Build(args) => build::run(args),
+        AmiCommand::Packer(args) => packer::run(args),
+        AmiCommand::Report(args) => report::run(args),
+    }
+}

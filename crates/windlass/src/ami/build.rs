@@ -1,0 +1,204 @@
+//! `windlass ami build`: an image through EC2's API.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use rand::RngExt as _;
+use tokio::signal::unix::{SignalKind, signal};
+use windlass_aws_client::{Client, Options};
+use windlass_provision::ami::Recipe;
+use windlass_provision::ami::build::{self, Build, BuildError, Built, Outcome};
+use windlass_provision::ami::user_data::user_data;
+use windlass_provision::cluster_config::{ClusterConfig, GoDuration};
+use windlass_provision::provision::advice;
+use windlass_provision::userdata::{self, MAX_LENGTH};
+
+use crate::cluster_file::ConfigArgs;
+use crate::output::{self, Format};
+use crate::userdata::gzipped;
+
+/// Exit code after an interrupt, when all has been cleaned up.
+const INTERRUPTED: u8 = 4;
+/// Exit code when something is left that could not be removed.
+const LEFT: u8 = 5;
+
+#[derive(Args)]
+pub(super) struct BuildArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Build it even if there is an image of this recipe and source already.
+    #[arg(long)]
+    force: bool,
+    /// How often AWS is asked how far it is.
+    #[arg(long, value_name = "DURATION", default_value = "5s")]
+    poll: GoDuration,
+    /// How it is printed.
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    output: Format,
+}
+
+pub(super) fn run(args: &BuildArgs) -> anyhow::Result<ExitCode> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("start the runtime")?
+        .block_on(Box::pin(build(args)))
+}
+
+async fn build(args: &BuildArgs) -> anyhow::Result<ExitCode> {
+    let config = args.config.read()?;
+    let recipe = Recipe::of(&config)?;
+    let options = Options {
+        region: Some(config.spec.region.clone()),
+        ..Options::default()
+    };
+    let client = Client::connect(options).await?;
+    let poll = args.poll.0.max(Duration::from_millis(100));
+    let source = build::source(&client, &recipe).await.map_err(advised)?;
+    let id = format!("{}-{:08x}", recipe.hash(), rand::rng().random::<u32>());
+    let mut name = format!("{}-{}", recipe.image_name(), source_suffix(&source.id));
+    let existing = build::existing(&client, &name).await;
+    let existing = existing.map_err(|error| advised(error.into()))?;
+    let mut built = match existing {
+        Some(image) if !args.force => {
+            output::talk(&format!("{name} is there already (--force builds another)"));
+            Built {
+                name,
+                image: image.id,
+                copies: std::collections::BTreeMap::new(),
+                was_there: true,
+            }
+        }
+        there => {
+            if there.is_some() {
+                // No two images of an account have the same name.
+                name = format!("{name}-{}", &id[id.len() - 8..]);
+            }
+            let script = user_data(&recipe, &config.spec.region, &id, &source.id);
+            let compressed = gzipped(&script);
+            if MAX_LENGTH < compressed.len() {
+                bail!(
+                    "the builder's user data has {} bytes, and EC2 takes {MAX_LENGTH}: leave \
+                     repositories' keys out by naming their URL and fingerprint",
+                    compressed.len()
+                );
+            }
+            let say = |line: &str| output::talk(line);
+            let job = Build {
+                client: &client,
+                config: &config,
+                recipe: &recipe,
+                id: &id,
+                source: &source,
+                user_data: &userdata::as_base64(&compressed),
+                poll,
+                say: &say,
+            };
+            match built(&job, &name).await? {
+                Ok(built) => built,
+                Err(code) => return Ok(code),
+            }
+        }
+    };
+    published(&client, &config, &recipe, &mut built, poll).await?;
+    match args.output.encoding() {
+        None => output::data(&as_text(&config, &built))?,
+        Some(encoding) => output::document(encoding, &built)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Images of one recipe differ by what they started from.
+fn source_suffix(id: &str) -> &str {
+    let bare = id.trim_start_matches("ami-");
+    &bare[bare.len().saturating_sub(8)..]
+}
+
+/// Builds, and cleans up whatever comes of it: also after an interrupt, whose exit code is given then.
+async fn built(job: &Build<'_>, name: &str) -> anyhow::Result<Result<Built, ExitCode>> {
+    output::talk(&format!("building {name} (build {})", job.id));
+    let result = tokio::select! {
+        result = job.run(name) => Some(result),
+        () = interrupted() => None,
+    };
+    let outcome = match &result {
+        Some(Ok(_)) => Outcome::Keep,
+        _ => Outcome::Discard,
+    };
+    if result.is_none() {
+        output::talk("interrupted: cleaning up (a second interrupt leaves it)");
+    }
+    let left = tokio::select! {
+        left = build::clean_up(job.client, job.id, outcome, job.poll) => left,
+        () = interrupted() => vec!["all of it: a second interrupt".to_owned()],
+    };
+    for line in &left {
+        output::talk(&format!(
+            "left behind, with the tag {}={}: {line}",
+            build::BUILD_TAG,
+            job.id
+        ));
+    }
+    match result {
+        Some(Ok(built)) => Ok(Ok(built)),
+        Some(Err(error)) if left.is_empty() => Err(advised(error)),
+        Some(Err(error)) => {
+            output::error(&advised(error));
+            Ok(Err(ExitCode::from(LEFT)))
+        }
+        None if left.is_empty() => Ok(Err(ExitCode::from(INTERRUPTED))),
+        None => Ok(Err(ExitCode::from(LEFT))),
+    }
+}
+
+/// Waits for a signal to end. Where none can be had, none comes.
+async fn interrupted() {
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+async fn published(
+    client: &Client,
+    config: &ClusterConfig,
+    recipe: &Recipe,
+    built: &mut Built,
+    poll: Duration,
+) -> anyhow::Result<()> {
+    let image = built.image.clone();
+    build::publish(client, config, recipe, built, poll)
+        .await
+        .map_err(advised)
+        .with_context(|| {
+            format!("{image} is built and not all of spec.ami.publish is done: run it again")
+        })
+}
+
+fn as_text(config: &ClusterConfig, built: &Built) -> String {
+    let here = (&config.spec.region, &built.image);
+    let lines: Vec<String> = [here]
+        .into_iter()
+        .chain(&built.copies)
+        .map(|(region, image)| format!("{image}  {region}  {}", built.name))
+        .collect();
+    lines.join("\n") + "\n"
+}
+
+/// An error with what to do about it.
+fn advised(error: BuildError) -> anyhow::Error {
+    let hint = match &error {
+        BuildError::Call(call) => Some(advice::advice(call)),
+        _ => None,
+    };
+    let error = anyhow::Error::new(error);
+    match hint {
+        Some(hint) => error.context(format!("AWS refused or did not answer; hint: {hint}")),
+        None => error.context("no image was built"),
+    }
+}
