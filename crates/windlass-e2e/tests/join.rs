@@ -27,7 +27,7 @@ use windlass_testbed::{Group, Options, Part, Process, Spec, Testbed, is_ready, w
 
 const SOON: Duration = Duration::from_mins(5);
 /// kubeadm's checks that a machine of the tests fails, whatever has been done in it.
-const UNMET_HERE: &[&str] = &["all"];
+const UNMET_HERE: &[&str] = &["SystemVerification", "Swap"];
 /// The second test bed, and whose turn it is.
 static SECOND: LazyLock<Testbed> = LazyLock::new(|| {
     let started = Testbed::start(Options::default()).and_then(|testbed| {
