@@ -318,6 +318,7 @@ async fn until_joined(
 ) -> Result<Joined, Stop> {
     let mut number = 1;
     let mut known = Known::new();
+    let mut before = None;
     loop {
         let stop = match attempt(context, identity, client, &mut known).await {
             Ok(joined) if context.dry_run || context.is_skipped(Phase::Ready) => return Ok(joined),
@@ -325,13 +326,19 @@ async fn until_joined(
             Err(stop) => stop,
         };
         let pause = backoff(number, rand::rng().random());
-        if stop.lasts == Lasts::ForGood || context.dry_run || context.time_left() <= pause {
+        if stop.lasts == Lasts::ForGood || context.dry_run {
             return Err(stop);
+        }
+        if context.time_left() <= pause {
+            // One that the end of the time has cut short tells less than one that came further.
+            let further = before.filter(|before: &Stop| stop.phase < before.phase);
+            return Err(further.unwrap_or(stop));
         }
         context
             .report
             .say(&format!("attempt {number}: {}", stop.why));
         tokio::time::sleep(pause).await;
+        before = Some(stop);
         number += 1;
     }
 }
