@@ -434,7 +434,7 @@ fn hygiene(list: &mut List) {
             "/var/crash/*",
         ],
     );
-    absent("no package lists", &["/var/lib/apt/lists/*_*"]);
+    absent("no package lists", &["/var/lib/apt/lists/*"]);
     absent("no cached packages", &["/var/cache/apt/archives/*.deb"]);
     absent("no random seed", &["/var/lib/systemd/random-seed"]);
     list.add(
