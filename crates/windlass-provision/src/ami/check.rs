@@ -330,6 +330,12 @@ impl Recipe {
         references.extend(images.archives.iter().flat_map(|it| it.images.clone()));
         references.sort_unstable();
         references.dedup();
+        // One image is looked for once: by its full name, where that is known.
+        let named = references.clone();
+        references.retain(|pattern| {
+            let is_named = |name: &String| name != pattern && matches(pattern, name);
+            !named.iter().any(is_named)
+        });
         for reference in references {
             let name = format!("image {reference}");
             list.add("images", name, Property::ContainerImage { reference });
