@@ -145,6 +145,7 @@ async fn attempt(client: &Client, action: &str) -> Result<(), CallError> {
         action if action.starts_with("autoscaling:") => {
             (Service::AutoScaling, AUTOSCALING, vec![group])
         }
+        "ssm:DeleteParameter" => return client.ssm().delete_parameter("/x").await.map(drop),
         "ssm:GetParameter" => return client.ssm().get_parameter("/x").await.map(drop),
         "ssm:PutParameter" => {
             let value = Secret::new("it");
@@ -170,7 +171,7 @@ async fn attempt(client: &Client, action: &str) -> Result<(), CallError> {
         .map(drop)
 }
 
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 28] = [
     "DescribeAutoScalingGroups",
     "DescribeScalingActivities",
     "SetDesiredCapacity",
@@ -186,17 +187,31 @@ const NAMES: [&str; 15] = [
     "DescribeSpotPriceHistory",
     "SetInstanceHealth",
     "GetInstanceTypesFromInstanceRequirements",
+    "DescribeSecurityGroups",
+    "DescribeSubnets",
+    "GetConsoleOutput",
+    "CopyImage",
+    "CreateImage",
+    "CreateSecurityGroup",
+    "CreateTags",
+    "RunInstances",
+    "DeleteSecurityGroup",
+    "DeleteSnapshot",
+    "DeregisterImage",
+    "ModifyImageAttribute",
+    "TerminateInstances",
 ];
 
 /// Actions that moto has no part for, so that it can neither allow nor deny them; it denies the
-/// calls of EKS whatever a policy says.
-const NOT_IN_MOTO: [&str; 9] = [
+/// calls of EKS whatever a policy says, and asks for no leave to pass a role.
+const NOT_IN_MOTO: [&str; 10] = [
     "autoscaling:DescribeInstanceRefreshes",
     "autoscaling:LaunchInstances",
     "autoscaling:CompleteLifecycleAction",
     "autoscaling:RecordLifecycleActionHeartbeat",
     "ec2:CreateFleet",
     "eks:DescribeNodegroup",
+    "iam:PassRole",
     "kms:Decrypt",
     "kms:Encrypt",
     "pricing:GetProducts",
