@@ -194,9 +194,14 @@ impl Aws {
         let nodes: Vec<&Node> = nodes.into_iter().collect();
         let mut state = self.state();
         let now = self.inner.client.now();
+        let mut is_new = false;
         for node in &nodes {
-            state.answers.learn(node);
+            is_new |= state.answers.learn(node);
             state.on_their_way.see(node, now);
+        }
+        // What a new node offers is known at once, and not at the next refresh.
+        if is_new {
+            self.make_templates(&mut state);
         }
         state.groups.register(nodes);
     }

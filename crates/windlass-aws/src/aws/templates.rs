@@ -108,8 +108,13 @@ impl Aws {
         self.ask_prices(now, report).await;
         let mut state = self.state();
         let state = &mut *state;
-        state.answers.origins.clear();
         state.answers.images_of = state.answers.launched_from(state.groups.iter());
+        self.make_templates(state);
+    }
+
+    /// Makes the templates anew of what is known.
+    pub(super) fn make_templates(&self, state: &mut State) {
+        state.answers.origins.clear();
         for group in state.groups.iter_mut() {
             group.set_sources(state.answers.pools(group));
             let built = state.answers.template(group, self.inner.client.region());
@@ -343,9 +348,9 @@ impl Answers {
         }
     }
 
-    /// Takes in a node of the cluster. Of those that were launched from what a group has had before,
-    /// and of others', the image is not known.
-    pub(super) fn learn(&mut self, node: &Node) {
+    /// Takes in a node of the cluster, and says whether it shows something new. Of those that were
+    /// launched from what a group has had before, and of others', the image is not known.
+    pub(super) fn learn(&mut self, node: &Node) -> bool {
         let image = ProviderId::parse(&node.provider_id)
             .and_then(|provider_id| self.images_of.get(&provider_id.instance));
         match image {

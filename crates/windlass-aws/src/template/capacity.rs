@@ -88,20 +88,22 @@ struct Shown {
 
 impl Learned {
     /// Takes in a node that was launched from `image`, if it is a ready one on EC2 whose type is
-    /// known and that shows something new. Cheap enough for every node in every loop.
-    pub fn see(&mut self, node: &Node, image: Option<&str>) {
+    /// known and that shows something new, and says whether it is. Cheap enough for every node in
+    /// every loop.
+    pub fn see(&mut self, node: &Node, image: Option<&str>) -> bool {
         let Some(instance_type) = node
             .labels
             .get(INSTANCE_TYPE_LABEL)
             .filter(|_| ProviderId::parse(&node.provider_id).is_some())
         else {
-            return;
+            return false;
         };
+        // Machines of one type differ by a little: the least is what any has.
         if self
             .get(instance_type, image)
-            .is_some_and(|shown| shown.capacity.get("memory") == node.capacity.get("memory"))
+            .is_some_and(|shown| shown.capacity.get("memory") <= node.capacity.get("memory"))
         {
-            return;
+            return false;
         }
         let ready = node
             .condition("Ready")
@@ -117,13 +119,14 @@ impl Learned {
             allocatable: usual(&node.allocatable),
         };
         // A node that has just joined may not show all of it yet.
-        if ready
+        let is_shown = ready
             && shown.capacity.get("memory").is_some()
-            && shown.allocatable.get("pods").is_some()
-        {
+            && shown.allocatable.get("pods").is_some();
+        if is_shown {
             let images = self.types.entry(instance_type.to_string()).or_default();
             images.insert(image.unwrap_or_default().to_owned(), shown);
         }
+        is_shown
     }
 
     /// Takes in what a node's CSI drivers allow.
