@@ -338,12 +338,12 @@ fn pods_that_a_controller_is_yet_to_make_bring_nodes() -> Result<()> {
         "spec": {"hard": {"pods": "1"}},
     }))?;
     let windlass = start(testbed, &["--enable-proactive-scaleup"])?;
-    let mut web = Workload::new("web", 4).requests("1", "64Mi");
+    let mut web = Workload::new("web", 4).requests("1500m", "64Mi");
     namespace.clone_into(&mut web.namespace);
     cluster.deploy(&web)?;
-    // One runs; at a core each the three others need two nodes more at least.
+    // One runs; each of the three others needs a node to itself.
     wait_for("nodes for pods to come", SOON, || {
-        Ok(3 <= testbed.aws().group("web")?.desired)
+        Ok(testbed.aws().group("web")?.desired == 4)
     })?;
     ensure!(cluster.pods(namespace)?.len() == 1, "the quota has one pod");
     let injected = "cluster_autoscaler_unschedulable_pods_count{type=\"injected\"}";
