@@ -3,10 +3,8 @@
 mod temporary;
 
 use std::env;
-use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::slice;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -26,8 +24,6 @@ const ELSEWHERE: [&str; 1] = ["moto"];
 /// What every suite is built with: the whole workspace and always the same features, because a
 /// selection of packages would build their dependencies with other features once more.
 pub(crate) const SELECTION: [&str; 3] = ["--workspace", "--features", "windlass-aws/moto-tests"];
-/// The release binary, which every suite runs.
-const RELEASE_BUILD: [&str; 4] = ["build", "--release", "--package", "windlass"];
 /// What runs by itself after all others: it measures times.
 const ALONE: &[&str] = &["reaction"];
 /// Suites that run one after the other, since each has container runtimes and kubelets enough.
@@ -93,9 +89,11 @@ pub(crate) fn run(wanted: &Wanted<'_>, outcomes: &mut Vec<Outcome>) -> Result<()
         }
         Ok(())
     });
-    let given = given_binary();
-    let has_binary =
-        given.is_some() || step("release-build", outcomes, || cargo::run(&RELEASE_BUILD));
+    let given = env::var_os("WINDLASS_BIN").filter(|path| !path.is_empty());
+    let has_binary = given.is_some()
+        || step("release-build", outcomes, || {
+            cargo::run(&["build", "--release", "--package", "windlass"])
+        });
     let has_tests = step("suites-build", outcomes, || build(&suites));
     let Some(parts) = parts.filter(|_| has_parts && has_binary && has_tests) else {
         return Ok(());
@@ -120,26 +118,6 @@ pub(crate) fn run(wanted: &Wanted<'_>, outcomes: &mut Vec<Outcome>) -> Result<()
     }
     field.temporary.end();
     Ok(())
-}
-
-/// Does `work` while the release binary is built: tests wait and link, and leave a processor idle.
-/// Nothing is told of a build that fails here, for [`run`] asks cargo for the rest of it.
-pub(crate) fn with_the_release_build<T>(work: impl FnOnce() -> T) -> T {
-    if given_binary().is_some() {
-        return work();
-    }
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut build = cargo::command(&RELEASE_BUILD);
-            let _ = build.arg("--quiet").stderr(Stdio::null()).status();
-        });
-        work()
-    })
-}
-
-/// The binary that somebody wants tested, instead of one that is built here.
-fn given_binary() -> Option<OsString> {
-    env::var_os("WINDLASS_BIN").filter(|path| !path.is_empty())
 }
 
 /// What the suites run with.

@@ -35,14 +35,12 @@ pub(crate) fn run(scope: &Scope) -> Result<()> {
             "--exclude",
             PACKAGE,
         ];
-        let test = || {
-            let cargo = cargo::command(&workspace);
-            suites::run("unit-and-conformance", UNIT_DEADLINE, cargo, Show::Lines)
-        };
-        outcomes.push(match scope {
-            Scope::All => end_to_end::with_the_release_build(test)?,
-            _ => test()?,
-        });
+        outcomes.push(suites::run(
+            "unit-and-conformance",
+            UNIT_DEADLINE,
+            cargo::command(&workspace),
+            Show::Lines,
+        )?);
     }
     if matches!(scope, Scope::All) {
         step("instruction-counts", &mut outcomes, instructions::check);
