@@ -162,7 +162,7 @@ impl Place {
         }
     }
 
-    fn arn(&self, service: &str, rest: &str) -> String {
+    pub(crate) fn arn(&self, service: &str, rest: &str) -> String {
         let Self {
             partition,
             region,
@@ -183,26 +183,28 @@ impl Place {
         format!("arn:{partition}:iam::{account}:role/{cluster}-windlass-ami")
     }
 
-    fn ec2_service(&self) -> String {
-        let suffix = if self.partition == "aws-cn" {
-            ".cn"
-        } else {
-            ""
-        };
-        format!("ec2.amazonaws.com{suffix}")
+    /// The end of the names of the partition's hosts and services.
+    fn dns_suffix(&self) -> &'static str {
+        match self.partition.as_str() {
+            "aws-cn" => "amazonaws.com.cn",
+            _ => "amazonaws.com",
+        }
     }
 
-    fn ssm_host(&self) -> String {
-        let suffix = if self.partition == "aws-cn" {
-            ".cn"
-        } else {
-            ""
-        };
-        format!("ssm.{}.amazonaws.com{suffix}", self.region)
+    pub(crate) fn ec2_service(&self) -> String {
+        format!("ec2.{}", self.dns_suffix())
     }
 
-    fn parameter_arn(&self) -> String {
-        let name = self.parameter.trim_start_matches('/');
+    pub(crate) fn ssm_host(&self) -> String {
+        format!("ssm.{}.{}", self.region, self.dns_suffix())
+    }
+
+    pub(crate) fn parameter_arn(&self) -> String {
+        self.arn_of_parameter(&self.parameter)
+    }
+
+    pub(crate) fn arn_of_parameter(&self, name: &str) -> String {
+        let name = name.trim_start_matches('/');
         self.arn("ssm", &format!("parameter/{name}"))
     }
 }

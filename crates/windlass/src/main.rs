@@ -21,6 +21,8 @@ mod join;
 #[cfg(feature = "cluster")]
 mod json;
 #[cfg(feature = "cluster")]
+mod junit;
+#[cfg(feature = "cluster")]
 mod logging;
 #[cfg(feature = "cluster")]
 mod manifests;

@@ -16,35 +16,13 @@ pub(super) fn place(config: &ClusterConfig, account: &str) -> Place {
     }
 }
 
-fn dns_suffix(place: &Place) -> &'static str {
-    match place.partition.as_str() {
-        "aws-cn" => "amazonaws.com.cn",
-        _ => "amazonaws.com",
-    }
-}
-
-fn arn(place: &Place, service: &str, resource: &str) -> String {
-    let Place {
-        partition,
-        region,
-        account,
-        ..
-    } = place;
-    format!("arn:{partition}:{service}:{region}:{account}:{resource}")
-}
-
-fn parameter_arn(place: &Place, name: &str) -> String {
-    let name = name.trim_start_matches('/');
-    arn(place, "ssm", &format!("parameter/{name}"))
-}
-
 /// Who may assume a role of instances.
 pub(super) fn trust(place: &Place) -> Value {
     json!({
         "Version": "2012-10-17",
         "Statement": [{
             "Effect": "Allow",
-            "Principal": { "Service": format!("ec2.{}", dns_suffix(place)) },
+            "Principal": { "Service": place.ec2_service() },
             "Action": "sts:AssumeRole",
         }],
     })
@@ -59,7 +37,7 @@ pub(super) fn node(config: &ClusterConfig, place: &Place) -> Value {
             "Sid": "ReadPlainToken",
             "Effect": "Allow",
             "Action": "ssm:GetParameter",
-            "Resource": parameter_arn(place, plain),
+            "Resource": place.arn_of_parameter(plain),
         }));
     }
     let key = config.spec.token.kms_key.as_deref();
@@ -76,16 +54,16 @@ pub(super) fn node(config: &ClusterConfig, place: &Place) -> Value {
 fn decrypt(place: &Place, key: &str) -> Value {
     let mut condition = json!({
         "StringEquals": {
-            "kms:EncryptionContext:PARAMETER_ARN": parameter_arn(place, &place.parameter),
-            "kms:ViaService": format!("ssm.{}.{}", place.region, dns_suffix(place)),
+            "kms:EncryptionContext:PARAMETER_ARN": place.parameter_arn(),
+            "kms:ViaService": place.ssm_host(),
         },
     });
     let resource = if key.starts_with("alias/") {
         // A policy names keys by id alone; the alias goes into the condition.
         condition["ForAnyValue:StringEquals"] = json!({ "kms:ResourceAliases": key });
-        arn(place, "kms", "key/*")
+        place.arn("kms", "key/*")
     } else {
-        arn(place, "kms", &format!("key/{key}"))
+        place.arn("kms", &format!("key/{key}"))
     };
     json!({
         "Sid": "DecryptWithNamedKey",

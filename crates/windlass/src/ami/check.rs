@@ -14,6 +14,7 @@ use windlass_provision::cluster_config::ClusterConfig;
 
 use super::host::Host;
 use super::judge;
+use crate::junit::{self, Case};
 use crate::output::{self, Encoding};
 
 /// Exit code when a property does not hold.
@@ -144,42 +145,21 @@ fn as_text(findings: &[Finding]) -> String {
 }
 
 fn as_junit(findings: &[Finding]) -> String {
-    let failures = findings.iter().filter(|finding| !finding.ok).count();
     let mut areas: BTreeMap<&str, Vec<&Finding>> = BTreeMap::new();
     for finding in findings {
         areas.entry(&finding.area).or_default().push(finding);
     }
-    let mut xml = format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"windlass ami check\" \
-         tests=\"{}\" failures=\"{failures}\">\n",
-        findings.len()
-    );
-    for (area, findings) in areas {
-        for finding in findings {
-            let _ = write!(
-                xml,
-                "  <testcase classname=\"windlass.ami.{area}\" name=\"{}\"",
-                escaped(&finding.name)
-            );
-            let _ = match &finding.fault {
-                None => writeln!(xml, "/>"),
-                Some(fault) => writeln!(
-                    xml,
-                    ">\n    <failure message=\"{}\"/>\n  </testcase>",
-                    escaped(fault)
-                ),
-            };
-        }
-    }
-    xml + "</testsuite>\n"
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
-        .replace('\n', "&#10;")
+    let cases: Vec<Case> = areas
+        .into_values()
+        .flatten()
+        .map(|finding| Case {
+            class: format!("windlass.ami.{}", finding.area),
+            name: finding.name.clone(),
+            seconds: None,
+            failure: finding.fault.clone(),
+        })
+        .collect();
+    junit::document("windlass ami check", &cases)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::progress::{Phases, Step, Verdict};
+use crate::junit::{self, Case};
 
 /// All that a run has to say.
 #[derive(Clone, Debug, Serialize)]
@@ -88,36 +89,17 @@ impl Report {
         if self.scaled_down.is_some() || self.code == super::code::SCALE_DOWN_FAILED {
             cases.push(("scale-down", self.scaled_down, self.code != 0));
         }
-        let failures = cases.iter().filter(|(_, _, failed)| *failed).count();
-        let mut xml = format!(
-            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"windlass verify\" \
-             tests=\"{}\" failures=\"{failures}\">\n",
-            cases.len()
-        );
-        for (name, time, failed) in cases {
-            let time = time.unwrap_or(0.0);
-            let _ = write!(
-                xml,
-                "  <testcase classname=\"windlass.verify\" name=\"{name}\" time=\"{time:.1}\""
-            );
-            if failed {
-                let why = escaped(&self.why());
-                let _ = writeln!(xml, ">\n    <failure message=\"{why}\"/>\n  </testcase>");
-            } else {
-                xml.push_str("/>\n");
-            }
-        }
-        xml.push_str("</testsuite>\n");
-        xml
+        let cases: Vec<Case> = cases
+            .into_iter()
+            .map(|(name, time, failed)| Case {
+                class: "windlass.verify".to_owned(),
+                name: name.to_owned(),
+                seconds: Some(time.unwrap_or(0.0)),
+                failure: failed.then(|| self.why()),
+            })
+            .collect();
+        junit::document("windlass verify", &cases)
     }
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
-        .replace('\n', "&#10;")
 }
 
 #[cfg(test)]
