@@ -32,6 +32,7 @@
 //! # }
 //! ```
 
+mod builder;
 mod command;
 mod credential;
 mod image;
@@ -42,6 +43,7 @@ mod secrets;
 mod spare_node;
 mod ssm;
 
+pub use builder::{launched_builder, play_builder, stop_instance, values};
 pub use command::{Finished, Tool, expect};
 pub use credential::{
     Credential, Published, apply_component, bearer, client_as, joinable_testbed,

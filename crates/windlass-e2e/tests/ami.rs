@@ -5,21 +5,16 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::LazyLock;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
-use windlass_e2e::{CONTAINER_IMAGES, Chroot, Ssm, expect};
-use windlass_testbed::{Testbed, wait_for};
-
-/// Time for a process that has just started on a busy machine.
-const SOON: Duration = Duration::from_mins(1);
+use windlass_e2e::{
+    CONTAINER_IMAGES, Chroot, Ssm, expect, launched_builder, play_builder, stop_instance, values,
+};
+use windlass_testbed::Testbed;
 
 /// An image that the script has made.
 struct Image {
@@ -457,14 +452,6 @@ impl Left {
     }
 }
 
-/// The contents of all elements of one name.
-fn values(xml: &str, element: &str) -> Vec<String> {
-    xml.split(&format!("<{element}>"))
-        .skip(1)
-        .filter_map(|rest| Some(rest.split_once(&format!("</{element}>"))?.0.to_owned()))
-        .collect()
-}
-
 /// An account with the builder's instance profile, and a configuration for it.
 fn account(image: &Image) -> Result<(&'static Testbed, PathBuf)> {
     let testbed = windlass_e2e::testbed()?;
@@ -496,60 +483,13 @@ fn start_build(testbed: &Testbed, config: &Path) -> Result<Child> {
         .context("run windlass")
 }
 
-/// Waits for the instance that a build launches.
-fn launched(testbed: &Testbed) -> Result<String> {
-    let mut found = None;
-    wait_for("the builder to be launched", SOON, || {
-        found = Left::of(testbed)?.instances.into_iter().next();
-        Ok(found.is_some())
-    })?;
-    found.context("an instance")
-}
-
-/// Plays an instance: runs its own user data, and stops it once that has powered it off.
-fn play(testbed: &Testbed, image: &Image, instance: &str) -> Result<String> {
-    let asked = [("InstanceId", instance), ("Attribute", "userData")];
-    let attribute = testbed
-        .aws()
-        .query("ec2", "DescribeInstanceAttribute", &asked)?;
-    let encoded = values(&attribute, "value").into_iter().next();
-    let compressed = BASE64_STANDARD.decode(encoded.context("user data")?.trim())?;
-    ensure!(compressed.len() < 16_384, "{} bytes", compressed.len());
-    let file = image.directory.join("user-data.gz");
-    fs::write(&file, compressed)?;
-    let unpacked = Command::new("gunzip").arg("-c").arg(&file).output()?;
-    ensure!(unpacked.status.success(), "gunzip: {}", unpacked.status);
-
-    let srv = image.chroot.root().join("srv");
-    let systemctl = "#!/bin/sh\nif [ \"$1\" = poweroff ]; then exec touch /srv/powered-off; fi\n\
-                     exec systemctl \"$@\"\n";
-    fs::write(srv.join("systemctl"), systemctl)?;
-    fs::set_permissions(srv.join("systemctl"), fs::Permissions::from_mode(0o755))?;
-    let mut environment = Testbed::aws_environment(&testbed.moto_url());
-    environment.push(("WINDLASS_SYSTEMCTL".to_owned(), "/srv/systemctl".to_owned()));
-    let output = image
-        .chroot
-        .run(&String::from_utf8_lossy(&unpacked.stdout), &environment)?;
-    let said = expect(&output, output.status.code().unwrap_or(-1), "")?;
-    ensure!(srv.join("powered-off").exists(), "it still runs: {said}");
-    fs::remove_file(srv.join("powered-off"))?;
-    stop(testbed, instance)?;
-    Ok(said)
-}
-
-fn stop(testbed: &Testbed, instance: &str) -> Result<()> {
-    let stopped = [("InstanceId.1", instance)];
-    testbed.aws().query("ec2", "StopInstances", &stopped)?;
-    Ok(())
-}
-
 #[test]
 fn the_builder_s_own_user_data_makes_an_image_and_nothing_else_is_left() -> Result<()> {
     let image = image()?;
     let (testbed, config) = account(image)?;
     let running = start_build(testbed, &config)?;
-    let instance = launched(testbed)?;
-    let said = play(testbed, image, &instance)?;
+    let instance = launched_builder(testbed)?;
+    let said = play_builder(testbed, &image.chroot, &instance)?;
     ensure!(said.contains("result=succeeded"), "{said}");
     let output = running.wait_with_output()?;
     let text = expect(&output, 0, "section clean ok")?;
@@ -599,7 +539,7 @@ fn a_build_that_fails_or_is_interrupted_leaves_nothing() -> Result<()> {
     };
     // It stops and has said nothing.
     let build = start_build(testbed, &config)?;
-    stop(testbed, &launched(testbed)?)?;
+    stop_instance(testbed, &launched_builder(testbed)?)?;
     let output = build.wait_with_output()?;
     expect(&output, 1, "has not said how it went")?;
     ensure!(Left::of(testbed)? == nothing, "{:?}", Left::of(testbed)?);
@@ -609,8 +549,8 @@ fn a_build_that_fails_or_is_interrupted_leaves_nothing() -> Result<()> {
     ami["spec"]["ami"]["windlass"]["sha256"] = json!("0".repeat(64));
     fs::write(&config, ami.to_string())?;
     let build = start_build(testbed, &config)?;
-    let instance = launched(testbed)?;
-    let said = play(testbed, image, &instance)?;
+    let instance = launched_builder(testbed)?;
+    let said = play_builder(testbed, &image.chroot, &instance)?;
     ensure!(said.contains("result=failed"), "{said}");
     let output = build.wait_with_output()?;
     expect(&output, 1, "has the SHA-256")?;
@@ -618,7 +558,7 @@ fn a_build_that_fails_or_is_interrupted_leaves_nothing() -> Result<()> {
 
     // Somebody presses Ctrl-C.
     let build = start_build(testbed, &config)?;
-    launched(testbed)?;
+    launched_builder(testbed)?;
     let pid = build.id().to_string();
     Command::new("kill").args(["-INT", &pid]).status()?;
     let output = build.wait_with_output()?;
