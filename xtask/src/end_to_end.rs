@@ -33,6 +33,7 @@ const LONGEST_FIRST: &[&str] = &[
     "join",
     "failover",
     "ami",
+    "ami_faults",
     "aws_outages",
     "scale_down_kill",
     "api_server_outages",

@@ -14,7 +14,7 @@ use crate::endpoint::Service;
 use crate::error::CallError;
 use crate::query::{Query, filled, items};
 
-pub use images::{ImageState, NewInstance};
+pub use images::{ImageState, NewInstance, SecurityGroup};
 pub use instance_types::{
     Accelerator, EbsInfo, GpuInfo, InstanceTypeInfo, NetworkCard, NetworkInfo,
 };

@@ -9,6 +9,8 @@
 pub mod build;
 pub mod check;
 mod content;
+pub mod images;
+pub mod leftovers;
 pub mod packer;
 mod recipe;
 pub mod report;

@@ -3,6 +3,7 @@
 mod build;
 mod check;
 mod host;
+mod images;
 mod judge;
 mod packer;
 mod report;
@@ -40,6 +41,19 @@ enum AmiCommand {
     Build(build::BuildArgs),
     /// Write a template of Packer that does the same with the same script.
     Packer(packer::PackerArgs),
+    /// List the images that were built for a cluster, and what uses them.
+    List(images::ListArgs),
+    /// Remove old images that nothing uses, with their snapshots.
+    ///
+    /// An image stays that a group launches from, an instance runs on, or the parameter of
+    /// `spec.ami.publish` names, and so do the newest.
+    Prune(images::PruneArgs),
+    /// Remove what killed builds have left: instances, security groups, reports, unfinished images and
+    /// snapshots without an image.
+    ///
+    /// Only what carries the cluster's tag and whose time is over. It ends with 5 when something could
+    /// not be removed.
+    Gc(images::GcArgs),
     /// Say how far a build is: the building instance calls it.
     #[command(hide = true)]
     Report(report::ReportArgs),
@@ -61,6 +75,9 @@ pub(crate) fn run(args: &AmiArgs) -> anyhow::Result<ExitCode> {
         AmiCommand::Check(args) => check::run(args),
         AmiCommand::Build(args) => build::run(args),
         AmiCommand::Packer(args) => packer::run(args),
+        AmiCommand::List(args) => images::list(args),
+        AmiCommand::Prune(args) => images::prune(args),
+        AmiCommand::Gc(args) => images::gc(args),
         AmiCommand::Report(args) => report::run(args),
     }
 }

@@ -94,6 +94,39 @@ fn described(error: &anyhow::Error) -> String {
     text
 }
 
+/// Columns two spaces apart, as kubectl prints them.
+#[cfg(feature = "cluster")]
+pub(crate) fn table<const N: usize>(headings: &[String; N], rows: &[[String; N]]) -> String {
+    use std::fmt::Write as _;
+
+    let mut widths = [0; N];
+    for row in std::iter::once(headings).chain(rows) {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.len().max(*width);
+        }
+    }
+    let mut text = String::new();
+    for row in std::iter::once(headings).chain(rows) {
+        let mut line = String::new();
+        for (width, cell) in widths.iter().zip(row) {
+            let _ = write!(line, "{cell:width$}  ");
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// Asks on the terminal; only `yes` is a yes.
+#[cfg(feature = "cluster")]
+pub(crate) fn confirmed(question: &str) -> anyhow::Result<bool> {
+    talk(&format!("{question} Only `yes` does it (or --yes):"));
+    let mut answer = String::new();
+    let read = io::stdin().read_line(&mut answer);
+    read.map_err(|error| anyhow::Error::new(error).context("read the answer"))?;
+    Ok(answer.trim() == "yes")
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -126,5 +159,16 @@ mod tests {
         assert_eq!(read, document, "{text}");
         assert!(text.contains("\"yes\"") || text.contains("'yes'"), "{text}");
         assert!(text.ends_with('\n'));
+    }
+
+    #[cfg(feature = "cluster")]
+    #[test]
+    fn a_table_is_aligned() {
+        let cells = |a: &str, b: &str| [a.to_owned(), b.to_owned()];
+        let text = table(
+            &cells("ID", "TTL"),
+            &[cells("abcdef", "1h"), cells("a", "")],
+        );
+        assert_eq!(text, "ID      TTL\nabcdef  1h\na\n");
     }
 }

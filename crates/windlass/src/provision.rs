@@ -299,7 +299,7 @@ async fn import(args: &ImportArgs) -> anyhow::Result<ExitCode> {
         "Put this entry into spec.groups; `windlass provision plan` then says what differs.",
     );
     let question = format!("Tag `{}` as a group of cluster `{cluster}`?", args.asg);
-    if !args.yes && !confirmed(&question)? {
+    if !args.yes && !output::confirmed(&question)? {
         bail!("nothing was done");
     }
     let tags = [(OWNER_TAG, cluster), (GROUP_TAG, &args.group)].map(|(key, value)| Tag {
@@ -349,7 +349,7 @@ async fn apply(args: &ApplyArgs, allowed: Allowed) -> anyhow::Result<ExitCode> {
                 "{attention} of the changes need a decision first (marked `!`): nothing was done"
             );
         }
-        if !args.yes && args.plan.is_none() && !confirmed("Carry this out?")? {
+        if !args.yes && args.plan.is_none() && !output::confirmed("Carry this out?")? {
             bail!("nothing was done");
         }
         carry_out(&ground, &plan).await?;
@@ -402,15 +402,6 @@ fn holder() -> String {
     format!("{user}@{}", host.nodename().to_string_lossy())
 }
 
-fn confirmed(question: &str) -> anyhow::Result<bool> {
-    output::talk(&format!("{question} Only `yes` does it (or --yes):"));
-    let mut answer = String::new();
-    std::io::stdin()
-        .read_line(&mut answer)
-        .context("read the answer")?;
-    Ok(answer.trim() == "yes")
-}
-
 async fn carry_out(ground: &Ground, plan: &Plan) -> anyhow::Result<()> {
     let executor = Executor {
         client: &ground.client,
@@ -457,7 +448,7 @@ async fn destroy(args: &DestroyArgs) -> anyhow::Result<ExitCode> {
         }
         output::talk(plan.to_text().trim_end());
         refuse_instances(&plan, &observed, args.force)?;
-        if !args.yes && !confirmed("Delete this?")? {
+        if !args.yes && !output::confirmed("Delete this?")? {
             bail!("nothing was done");
         }
         let ground = Ground {

@@ -266,7 +266,7 @@ async fn list(args: &ListArgs) -> anyhow::Result<()> {
             .iter()
             .map(|token| row(token, now, &published))
             .collect();
-        return output::data(&table(&HEADINGS.map(str::to_owned), &rows));
+        return output::data(&output::table(&HEADINGS.map(str::to_owned), &rows));
     };
     let tokens: Vec<Value> = tokens
         .iter()
@@ -365,26 +365,6 @@ fn rounded(duration: Duration) -> String {
     whole.map_or_else(|_| String::new(), windlass_model::format_go_duration)
 }
 
-/// Columns two spaces apart, as kubectl prints them.
-fn table<const N: usize>(headings: &[String; N], rows: &[[String; N]]) -> String {
-    let mut widths = [0; N];
-    for row in std::iter::once(headings).chain(rows) {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.len().max(*width);
-        }
-    }
-    let mut text = String::new();
-    for row in std::iter::once(headings).chain(rows) {
-        let mut line = String::new();
-        for (width, cell) in widths.iter().zip(row) {
-            let _ = write!(line, "{cell:width$}  ");
-        }
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
-    text
-}
-
 async fn delete(args: &DeleteArgs) -> anyhow::Result<()> {
     let mut ids: Vec<TokenId> = Vec::new();
     for text in &args.tokens {
@@ -444,15 +424,5 @@ mod tests {
         assert!(duration("0").is_err());
         assert!(duration("-1h").is_err());
         assert_eq!(duration("90m").unwrap(), Duration::from_mins(90));
-    }
-
-    #[test]
-    fn a_table_is_aligned() {
-        let cells = |a: &str, b: &str| [a.to_owned(), b.to_owned()];
-        let text = table(
-            &cells("ID", "TTL"),
-            &[cells("abcdef", "1h"), cells("a", "")],
-        );
-        assert_eq!(text, "ID      TTL\nabcdef  1h\na\n");
     }
 }

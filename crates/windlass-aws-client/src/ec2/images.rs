@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde::Deserialize;
 
+use super::template_content::tag_map;
 use super::{Ec2, VERSION, read};
 use crate::endpoint::Service;
 use crate::error::{CallError, ErrorClass};
@@ -56,6 +57,9 @@ pub struct ImageState {
     /// The device of its root volume.
     #[serde(deserialize_with = "filled")]
     pub root_device_name: Option<String>,
+    /// Its tags.
+    #[serde(rename = "tagSet", deserialize_with = "tag_map")]
+    pub tags: BTreeMap<String, String>,
     #[serde(rename = "blockDeviceMapping", deserialize_with = "items")]
     volumes: Vec<Volume>,
 }
@@ -118,7 +122,34 @@ struct WithImageId {
 #[serde(rename_all = "camelCase")]
 struct GroupsPage {
     #[serde(default, deserialize_with = "items")]
-    security_group_info: Vec<WithGroupId>,
+    security_group_info: Vec<SecurityGroup>,
+}
+
+/// A security group.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SecurityGroup {
+    /// Its id.
+    #[serde(rename = "groupId")]
+    pub id: String,
+    /// Its tags.
+    #[serde(rename = "tagSet", deserialize_with = "tag_map")]
+    pub tags: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SnapshotsPage {
+    #[serde(default, deserialize_with = "items")]
+    snapshot_set: Vec<WithSnapshotId>,
+    #[serde(default, deserialize_with = "filled")]
+    next_token: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WithSnapshotId {
+    snapshot_id: String,
 }
 
 #[derive(Deserialize)]
@@ -181,24 +212,52 @@ impl Ec2<'_> {
         Ok(created.group_id)
     }
 
-    /// The security groups with this tag.
+    /// The security groups for which a filter such as `tag-key` has this value.
     ///
     /// IAM: `ec2:DescribeSecurityGroups`.
-    pub async fn security_groups_by_tag(
+    pub async fn security_groups(
         &self,
-        key: &str,
+        filter: &str,
         value: &str,
-    ) -> Result<Vec<String>, CallError> {
+    ) -> Result<Vec<SecurityGroup>, CallError> {
         let query = read("DescribeSecurityGroups")
             .about(value)
-            .with("Filter.1.Name", format!("tag:{key}"))
+            .with("Filter.1.Name", filter)
             .with("Filter.1.Value.1", value);
         let page: GroupsPage = self
             .client
             .observed("DescribeSecurityGroups", query.send(self.client))
             .await?;
-        let groups = page.security_group_info.into_iter();
-        Ok(groups.map(|group| group.group_id).collect())
+        Ok(page.security_group_info)
+    }
+
+    /// The account's own snapshots that pass all these filters, such as `tag-key`.
+    ///
+    /// IAM: `ec2:DescribeSnapshots`.
+    pub async fn own_snapshots(&self, filters: &[(&str, &str)]) -> Result<Vec<String>, CallError> {
+        self.client
+            .observed("DescribeSnapshots", async {
+                let mut found = Vec::new();
+                let mut token: Option<String> = None;
+                loop {
+                    let mut query = read("DescribeSnapshots")
+                        .about("own snapshots")
+                        .with("OwnerId.1", "self")
+                        .with_some("NextToken", token.as_ref());
+                    for (number, (name, value)) in (1..).zip(filters) {
+                        query = query
+                            .with(format!("Filter.{number}.Name"), *name)
+                            .with(format!("Filter.{number}.Value.1"), *value);
+                    }
+                    let page: SnapshotsPage = query.send(self.client).await?;
+                    found.extend(page.snapshot_set.into_iter().map(|it| it.snapshot_id));
+                    token = page.next_token;
+                    if token.is_none() {
+                        return Ok(found);
+                    }
+                }
+            })
+            .await
     }
 
     /// Deletes a security group; that there is none is no error.
@@ -263,6 +322,26 @@ impl Ec2<'_> {
             .output
             .and_then(|text| BASE64_STANDARD.decode(text.trim()).ok());
         Ok(decoded.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    /// The account's own images with this tag, with tags and state.
+    ///
+    /// IAM: `ec2:DescribeImages`.
+    pub async fn own_images_by_tag(
+        &self,
+        key: &str,
+        value: &str,
+    ) -> Result<Vec<ImageState>, CallError> {
+        let query = read("DescribeImages")
+            .about(value)
+            .with("Owner.1", "self")
+            .with("Filter.1.Name", format!("tag:{key}"))
+            .with("Filter.1.Value.1", value);
+        let page: ImagesPage = self
+            .client
+            .observed("DescribeImages", query.send(self.client))
+            .await?;
+        Ok(page.images_set)
     }
 
     /// The images of an owner whose name matches a pattern.
@@ -331,8 +410,12 @@ impl Ec2<'_> {
         from: &str,
         name: &str,
         key: Option<&str>,
+        client_token: &str,
     ) -> Result<String, CallError> {
-        let query = write("CopyImage", image)
+        // The token makes a repetition after a lost answer harmless.
+        let query = Query::write(Service::Ec2, VERSION, "CopyImage", Repeat::Safe)
+            .about(image)
+            .with("ClientToken", client_token)
             .with("SourceImageId", image)
             .with("SourceRegion", from)
             .with("Name", name)

@@ -1,10 +1,12 @@
 //! Instances: who they are on the network, and whether they run.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use super::template_content::tag_map;
 use super::{Ec2, read};
 use crate::error::CallError;
 use crate::query::{filled, items};
@@ -18,6 +20,11 @@ pub struct Instance {
     pub id: String,
     #[serde(rename = "instanceState")]
     state: State,
+    /// The image that it was launched from.
+    pub image_id: String,
+    /// Its tags.
+    #[serde(rename = "tagSet", deserialize_with = "tag_map")]
+    pub tags: BTreeMap<String, String>,
     /// When it was launched, or last started.
     pub launch_time: Option<Timestamp>,
     #[serde(deserialize_with = "filled")]

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 use windlass_aws_client::ec2::{ImageState, NewInstance};
 use windlass_aws_client::ssm::PutParameter;
@@ -18,10 +19,20 @@ use crate::provision::OWNER_TAG;
 
 /// The tag that says which build something belongs to.
 pub const BUILD_TAG: &str = "windlass.dev/build";
+/// The tag that says when a build is over whatever happened, in RFC 3339.
+pub const EXPIRES_TAG: &str = "windlass.dev/expires";
+/// The tag of an image with its version of Kubernetes, such as `v1.36.3`.
+pub const KUBERNETES_TAG: &str = "windlass.dev/kubernetes";
+/// The tag of an image with the hash of its recipe.
+pub const RECIPE_TAG: &str = "windlass.dev/recipe";
+/// The tag of an image with its architecture.
+pub const ARCHITECTURE_TAG: &str = "windlass.dev/architecture";
 /// How long the image of a disk may take.
 const IMAGE_TIMEOUT: Duration = Duration::from_hours(1);
 /// How long an instance may take to end, and to let go of its security group.
 const SETTLE_TIMEOUT: Duration = Duration::from_mins(5);
+/// How often something is created whose answer is lost.
+const ATTEMPTS: u32 = 4;
 /// Lines of the console that a failure shows.
 const CONSOLE_LINES: usize = 20;
 
@@ -121,6 +132,8 @@ pub struct Build<'a> {
     pub source: &'a ImageState,
     /// The builder's user data, in base64.
     pub user_data: &'a str,
+    /// When it begins.
+    pub begun: Timestamp,
     /// How often AWS is asked how far it is.
     pub poll: Duration,
     /// Is told how it goes, line by line.
@@ -133,15 +146,9 @@ pub fn image_tags(config: &ClusterConfig, recipe: &Recipe) -> BTreeMap<String, S
     for (key, value) in [
         ("Name", recipe.image_name()),
         (OWNER_TAG, recipe.cluster.clone()),
-        (
-            "windlass.dev/kubernetes",
-            format!("v{}", recipe.kubernetes.version),
-        ),
-        ("windlass.dev/recipe", recipe.hash()),
-        (
-            "windlass.dev/architecture",
-            recipe.ami.architecture.name().to_owned(),
-        ),
+        (KUBERNETES_TAG, format!("v{}", recipe.kubernetes.version)),
+        (RECIPE_TAG, recipe.hash()),
+        (ARCHITECTURE_TAG, recipe.ami.architecture.name().to_owned()),
     ] {
         tags.insert(key.to_owned(), value);
     }
@@ -240,6 +247,9 @@ impl Build<'_> {
         tags.insert("Name".to_owned(), format!("windlass-ami-{}", self.id));
         tags.insert(OWNER_TAG.to_owned(), self.recipe.cluster.clone());
         tags.insert(BUILD_TAG.to_owned(), self.id.to_owned());
+        let at_most = self.recipe.ami.builder.timeout.0 + IMAGE_TIMEOUT + SETTLE_TIMEOUT;
+        let expires = self.begun.saturating_add(at_most).unwrap_or(Timestamp::MAX);
+        tags.insert(EXPIRES_TAG.to_owned(), format!("{expires:.0}"));
         tags
     }
 
@@ -252,9 +262,16 @@ impl Build<'_> {
         let tags = self.build_tags();
         let group_name = format!("windlass-ami-{}", self.id);
         let description = "Builder of a machine image: lets nothing in";
-        let security_group = ec2
-            .create_security_group(&group_name, description, &vpc, &tags)
-            .await?;
+        let create = async || {
+            ec2.create_security_group(&group_name, description, &vpc, &tags)
+                .await
+        };
+        let of_build = format!("tag:{BUILD_TAG}");
+        let find = async || {
+            let found = ec2.security_groups(&of_build, self.id).await?;
+            Ok(found.into_iter().next().map(|group| group.id))
+        };
+        let security_group = once(create, find, self.poll).await?;
         let volume = &ami.builder.root_volume;
         let own_type = ami.architecture.builder_type();
         // The device of the image itself, or the builder would have a second disk and the image the
@@ -365,15 +382,63 @@ impl Build<'_> {
         let mut tags = image_tags(self.config, self.recipe);
         // Until it is whole it belongs to the build, and goes with it.
         tags.insert(BUILD_TAG.to_owned(), self.id.to_owned());
-        let image = ec2.create_image(instance, name, &tags).await?;
+        let create = async || ec2.create_image(instance, name, &tags).await;
+        let find = async || {
+            let found = ec2.own_images_by_tag(BUILD_TAG, self.id).await?;
+            Ok(found.into_iter().next().map(|image| image.id))
+        };
+        let image = once(create, find, self.poll).await?;
         (self.say)(&format!("{image} is made of its disk"));
-        let state = available(self.client, &image, self.poll).await?;
-        for snapshot in state.snapshots() {
-            ec2.create_tags(snapshot, &tags).await?;
-        }
-        ec2.require_metadata_tokens(&image).await?;
+        finish(self.client, &image, &tags, self.poll).await?;
         Ok(image)
     }
+}
+
+/// Creates what may be created once alone: after an answer that was lost it is looked for first.
+async fn once(
+    create: impl AsyncFn() -> Result<String, CallError>,
+    find: impl AsyncFn() -> Result<Option<String>, CallError>,
+    pause: Duration,
+) -> Result<String, CallError> {
+    for _ in 1..ATTEMPTS {
+        match create().await {
+            Err(error) if error.may_have_happened() => sleep(pause).await,
+            result => return result,
+        }
+        if let Some(found) = find().await? {
+            return Ok(found);
+        }
+    }
+    create().await
+}
+
+/// Gives a new image, once it is there, what it does not have from the beginning. Safe to do again.
+async fn finish(
+    client: &Client,
+    image: &str,
+    tags: &BTreeMap<String, String>,
+    poll: Duration,
+) -> Result<(), BuildError> {
+    let ec2 = client.ec2();
+    let state = available(client, image, poll).await?;
+    for snapshot in state.snapshots() {
+        ec2.create_tags(snapshot, tags).await?;
+    }
+    ec2.require_metadata_tokens(image).await?;
+    Ok(())
+}
+
+/// Does for an image that was there already what its build may not have come to.
+///
+/// # Errors
+///
+/// When a call fails, or the image does not become available.
+pub async fn take_up(
+    client: &Client,
+    image: &ImageState,
+    poll: Duration,
+) -> Result<(), BuildError> {
+    finish(client, &image.id, &image.tags, poll).await
 }
 
 /// Waits until an image can be used.
@@ -395,7 +460,8 @@ async fn available(client: &Client, image: &str, poll: Duration) -> Result<Image
     }
 }
 
-/// Copies, shares and announces an image; what is done already is left alone.
+/// Copies, shares and announces an image; what is done already is left alone. `attempt` is new for
+/// every run: within one, a copy whose answer is lost is not made twice.
 ///
 /// # Errors
 ///
@@ -405,6 +471,7 @@ pub async fn publish(
     config: &ClusterConfig,
     recipe: &Recipe,
     built: &mut Built,
+    attempt: &str,
     poll: Duration,
 ) -> Result<(), BuildError> {
     let publish = &recipe.ami.publish;
@@ -426,15 +493,14 @@ pub async fn publish(
         } else {
             let (from, key) = (&config.spec.region, copy.kms_key.as_deref());
             let ec2 = there.ec2();
-            ec2.copy_image(&built.image, from, &built.name, key).await?
+            let token = format!("{attempt}-{region}");
+            ec2.copy_image(&built.image, from, &built.name, key, &token)
+                .await?
         };
-        let state = available(&there, &id, poll).await?;
         let mut tags = image_tags(config, recipe);
         tags.insert(BUILD_TAG.to_owned(), built.image.clone());
-        for resource in state.snapshots().chain([id.as_str()]) {
-            there.ec2().create_tags(resource, &tags).await?;
-        }
-        there.ec2().require_metadata_tokens(&id).await?;
+        there.ec2().create_tags(&id, &tags).await?;
+        finish(&there, &id, &tags, poll).await?;
         share(&there, &id, &publish.accounts).await?;
         built.copies.insert(region.clone(), id);
     }
@@ -466,6 +532,8 @@ pub enum Outcome {
     Keep,
     /// What there is of it goes.
     Discard,
+    /// It goes unless it is whole: somebody may use it already.
+    DiscardUnlessWhole,
 }
 
 /// Removes all that a build has made besides its image, and that too if it came to nothing. Safe to
@@ -483,13 +551,18 @@ pub async fn clean_up(
         }
     };
     note("instance", instances_gone(client, build, poll).await);
-    if outcome == Outcome::Discard {
-        note("image", image_gone(client, build).await);
+    if outcome != Outcome::Keep {
+        note("image", image_gone(client, build, outcome).await);
     }
-    note("security group", groups_gone(client, build, poll).await);
     let parameter = report::parameter(build);
     let deleted = client.ssm().delete_parameter(&parameter).await;
     note("parameter", deleted.map(|_| ()));
+    // Last, and only then, since what is left of a build is found again by it.
+    if left.is_empty()
+        && let Err(error) = groups_gone(client, build, poll).await
+    {
+        left.push(format!("security group: {error}"));
+    }
     left
 }
 
@@ -517,9 +590,10 @@ async fn instances_gone(client: &Client, build: &str, poll: Duration) -> Result<
 async fn groups_gone(client: &Client, build: &str, poll: Duration) -> Result<(), CallError> {
     let ec2 = client.ec2();
     let begun = Instant::now();
-    for group in ec2.security_groups_by_tag(BUILD_TAG, build).await? {
+    let filter = format!("tag:{BUILD_TAG}");
+    for group in ec2.security_groups(&filter, build).await? {
         loop {
-            match ec2.delete_security_group(&group).await {
+            match ec2.delete_security_group(&group.id).await {
                 Ok(()) => break,
                 // The interface of an ended instance lingers.
                 Err(error)
@@ -535,13 +609,14 @@ async fn groups_gone(client: &Client, build: &str, poll: Duration) -> Result<(),
     Ok(())
 }
 
-async fn image_gone(client: &Client, build: &str) -> Result<(), CallError> {
+async fn image_gone(client: &Client, build: &str, outcome: Outcome) -> Result<(), CallError> {
     let ec2 = client.ec2();
-    let tags = BTreeMap::from([(BUILD_TAG.to_owned(), build.to_owned())]);
-    for (image, _) in ec2.images_by_tags("self", &tags).await? {
-        let state = ec2.image_state(&image).await?.unwrap_or_default();
-        ec2.deregister_image(&image).await?;
-        for snapshot in state.snapshots() {
+    for image in ec2.own_images_by_tag(BUILD_TAG, build).await? {
+        if outcome == Outcome::DiscardUnlessWhole && image.state == "available" {
+            continue;
+        }
+        ec2.deregister_image(&image.id).await?;
+        for snapshot in image.snapshots() {
             ec2.delete_snapshot(snapshot).await?;
         }
     }

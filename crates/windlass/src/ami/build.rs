@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use jiff::Timestamp;
 use rand::RngExt as _;
 use tokio::signal::unix::{SignalKind, signal};
 use windlass_aws_client::{Client, Options};
@@ -22,7 +23,7 @@ use crate::userdata::gzipped;
 /// Exit code after an interrupt, when all has been cleaned up.
 const INTERRUPTED: u8 = 4;
 /// Exit code when something is left that could not be removed.
-const LEFT: u8 = 5;
+pub(super) const LEFT: u8 = 5;
 
 #[derive(Args)]
 pub(super) struct BuildArgs {
@@ -61,15 +62,18 @@ async fn build(args: &BuildArgs) -> anyhow::Result<ExitCode> {
     let mut name = format!("{}-{}", recipe.image_name(), source_suffix(&source.id));
     let existing = build::existing(&client, &name).await;
     let existing = existing.map_err(|error| advised(error.into()))?;
-    let mut built = match existing {
+    let (built, code) = match existing {
         Some(image) if !args.force => {
             output::talk(&format!("{name} is there already (--force builds another)"));
-            Built {
+            let taken_up = build::take_up(&client, &image, poll).await;
+            taken_up.map_err(advised)?;
+            let built = Built {
                 name,
                 image: image.id,
                 copies: std::collections::BTreeMap::new(),
                 was_there: true,
-            }
+            };
+            (Some(built), ExitCode::SUCCESS)
         }
         there => {
             if there.is_some() {
@@ -93,21 +97,31 @@ async fn build(args: &BuildArgs) -> anyhow::Result<ExitCode> {
                 id: &id,
                 source: &source,
                 user_data: &userdata::as_base64(&compressed),
+                begun: Timestamp::now(),
                 poll,
                 say: &say,
             };
-            match built(&job, &name).await? {
-                Ok(built) => built,
-                Err(code) => return Ok(code),
-            }
+            built(&job, &name).await?
         }
     };
-    published(&client, &config, &recipe, &mut built, poll).await?;
+    let Some(mut built) = built else {
+        return Ok(code);
+    };
+    tokio::select! {
+        result = published(&client, &config, &recipe, &mut built, &id, poll) => result?,
+        () = interrupted() => {
+            output::talk(&format!(
+                "interrupted: {} is built and not all of spec.ami.publish is done: run it again",
+                built.image
+            ));
+            return Ok(ExitCode::from(INTERRUPTED));
+        }
+    }
     match args.output.encoding() {
         None => output::data(&as_text(&config, &built))?,
         Some(encoding) => output::document(encoding, &built)?,
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(code)
 }
 
 /// Images of one recipe differ by what they started from.
@@ -116,8 +130,9 @@ fn source_suffix(id: &str) -> &str {
     &bare[bare.len().saturating_sub(8)..]
 }
 
-/// Builds, and cleans up whatever comes of it: also after an interrupt, whose exit code is given then.
-async fn built(job: &Build<'_>, name: &str) -> anyhow::Result<Result<Built, ExitCode>> {
+/// Builds, and cleans up whatever comes of it, also after an interrupt: gives the image, if there is
+/// one, and how the program is to end.
+async fn built(job: &Build<'_>, name: &str) -> anyhow::Result<(Option<Built>, ExitCode)> {
     output::talk(&format!("building {name} (build {})", job.id));
     let result = tokio::select! {
         result = job.run(name) => Some(result),
@@ -130,26 +145,34 @@ async fn built(job: &Build<'_>, name: &str) -> anyhow::Result<Result<Built, Exit
     if result.is_none() {
         output::talk("interrupted: cleaning up (a second interrupt leaves it)");
     }
+    let given_up = async {
+        if result.is_some() {
+            interrupted().await;
+            output::talk("still cleaning up (another interrupt leaves it)");
+        }
+        interrupted().await;
+    };
     let left = tokio::select! {
         left = build::clean_up(job.client, job.id, outcome, job.poll) => left,
-        () = interrupted() => vec!["all of it: a second interrupt".to_owned()],
+        () = given_up => vec!["all of it: interrupted".to_owned()],
     };
     for line in &left {
         output::talk(&format!(
-            "left behind, with the tag {}={}: {line}",
+            "left behind, with the tag {}={}: {line}; `windlass ami gc --build {}` removes it",
             build::BUILD_TAG,
+            job.id,
             job.id
         ));
     }
+    let left_code = (!left.is_empty()).then_some(ExitCode::from(LEFT));
     match result {
-        Some(Ok(built)) => Ok(Ok(built)),
+        Some(Ok(built)) => Ok((Some(built), left_code.unwrap_or(ExitCode::SUCCESS))),
         Some(Err(error)) if left.is_empty() => Err(advised(error)),
         Some(Err(error)) => {
             output::error(&advised(error));
-            Ok(Err(ExitCode::from(LEFT)))
+            Ok((None, ExitCode::from(LEFT)))
         }
-        None if left.is_empty() => Ok(Err(ExitCode::from(INTERRUPTED))),
-        None => Ok(Err(ExitCode::from(LEFT))),
+        None => Ok((None, left_code.unwrap_or(ExitCode::from(INTERRUPTED)))),
     }
 }
 
@@ -169,10 +192,11 @@ async fn published(
     config: &ClusterConfig,
     recipe: &Recipe,
     built: &mut Built,
+    attempt: &str,
     poll: Duration,
 ) -> anyhow::Result<()> {
     let image = built.image.clone();
-    build::publish(client, config, recipe, built, poll)
+    build::publish(client, config, recipe, built, attempt, poll)
         .await
         .map_err(advised)
         .with_context(|| {

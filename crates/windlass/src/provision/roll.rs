@@ -17,7 +17,7 @@ use windlass_provision::provision::roll::{self, OldInstance};
 use windlass_provision::provision::{ResourceKind, observe};
 
 use self::nodes::Nodes;
-use super::{LockArgs, advised, confirmed};
+use super::{LockArgs, advised};
 use crate::cluster_file::ConfigArgs;
 use crate::{duration, output};
 
@@ -119,7 +119,7 @@ impl Roll<'_> {
         if self.args.dry_run {
             return Ok(ExitCode::SUCCESS);
         }
-        if !self.args.yes && !confirmed("Replace them?")? {
+        if !self.args.yes && !output::confirmed("Replace them?")? {
             bail!("nothing was done");
         }
         while !old.is_empty() {

@@ -1,0 +1,535 @@
+//! `windlass ami build` when AWS fails or denies a call, and when it is interrupted or killed at one:
+//! each of its calls in turn. What is left is then removed by it or by `windlass ami gc`.
+//!
+//! The builder is played: it says by `windlass ami report`, as its script does, that all went well,
+//! and stops. That its own script comes to that is what suite `ami` shows.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+use windlass_e2e::{Ssm, expect, ssm_error};
+use windlass_testbed::proxy::{Act, HeldRequest, Hold, Matcher, Request};
+use windlass_testbed::{Testbed, wait_for};
+
+/// Time for one call of a process that has just started on a busy machine.
+const SOON: Duration = Duration::from_mins(1);
+/// The region of the copies.
+const ELSEWHERE: &str = "eu-west-1";
+/// More calls than a build makes.
+const MANY: usize = 100;
+
+/// An account with the builder's instance profile, its configuration, and who plays its builders.
+struct Scene {
+    testbed: &'static Testbed,
+    config: PathBuf,
+    is_over: Arc<AtomicBool>,
+    player: Option<thread::JoinHandle<Result<()>>>,
+}
+
+impl Scene {
+    fn begin() -> Result<Self> {
+        let testbed = windlass_e2e::testbed()?;
+        let profile = [("InstanceProfileName", "prod-windlass-ami")];
+        testbed
+            .aws()
+            .query("iam", "CreateInstanceProfile", &profile)?;
+        let subnets = testbed.aws().query("ec2", "DescribeSubnets", &[])?;
+        let subnet = values(&subnets, "subnetId").into_iter().next();
+        let config = testbed.directory().join("ami.yaml");
+        let document = json!({
+            "apiVersion": "windlass.dev/v1alpha1",
+            "kind": "Cluster",
+            "spec": {
+                "cluster": "prod",
+                "region": windlass_testbed::REGION,
+                "endpoint": "api.example.com:443",
+                "kubernetes": "v1.36.3",
+                "subnets": [subnet.context("there is a subnet")?],
+                "securityGroups": ["sg-1"],
+                "ami": {
+                    "source": {"id": "ami-1e749f67"},
+                    "windlass": {
+                        "url": "https://downloads.example.com/windlass",
+                        "sha256": "0".repeat(64),
+                    },
+                    // Other accounts cannot use what the account's own key has encrypted.
+                    "builder": {"rootVolume": {"size": "20Gi", "kmsKey": "alias/images"}},
+                    "publish": {
+                        "copies": [{"region": ELSEWHERE, "kmsKey": "alias/images"}],
+                        "accounts": ["444455556666"],
+                        "parameter": "/windlass/prod/image/amd64",
+                    },
+                },
+            },
+        });
+        fs::write(&config, document.to_string())?;
+        let is_over = Arc::new(AtomicBool::new(false));
+        let end = Arc::clone(&is_over);
+        Ok(Self {
+            testbed,
+            config,
+            is_over,
+            player: Some(thread::spawn(move || play_builders(testbed, &end))),
+        })
+    }
+
+    /// Ends the player, which fails the test if it could not play.
+    fn end(mut self) -> Result<()> {
+        self.is_over.store(true, Ordering::SeqCst);
+        let player = self.player.take().context("it plays")?;
+        player
+            .join()
+            .unwrap_or_else(|_| panic!("the player panicked"))
+    }
+
+    fn command(&self, endpoint: &str, arguments: &[&str]) -> Result<Command> {
+        let mut command = Command::new(windlass_e2e::binary()?);
+        command
+            .arg("ami")
+            .args(arguments)
+            .arg("--config")
+            .arg(&self.config)
+            .envs(Testbed::aws_environment(endpoint))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        Ok(command)
+    }
+
+    fn build(&self, endpoint: &str) -> Result<Command> {
+        self.command(endpoint, &["build", "--poll", "100ms"])
+    }
+
+    fn run(&self, arguments: &[&str]) -> Result<Output> {
+        let mut command = self.command(&self.testbed.moto_url(), arguments)?;
+        command.output().context("run windlass")
+    }
+
+    /// A build that nothing disturbs.
+    fn build_in_peace(&self) -> Result<()> {
+        let output = self.build(&self.testbed.moto_url())?.output()?;
+        expect(&output, 0, "ami-").map(drop)
+    }
+
+    /// Removes all images, as `prune` does, and makes sure that nothing at all is left.
+    fn tidy(&self) -> Result<()> {
+        Ssm::of(self.testbed).delete("/windlass/prod/image/amd64")?;
+        expect(&self.run(&["prune", "--keep", "0", "--yes"])?, 0, "")?;
+        expect(&self.run(&["list"])?, 0, "no image of cluster `prod`")?;
+        // A builder that was ended while it spoke takes its report back.
+        wait_for("nothing to be left", SOON, || {
+            Ok(left(self.testbed)?.is_empty())
+        })
+        .with_context(|| format!("left: {:#?}", left(self.testbed)))
+    }
+}
+
+/// Plays the builders: each says that all went well, and stops.
+fn play_builders(testbed: &'static Testbed, is_over: &AtomicBool) -> Result<()> {
+    let sections = testbed.directory().join("sections");
+    fs::write(&sections, "section clean ok 0.1s\n")?;
+    let mut played = BTreeSet::new();
+    while !is_over.load(Ordering::SeqCst) {
+        thread::sleep(Duration::from_millis(30));
+        let running = [
+            ("Filter.1.Name", "tag-key"),
+            ("Filter.1.Value.1", "windlass.dev/build"),
+            ("Filter.2.Name", "instance-state-name"),
+            ("Filter.2.Value.1", "running"),
+        ];
+        let described = testbed.aws().query("ec2", "DescribeInstances", &running)?;
+        for (instance, build) in values(&described, "instanceId")
+            .iter()
+            .zip(builds(&described))
+        {
+            if !played.insert(instance.clone()) {
+                continue;
+            }
+            let report = Command::new(windlass_e2e::binary()?)
+                .args(["ami", "report", "--state", "succeeded", "--build", &build])
+                .args(["--region", windlass_testbed::REGION])
+                .args(
+                    [&sections, &sections]
+                        .iter()
+                        .zip(["--sections", "--log"])
+                        .flat_map(|(path, flag)| [flag.to_owned(), path.display().to_string()]),
+                )
+                .envs(Testbed::aws_environment(&testbed.moto_url()))
+                .output()?;
+            expect(&report, 0, "")?;
+            let stopped = [("InstanceId.1", instance.as_str())];
+            if testbed
+                .aws()
+                .query("ec2", "StopInstances", &stopped)
+                .is_err()
+            {
+                // The build was given up meanwhile, and an instance that is no more says nothing.
+                Ssm::of(testbed).delete(&format!("/windlass/ami/{build}/report"))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The contents of all elements of one name.
+fn values(xml: &str, element: &str) -> Vec<String> {
+    xml.split(&format!("<{element}>"))
+        .skip(1)
+        .filter_map(|rest| Some(rest.split_once(&format!("</{element}>"))?.0.to_owned()))
+        .collect()
+}
+
+/// The builds that the described things belong to.
+fn builds(xml: &str) -> Vec<String> {
+    xml.split("<key>windlass.dev/build</key>")
+        .skip(1)
+        .filter_map(|rest| values(rest, "value").into_iter().next())
+        .collect()
+}
+
+/// All that there is of builds: instances that are not terminated, security groups, images,
+/// snapshots, reports.
+fn left(testbed: &Testbed) -> Result<Vec<String>> {
+    let aws = testbed.aws();
+    let by_tag = [
+        ("Filter.1.Name", "tag-key"),
+        ("Filter.1.Value.1", "windlass.dev/build"),
+    ];
+    let mut left = Ssm::of(testbed).names_below("/windlass/ami/")?;
+    let mut alive = by_tag.to_vec();
+    alive.extend([
+        ("Filter.2.Name", "instance-state-name"),
+        ("Filter.2.Value.1", "pending"),
+        ("Filter.2.Value.2", "running"),
+        ("Filter.2.Value.3", "stopping"),
+        ("Filter.2.Value.4", "stopped"),
+    ]);
+    let instances = aws.query("ec2", "DescribeInstances", &alive)?;
+    left.extend(values(&instances, "instanceId"));
+    let groups = aws.query("ec2", "DescribeSecurityGroups", &by_tag)?;
+    left.extend(values(&groups, "groupName"));
+    let mut owned = by_tag.to_vec();
+    owned.push(("Owner.1", "self"));
+    let images = aws.query("ec2", "DescribeImages", &owned)?;
+    left.extend(values(&images, "imageId"));
+    let snapshots = aws.query("ec2", "DescribeSnapshots", &by_tag)?;
+    left.extend(values(&snapshots, "snapshotId"));
+    Ok(left)
+}
+
+/// One call of a build, the `number`th.
+fn nth(number: usize) -> Matcher {
+    let counter = AtomicUsize::new(0);
+    Matcher::new(move |_| counter.fetch_add(1, Ordering::SeqCst) == number)
+}
+
+/// Whether the call came; not, if the program ended before.
+fn was_held(held: &HeldRequest, child: &mut Child) -> Result<bool> {
+    let mut came = false;
+    wait_for("the call or the end of the program", SOON, || {
+        came = held.wait(Duration::from_millis(20)).is_ok();
+        Ok(came || child.try_wait().context("look at windlass")?.is_some())
+    })?;
+    Ok(came)
+}
+
+/// Holds each call of a build in turn and has `disturb` do something to the build meanwhile; `check`
+/// looks at what came of it. Gives how many calls there were.
+fn at_each_call(
+    scene: &Scene,
+    disturb: impl Fn(&mut Child, HeldRequest) -> Result<()>,
+    check: impl Fn(&Output) -> Result<()>,
+) -> Result<usize> {
+    for call in 0..MANY {
+        let proxy = scene.testbed.proxy_aws()?;
+        let held = proxy.hold(nth(call), Hold::BeforeAnswering);
+        let mut child = scene
+            .build(proxy.url())?
+            .spawn()
+            .context("start windlass")?;
+        let came = was_held(&held, &mut child)?;
+        if came {
+            disturb(&mut child, held)?;
+        }
+        let output = child.wait_with_output()?;
+        if !came {
+            expect(&output, 0, "ami-")?;
+            scene.tidy()?;
+            return Ok(call);
+        }
+        check(&output).with_context(|| format!("disturbed at call {call}"))?;
+    }
+    anyhow::bail!("it never came to its end")
+}
+
+#[test]
+fn a_build_that_is_killed_at_any_call_leaves_nothing_that_cannot_be_removed() -> Result<()> {
+    let scene = Scene::begin()?;
+    let kill = |child: &mut Child, held: HeldRequest| {
+        child.kill().context("kill windlass")?;
+        held.refuse();
+        Ok(())
+    };
+    let calls = at_each_call(&scene, kill, |_| {
+        // Nobody knows that nobody waits for it: its time is not over.
+        let text = expect(&scene.run(&["gc"])?, 0, "")?;
+        for build in text.lines().filter_map(|line| line.strip_prefix("build ")) {
+            ensure!(build.contains("stays: its time is over at"), "{text}");
+            let id = build.split_whitespace().next().context("an id")?;
+            expect(&scene.run(&["gc", "--build", id])?, 0, "removed")?;
+        }
+        scene.build_in_peace()?;
+        let images: Value = serde_json::from_slice(&scene.run(&["list", "-o", "json"])?.stdout)?;
+        let images = images.as_array().context("a list")?;
+        ensure!(
+            images.len() == 2,
+            "an image and its copy, found {images:#?}"
+        );
+        ensure!(
+            images.iter().all(|image| image["kubernetes"] == "v1.36.3"),
+            "an image without its tags: {images:#?}"
+        );
+        scene.tidy()
+    })?;
+    ensure!(calls > 15, "{calls} calls");
+    scene.end()
+}
+
+#[test]
+fn a_build_that_is_interrupted_at_any_call_leaves_nothing() -> Result<()> {
+    let scene = Scene::begin()?;
+    let interrupt = |child: &mut Child, held: HeldRequest| {
+        let pid = child.id().to_string();
+        Command::new("kill").args(["-INT", &pid]).status()?;
+        held.release();
+        Ok(())
+    };
+    let calls = at_each_call(&scene, interrupt, |output| {
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        // Before there is a build an interrupt ends the program as any other, and while a whole one is
+        // cleaned up it changes nothing.
+        let (code, left) = (output.status.code(), left(scene.testbed)?);
+        let is_published = said.contains("is built and not all of spec.ami.publish is done");
+        match code {
+            Some(0) => {}
+            Some(4) if is_published => {}
+            Some(4) | None => ensure!(left.is_empty(), "{left:#?}: {said}"),
+            _ => anyhow::bail!("ended with {code:?}: {said}"),
+        }
+        scene.tidy()
+    })?;
+    ensure!(calls > 15, "{calls} calls");
+    scene.end()
+}
+
+/// What kind of error AWS gives for a call.
+fn error_for(request: &Request, codes: [&str; 2]) -> Act {
+    let [ec2, ssm] = codes;
+    match request.action.as_deref() {
+        Some(action) if action.ends_with("Parameter") => ssm_error(ssm),
+        _ => Act::ec2_error(400, ec2),
+    }
+}
+
+#[test]
+fn a_call_that_fails_once_is_made_again() -> Result<()> {
+    let scene = Scene::begin()?;
+    for call in 0..MANY {
+        let proxy = scene.testbed.proxy_aws()?;
+        let held = proxy.hold(nth(call), Hold::BeforeForwarding);
+        let mut child = scene
+            .build(proxy.url())?
+            .spawn()
+            .context("start windlass")?;
+        let came = was_held(&held, &mut child)?;
+        held.refuse();
+        let output = child.wait_with_output()?;
+        expect(&output, 0, "ami-").with_context(|| format!("call {call} was cut off"))?;
+        scene.tidy()?;
+        if !came {
+            ensure!(call > 15, "{call} calls");
+            return scene.end();
+        }
+    }
+    anyhow::bail!("it never came to its end")
+}
+
+#[test]
+fn a_denied_action_is_named_and_nothing_is_left_once_it_is_allowed() -> Result<()> {
+    let scene = Scene::begin()?;
+    let proxy = scene.testbed.proxy_aws()?;
+    expect(&scene.build(proxy.url())?.output()?, 0, "ami-")?;
+    let calls = proxy.requests();
+    drop(proxy);
+    scene.tidy()?;
+    let mut actions = BTreeSet::new();
+    for call in &calls {
+        let action = call.action.clone().context("an action")?;
+        if !actions.insert(action.clone()) {
+            continue;
+        }
+        let proxy = scene.testbed.proxy_aws()?;
+        let codes = ["UnauthorizedOperation", "AccessDeniedException"];
+        proxy.on(Matcher::action(&action), error_for(call, codes));
+        let output = scene.build(proxy.url())?.output()?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let code = output.status.code();
+        ensure!(matches!(code, Some(1 | 5)), "{action}: {code:?}: {said}");
+        ensure!(said.contains(&action), "no {action} in {said}");
+        ensure!(
+            code == Some(5) || said.contains("permission"),
+            "{action}: {said}"
+        );
+        // What could not be removed is named with its build.
+        for build in said
+            .lines()
+            .filter_map(|line| line.split_once("gc --build "))
+        {
+            let id = build.1.split('`').next().context("an id")?;
+            expect(&scene.run(&["gc", "--build", id])?, 0, "")?;
+        }
+        scene
+            .tidy()
+            .with_context(|| format!("{action} was denied: {said}"))?;
+    }
+    ensure!(actions.len() > 14, "{actions:?}");
+    scene.end()
+}
+
+#[test]
+fn an_image_in_use_stays() -> Result<()> {
+    let scene = Scene::begin()?;
+    let aws = scene.testbed.aws();
+    scene.build_in_peace()?;
+    let listed = expect(
+        &scene.run(&["list"])?,
+        0,
+        "parameter /windlass/prod/image/amd64",
+    )?;
+    let image = listed
+        .split_whitespace()
+        .find(|word| word.starts_with("ami-"));
+    let image = image.context("an image")?.to_owned();
+    // The parameter names it.
+    let pruned = expect(
+        &scene.run(&["prune", "--keep", "0", "--yes"])?,
+        0,
+        "removed",
+    )?;
+    ensure!(!pruned.contains(&image), "{pruned}");
+    ensure!(pruned.contains(ELSEWHERE), "the copy goes: {pruned}");
+    // An instance runs on it.
+    Ssm::of(scene.testbed).delete("/windlass/prod/image/amd64")?;
+    let launch = [
+        ("ImageId", image.as_str()),
+        ("MinCount", "1"),
+        ("MaxCount", "1"),
+    ];
+    let launched = aws.query("ec2", "RunInstances", &launched_by(&launch))?;
+    let instance = values(&launched, "instanceId").into_iter().next();
+    let instance = instance.context("an instance")?;
+    expect(
+        &scene.run(&["prune", "--keep", "0", "--yes"])?,
+        0,
+        "nothing to remove",
+    )?;
+    expect(&scene.run(&["list"])?, 0, &instance)?;
+    aws.query("ec2", "TerminateInstances", &[("InstanceId.1", &instance)])?;
+    // A group launches from it.
+    let template = [
+        ("LaunchTemplateName", "by-hand"),
+        ("LaunchTemplateData.ImageId", image.as_str()),
+        ("LaunchTemplateData.InstanceType", "m5.large"),
+    ];
+    aws.query("ec2", "CreateLaunchTemplate", &template)?;
+    let group = [
+        ("AutoScalingGroupName", "by-hand"),
+        ("LaunchTemplate.LaunchTemplateName", "by-hand"),
+        ("LaunchTemplate.Version", "1"),
+        ("MinSize", "0"),
+        ("MaxSize", "1"),
+        ("AvailabilityZones.member.1", "us-west-2a"),
+    ];
+    aws.query("autoscaling", "CreateAutoScalingGroup", &group)?;
+    expect(
+        &scene.run(&["prune", "--keep", "0", "--yes"])?,
+        0,
+        "nothing to remove",
+    )?;
+    expect(&scene.run(&["list"])?, 0, "group by-hand")?;
+    aws.query(
+        "autoscaling",
+        "DeleteAutoScalingGroup",
+        &[("AutoScalingGroupName", "by-hand")],
+    )?;
+    // It is one of the newest; it is asked about; it is only shown.
+    expect(&scene.run(&["prune"])?, 0, "nothing to remove")?;
+    expect(
+        &scene.run(&["prune", "--keep", "0", "--dry-run"])?,
+        0,
+        &image,
+    )?;
+    expect(
+        &scene.run(&["prune", "--keep", "0"])?,
+        0,
+        "nothing was removed",
+    )?;
+    scene.tidy()?;
+    scene.end()
+}
+
+#[test]
+fn a_build_of_another_cluster_is_not_removed() -> Result<()> {
+    let scene = Scene::begin()?;
+    let aws = scene.testbed.aws();
+    // Its time is over, and it is not this cluster's to remove.
+    let foreign = [
+        ("ImageId", "ami-1e749f67"),
+        ("MinCount", "1"),
+        ("MaxCount", "1"),
+        ("TagSpecification.1.ResourceType", "instance"),
+        ("TagSpecification.1.Tag.1.Key", "windlass.dev/build"),
+        ("TagSpecification.1.Tag.1.Value", "theirs"),
+        ("TagSpecification.1.Tag.2.Key", "windlass.dev/cluster"),
+        ("TagSpecification.1.Tag.2.Value", "staging"),
+        ("TagSpecification.1.Tag.3.Key", "windlass.dev/expires"),
+        ("TagSpecification.1.Tag.3.Value", "2020-01-01T00:00:00Z"),
+    ];
+    let launched = aws.query("ec2", "RunInstances", &launched_by(&foreign))?;
+    let theirs = values(&launched, "instanceId").into_iter().next();
+    let theirs = theirs.context("an instance")?;
+    let said = expect(&scene.run(&["gc"])?, 0, "")?;
+    ensure!(!said.contains("theirs"), "{said}");
+    let refused = scene.run(&["gc", "--build", "theirs"])?;
+    expect(&refused, 1, "nothing of a build `theirs` of this cluster")?;
+    // As its own it is removed, without being named, since its time is over.
+    let tag = [
+        ("ResourceId.1", theirs.as_str()),
+        ("Tag.1.Key", "windlass.dev/cluster"),
+        ("Tag.1.Value", "prod"),
+    ];
+    aws.query("ec2", "CreateTags", &tag)?;
+    expect(
+        &scene.run(&["gc", "--dry-run"])?,
+        0,
+        &format!("would remove {theirs}"),
+    )?;
+    expect(&scene.run(&["gc"])?, 0, &format!("removed {theirs}"))?;
+    scene.tidy()?;
+    scene.end()
+}
+
+/// Parameters as they are, for `RunInstances`.
+fn launched_by<'a>(parameters: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    let mut all = parameters.to_vec();
+    all.push(("InstanceType", "m5.large"));
+    all
+}
