@@ -9,6 +9,7 @@
 //! [`OWNER_TAG`]; whatever does not carry it is never changed and never deleted.
 
 pub mod advice;
+pub mod builder;
 pub mod desired;
 mod diff;
 pub mod execute;

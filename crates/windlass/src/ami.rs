@@ -7,6 +7,7 @@ mod images;
 mod judge;
 mod packer;
 mod report;
+mod role;
 
 use std::process::ExitCode;
 

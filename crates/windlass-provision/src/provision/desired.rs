@@ -6,12 +6,12 @@ use windlass_aws_client::ec2::{
     LaunchTemplateContent, MetadataOptions, TemplateEbs, TemplateVolume,
 };
 
-use super::policies;
 use super::resource::{
     Grant, Group, Hook, LaunchTemplate, Mixed, NodeRole, Parameter, Profile, Resource, ResourceId,
     ResourceKind, Tags,
 };
 use super::{GROUP_TAG, OWNER_TAG};
+use super::{builder, policies};
 use crate::cluster_config::{ClusterConfig, ResolvedGroup};
 use crate::userdata::{self, UserDataError};
 
@@ -69,6 +69,9 @@ pub fn desired(
         config.join_parameter(),
         Resource::Parameter(Parameter { tags: tags(config) }),
     );
+    for (id, resource) in builder::desired(config, &facts.account) {
+        add(id.name, resource);
+    }
     for group in config.groups() {
         add(
             group.aws_name.clone(),
@@ -96,10 +99,11 @@ pub fn ids(config: &ClusterConfig) -> BTreeSet<ResourceId> {
         add(ResourceKind::LaunchTemplate, group.aws_name.clone());
         add(ResourceKind::AutoScalingGroup, group.aws_name);
     }
+    ids.extend(builder::ids(config));
     ids
 }
 
-fn tags(config: &ClusterConfig) -> Tags {
+pub(super) fn tags(config: &ClusterConfig) -> Tags {
     let mut tags = config.spec.tags.clone();
     tags.insert(OWNER_TAG.to_owned(), config.spec.cluster.clone());
     tags

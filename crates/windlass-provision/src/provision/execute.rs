@@ -14,8 +14,8 @@ use windlass_aws_client::{CallError, Client, Secret};
 use super::plan::{self, Action, Change, Plan, Resources};
 use super::resource::{Group, LaunchTemplate, NodeRole, Profile, Resource, ResourceId};
 
-/// How long an instance profile may take until Auto Scaling knows it.
-const PROFILE_DEADLINE: Duration = Duration::from_mins(1);
+/// How long an instance profile may take until Auto Scaling and EC2 know it.
+pub(crate) const PROFILE_DEADLINE: Duration = Duration::from_mins(1);
 /// How long the instances of a deleted group may take to go.
 const GONE_DEADLINE: Duration = Duration::from_mins(15);
 /// Pause between two looks.
@@ -468,8 +468,8 @@ fn specification(group: &Group) -> GroupSpecification {
     }
 }
 
-/// A new instance profile is known everywhere only after some seconds.
-fn is_profile_unknown(error: &CallError) -> bool {
+/// Whether a new instance profile is not known everywhere yet, which takes some seconds.
+pub(crate) fn is_profile_unknown(error: &CallError) -> bool {
     let text = error.message().unwrap_or_default().to_ascii_lowercase();
     error.code() == Some("InvalidIAMInstanceProfile")
         || text.contains("invalid iaminstanceprofile")

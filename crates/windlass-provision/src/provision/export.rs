@@ -510,7 +510,8 @@ mod tests {
                 .iter()
                 .any(|left| left.contains("SecureString"))
         );
-        assert_eq!(export.template["Resources"].as_object().unwrap().len(), 6);
+        // Role and profile of nodes and of the builder; a template and a group for each of two.
+        assert_eq!(export.template["Resources"].as_object().unwrap().len(), 8);
     }
 
     #[test]

@@ -104,20 +104,27 @@ pub async fn observe(client: &Client, config: &ClusterConfig) -> Result<Resource
     ids.extend(forgotten(client, config, &ids).await?);
     let mut resources = Resources::new();
     for id in ids {
-        let resource = match id.kind {
-            ResourceKind::Role => role(client, &id.name).await?,
-            ResourceKind::InstanceProfile => profile(client, &id.name).await?,
-            ResourceKind::Parameter => parameter(client, &id.name).await?,
-            ResourceKind::LaunchTemplate => launch_template(client, &id.name).await?,
-            ResourceKind::AutoScalingGroup => group(client, &id.name)
-                .await?
-                .map(|group| Resource::Group(Box::new(group))),
-        };
-        if let Some(resource) = resource {
+        if let Some(resource) = resource(client, &id).await? {
             resources.insert(id, resource);
         }
     }
     Ok(resources)
+}
+
+/// A resource as it is; none if there is none of that name.
+pub(super) async fn resource(
+    client: &Client,
+    id: &ResourceId,
+) -> Result<Option<Resource>, CallError> {
+    Ok(match id.kind {
+        ResourceKind::Role => role(client, &id.name).await?,
+        ResourceKind::InstanceProfile => profile(client, &id.name).await?,
+        ResourceKind::Parameter => parameter(client, &id.name).await?,
+        ResourceKind::LaunchTemplate => launch_template(client, &id.name).await?,
+        ResourceKind::AutoScalingGroup => group(client, &id.name)
+            .await?
+            .map(|group| Resource::Group(Box::new(group))),
+    })
 }
 
 /// Groups of ours that the file no longer has, with their templates.

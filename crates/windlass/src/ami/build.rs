@@ -16,6 +16,7 @@ use windlass_provision::cluster_config::{ClusterConfig, GoDuration};
 use windlass_provision::provision::advice;
 use windlass_provision::userdata::{self, MAX_LENGTH};
 
+use super::role;
 use crate::cluster_file::ConfigArgs;
 use crate::output::{self, Format};
 use crate::userdata::gzipped;
@@ -80,6 +81,7 @@ async fn build(args: &BuildArgs) -> anyhow::Result<ExitCode> {
                 // No two images of an account have the same name.
                 name = format!("{name}-{}", &id[id.len() - 8..]);
             }
+            role::ensure(&client, &config).await?;
             let script = user_data(&recipe, &config.spec.region, &id, &source.id);
             let compressed = gzipped(&script);
             if MAX_LENGTH < compressed.len() {
