@@ -1,7 +1,7 @@
 //! The configuration file of the cluster, as commands take it.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Args;
@@ -23,9 +23,14 @@ pub(crate) struct ConfigArgs {
 impl ConfigArgs {
     /// Reads and checks it.
     pub(crate) fn read(&self) -> anyhow::Result<ClusterConfig> {
-        let file = self.config.display().to_string();
-        let text = fs::read_to_string(&self.config)
-            .with_context(|| format!("read `{file}` (name it with --config)"))?;
-        Ok(ClusterConfig::read(&file, &text)?)
+        read(&self.config)
     }
+}
+
+/// Reads and checks a configuration file.
+pub(crate) fn read(path: &Path) -> anyhow::Result<ClusterConfig> {
+    let file = path.display().to_string();
+    let text = fs::read_to_string(path)
+        .with_context(|| format!("read `{file}` (name it with --config)"))?;
+    Ok(ClusterConfig::read(&file, &text)?)
 }

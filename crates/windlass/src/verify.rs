@@ -5,8 +5,10 @@ mod compare;
 mod progress;
 mod report;
 mod sizing;
+mod template;
 
 use std::io::IsTerminal as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -17,11 +19,12 @@ use tokio::time::{Instant, sleep};
 use windlass_kube::{ConnectOptions, connect};
 use windlass_model::Quantity;
 
-use crate::{duration, output};
+use crate::{cluster_file, duration, output};
 use cluster::{Cluster, Leftover};
 use progress::{Look, Progress, Step, Verdict};
 use report::Report;
 use sizing::{Asked, Load};
+use template::Target;
 
 /// Exit codes.
 mod code {
@@ -50,6 +53,11 @@ pub(crate) struct VerifyArgs {
     /// Path of a kubeconfig; without it the pod's own service account is used.
     #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
     kubeconfig: Option<String>,
+    /// The cluster's configuration file: it tells how big a node of an empty group would be, and
+    /// which namespace the autoscaler is in. Without `--group` and `--selector` its first group
+    /// without taints is to grow.
+    #[arg(long, value_name = "FILE", env = "WINDLASS_CONFIG")]
+    config: Option<PathBuf>,
     /// Node group that is to grow, by its name in cluster.yaml: pods select its label
     /// `windlass.dev/node-group`.
     #[arg(long, value_name = "NAME", conflicts_with = "selector")]
@@ -81,9 +89,10 @@ pub(crate) struct VerifyArgs {
     /// Namespace of the run, which it makes and deletes.
     #[arg(long, value_name = "NAME", default_value = "windlass-verify")]
     namespace: String,
-    /// Namespace of the autoscaler's Lease and status.
-    #[arg(long, value_name = "NAME", default_value = "kube-system")]
-    autoscaler_namespace: String,
+    /// Namespace of the autoscaler's Lease and status; that of the configuration file, else
+    /// `kube-system`.
+    #[arg(long, value_name = "NAME")]
+    autoscaler_namespace: Option<String>,
     /// Name of the autoscaler's Lease.
     #[arg(long, value_name = "NAME", default_value = "cluster-autoscaler")]
     lease: String,
@@ -139,6 +148,11 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
+    let config = args.config.as_deref().map(cluster_file::read).transpose()?;
+    let of_config = config
+        .as_ref()
+        .map_or("kube-system", |config| &config.spec.autoscaler.namespace);
+    let autoscaler_namespace = args.autoscaler_namespace.as_deref().unwrap_or(of_config);
     let options = ConnectOptions {
         kubeconfig: args.kubeconfig.clone(),
         kubernetes: None,
@@ -148,14 +162,18 @@ async fn verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     let cluster = Cluster {
         api: connect(&options).await?,
         namespace: args.namespace.clone(),
-        autoscaler_namespace: args.autoscaler_namespace.clone(),
+        autoscaler_namespace: autoscaler_namespace.to_owned(),
         lease: args.lease.clone(),
         status: args.status_config_map.clone(),
     };
     if args.cleanup {
         return cleanup(&cluster).await;
     }
-    let selector = selector(args)?;
+    let target = match &config {
+        Some(config) if args.selector.is_none() => template::target(config, args.group.as_deref())?,
+        _ => None,
+    };
+    let selector = selector(args, target.as_ref())?;
     let problems = preflight(&cluster, args).await?;
     if !problems.is_empty() {
         for problem in &problems {
@@ -170,10 +188,11 @@ async fn verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
         cpu_milli: args.cpu.map(Quantity::millis_ceil),
         memory_bytes: args.memory.units_ceil(),
     };
-    let Some(load) = sizing::load(&baseline.rooms, asked) else {
+    let new_node = target.as_ref().and_then(|target| target.cpu_milli);
+    let Some(load) = sizing::load(&baseline.rooms, new_node, asked) else {
         output::talk(
-            "preflight: no ready node tells how big a new one would be: give the size of a pod \
-             with --cpu",
+            "preflight: no ready node tells how big a new one would be: name the cluster's file \
+             with --config, or give the size of a pod with --cpu",
         );
         return Ok(ExitCode::from(code::PREFLIGHT_FAILED));
     };
@@ -199,8 +218,12 @@ async fn verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(report.code))
 }
 
-fn selector(args: &VerifyArgs) -> anyhow::Result<Option<(String, String)>> {
-    if let Some(group) = &args.group {
+fn selector(
+    args: &VerifyArgs,
+    target: Option<&Target>,
+) -> anyhow::Result<Option<(String, String)>> {
+    let of_file = target.map(|target| &target.group);
+    if let Some(group) = args.group.as_ref().or(of_file) {
         return Ok(Some(("windlass.dev/node-group".to_owned(), group.clone())));
     }
     let Some(text) = &args.selector else {

@@ -21,8 +21,9 @@ const LABEL: &str = "windlass.dev/verify";
 const EXPIRES: &str = "windlass.dev/expires";
 /// Below ordinary pods, and above the autoscaler's cutoff of -10 for pods that count for nothing.
 const PRIORITY: i32 = -5;
-/// The image of a pod that does nothing.
-const IMAGE: &str = "registry.k8s.io/pause:3.10";
+/// The image of a pod that does nothing: the one that kubeadm's nodes have for their sandboxes, so
+/// that there is nothing to pull.
+const IMAGE: &str = "registry.k8s.io/pause:3.10.2";
 /// How long a namespace may take to go.
 const GONE: Duration = Duration::from_mins(2);
 

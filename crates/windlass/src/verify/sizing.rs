@@ -39,9 +39,11 @@ pub(super) struct Load {
 /// are somewhat smaller than the one that was looked at.
 const SHARE_PERCENT: i64 = 60;
 
-/// The pods that need the asked number of new nodes; none if nothing tells how big a node is.
-pub(super) fn load(rooms: &[Room], asked: Asked) -> Option<Load> {
-    let smallest = rooms.iter().map(|room| room.empty_cpu_milli).min();
+/// The pods that need the asked number of new nodes, which have `new_node` thousandths of a CPU
+/// where that is known; none if nothing tells how big a node is.
+pub(super) fn load(rooms: &[Room], new_node: Option<i64>, asked: Asked) -> Option<Load> {
+    let ready = rooms.iter().map(|room| room.empty_cpu_milli);
+    let smallest = ready.chain(new_node).min();
     let cpu_milli = match (asked.cpu_milli, smallest) {
         (Some(cpu), _) => cpu,
         (None, Some(empty)) => (empty * SHARE_PERCENT / 100).max(1),
@@ -96,16 +98,16 @@ mod tests {
 
     #[test]
     fn a_pod_has_a_node_to_itself_and_free_ones_are_filled_first() {
-        let load = load(&[room(2000, 2000), room(2000, 500)], asked(2)).unwrap();
+        let load = load(&[room(2000, 2000), room(2000, 500)], None, asked(2)).unwrap();
         assert_eq!((load.pods, load.cpu_milli), (3, 1200));
     }
 
     #[test]
     fn a_full_node_takes_none() {
-        assert_eq!(load(&[room(2000, -5)], asked(1)).unwrap().pods, 1);
+        assert_eq!(load(&[room(2000, -5)], None, asked(1)).unwrap().pods, 1);
         let mut full = room(2000, 2000);
         full.free_memory_bytes = 0;
-        assert_eq!(load(&[full], asked(1)).unwrap().pods, 1);
+        assert_eq!(load(&[full], None, asked(1)).unwrap().pods, 1);
     }
 
     #[test]
@@ -114,16 +116,21 @@ mod tests {
             cpu_milli: Some(500),
             ..asked(3)
         };
-        assert_eq!(load(&[room(2000, 1000)], small).unwrap().pods, 2 + 8 + 1);
+        assert_eq!(
+            load(&[room(2000, 1000)], None, small).unwrap().pods,
+            2 + 8 + 1
+        );
     }
 
     #[test]
-    fn without_a_node_the_size_has_to_be_given() {
-        assert_eq!(load(&[], asked(1)), None);
+    fn without_a_node_the_size_is_the_file_s_or_has_to_be_given() {
+        assert_eq!(load(&[], None, asked(1)), None);
+        let load_of_two = load(&[], Some(2000), asked(2)).unwrap();
+        assert_eq!((load_of_two.pods, load_of_two.cpu_milli), (2, 1200));
         let given = Asked {
             cpu_milli: Some(500),
             ..asked(2)
         };
-        assert_eq!(load(&[], given).unwrap().pods, 2);
+        assert_eq!(load(&[], None, given).unwrap().pods, 2);
     }
 }
