@@ -4,18 +4,24 @@ mod aws;
 mod kubernetes;
 
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::Args;
 use serde::Serialize;
+use windlass_provision::cluster_config::ClusterConfig;
 
 use crate::cluster_file::ConfigArgs;
+use crate::duration;
 use crate::output::{self, Format};
 
 /// Exit code when something should be looked at.
 const WARNED: u8 = 1;
 /// Exit code when something does not work.
 const FAILED: u8 = 2;
+
+/// Pause between two looks with `--wait`.
+const PAUSE: Duration = Duration::from_secs(2);
 
 /// Arguments of `windlass doctor`.
 #[derive(Args)]
@@ -25,6 +31,9 @@ pub(crate) struct DoctorArgs {
     /// Path of a kubeconfig; without it the pod's own service account is used.
     #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
     kubeconfig: Option<String>,
+    /// Look again, for so long, while something does not work: what was just applied takes its time.
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration::parse)]
+    wait: Duration,
     /// How the findings are printed.
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
     output: Format,
@@ -82,6 +91,12 @@ impl Findings {
         standings.max().unwrap_or(Standing::Ok)
     }
 
+    /// What does not work.
+    fn failed(&self) -> impl Iterator<Item = &str> {
+        let failed = self.0.iter().filter(|it| it.standing == Standing::Failed);
+        failed.map(|finding| finding.what.as_str())
+    }
+
     fn to_text(&self) -> String {
         let mut text = String::new();
         for Finding {
@@ -109,22 +124,18 @@ impl Findings {
 
 pub(crate) fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let mut findings = Findings::default();
-    match args.config.read() {
-        Err(error) => findings.fail(format!("{error:#}"), "mend the file"),
-        Ok(config) => {
-            let groups = config.spec.groups.len();
-            findings.ok(format!("the configuration is valid ({groups} groups)"));
-            tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .context("start the runtime")?
-                .block_on(async {
-                    aws::look(&config, &mut findings).await;
-                    kubernetes::look(&config, args.kubeconfig.clone(), &mut findings).await;
-                });
+    let findings = match args.config.read() {
+        Err(error) => {
+            let mut findings = Findings::default();
+            findings.fail(format!("{error:#}"), "mend the file");
+            findings
         }
-    }
+        Ok(config) => tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("start the runtime")?
+            .block_on(Box::pin(patiently(args, &config))),
+    };
     match args.output.encoding() {
         None => output::data(&findings.to_text())?,
         Some(encoding) => output::document(encoding, &findings.0)?,
@@ -134,6 +145,35 @@ pub(crate) fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
         Standing::Warning => ExitCode::from(WARNED),
         Standing::Failed => ExitCode::from(FAILED),
     })
+}
+
+/// Looks until everything works or the time is over.
+async fn patiently(args: &DoctorArgs, config: &ClusterConfig) -> Findings {
+    let begun = Instant::now();
+    let mut told = String::new();
+    loop {
+        let findings = look(args, config).await;
+        let failed: Vec<&str> = findings.failed().collect();
+        if failed.is_empty() || args.wait <= begun.elapsed() {
+            return findings;
+        }
+        let waiting = failed.join("; ");
+        if waiting != told {
+            output::talk(&format!("waiting: {waiting}"));
+            told = waiting;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Looks once.
+async fn look(args: &DoctorArgs, config: &ClusterConfig) -> Findings {
+    let mut findings = Findings::default();
+    let groups = config.spec.groups.len();
+    findings.ok(format!("the configuration is valid ({groups} groups)"));
+    aws::look(config, &mut findings).await;
+    kubernetes::look(config, args.kubeconfig.clone(), &mut findings).await;
+    findings
 }
 
 #[cfg(test)]

@@ -1,11 +1,16 @@
 //! What AWS should have.
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
 use windlass_aws_client::{CallError, Client, Options};
+use windlass_provision::ami::Recipe;
+use windlass_provision::ami::build::{self, BuildError};
 use windlass_provision::cluster_config::ClusterConfig;
 use windlass_provision::document::JoinDocument;
+use windlass_provision::provision::observe::FactsError;
 use windlass_provision::provision::plan::{self, Allowed};
-use windlass_provision::provision::{advice, desired, observe};
+use windlass_provision::provision::{advice, builder, desired, observe};
 
 use super::Findings;
 
@@ -25,6 +30,8 @@ pub(super) async fn look(config: &ClusterConfig, findings: &mut Findings) {
         Ok(caller) => findings.ok(format!("AWS answers as {}", caller.arn)),
         Err(error) => return failed(findings, &error),
     }
+    subnets(&client, config, findings).await;
+    stock_image(&client, config, findings).await;
     resources(&client, config, findings).await;
     credential(&client, config, findings).await;
     launches(&client, config, findings).await;
@@ -41,9 +48,68 @@ fn failed(findings: &mut Findings, error: &CallError) {
     findings.fail(error.to_string(), advice::advice(error));
 }
 
+/// The network that nodes and builders are put into.
+async fn subnets(client: &Client, config: &ClusterConfig, findings: &mut Findings) {
+    let of_groups = config.groups().flat_map(|group| group.subnets);
+    let builder = config.spec.ami.as_ref();
+    let of_builder = builder.and_then(|ami| ami.builder.subnet.as_ref());
+    let named: BTreeSet<&String> = of_groups.chain(of_builder).collect();
+    let mut networks = BTreeSet::new();
+    for subnet in named {
+        match client.ec2().vpc_of_subnet(subnet).await {
+            Ok(Some(network)) => {
+                networks.insert(network);
+            }
+            Ok(None) => findings.fail(
+                format!("there is no subnet {subnet} in {}", config.spec.region),
+                "mend spec.subnets or spec.region",
+            ),
+            Err(error) => return failed(findings, &error),
+        }
+    }
+    if 1 < networks.len() {
+        let networks: Vec<String> = networks.into_iter().collect();
+        findings.warn(
+            format!("the subnets are of several VPCs: {}", networks.join(", ")),
+            "a security group is of one VPC alone: take subnets of that one",
+        );
+    }
+}
+
+/// What images are built from, and who builds them where that is not Windlass's to make.
+async fn stock_image(client: &Client, config: &ClusterConfig, findings: &mut Findings) {
+    let Ok(recipe) = Recipe::of(config) else {
+        return;
+    };
+    match build::source(client, &recipe).await {
+        Ok(source) => findings.ok(format!("images are built from {}", source.id)),
+        Err(BuildError::Call(error)) => failed(findings, &error),
+        Err(error) => findings.fail(error.to_string(), "mend spec.ami.source"),
+    }
+    let Some(named) = &recipe.ami.builder.instance_profile else {
+        return;
+    };
+    if builder::role_name(config).is_some() {
+        return;
+    }
+    match client.iam().instance_profile(named).await {
+        Ok(Some(_)) => {}
+        Ok(None) => findings.fail(
+            format!("there is no instance profile `{named}` for the builder of images"),
+            "make it (`windlass iam render --actor ami-instance` prints its policy), or leave \
+             spec.ami.builder.instanceProfile out",
+        ),
+        Err(error) => failed(findings, &error),
+    }
+}
+
 async fn resources(client: &Client, config: &ClusterConfig, findings: &mut Findings) {
     let facts = match observe::facts(client, config).await {
         Ok(facts) => facts,
+        Err(FactsError::Call(error)) => return failed(findings, &error),
+        Err(error) if config.spec.ami.is_some() => {
+            return findings.fail(error.to_string(), "`windlass ami build`");
+        }
         Err(error) => return findings.fail(error.to_string(), "name another image in the file"),
     };
     let desired = match desired::desired(config, &facts) {

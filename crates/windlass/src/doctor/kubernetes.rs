@@ -1,9 +1,11 @@
 //! What the cluster should have.
 
+mod joining;
+
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use windlass_kube::{Api, ApiError, ConnectOptions, connect};
-use windlass_provision::cluster_config::{CloudProvider, ClusterConfig};
+use windlass_provision::cluster_config::{CloudProvider, ClusterConfig, CredentialsSource};
 use windlass_provision::cluster_info::{self, ClusterInfo};
 use windlass_provision::manifests::autoscaler;
 
@@ -38,6 +40,7 @@ pub(super) async fn look(
         return;
     }
     discovery_document(&api, config, findings).await;
+    joining::look(&api, config, findings).await;
     uploaded_certificates(&api, findings).await;
     lease(&api, config, findings).await;
     deployment(&api, config, findings).await;
@@ -242,12 +245,20 @@ async fn nodes(api: &Api, config: &ClusterConfig, findings: &mut Findings) {
         })
         .map(|node| text(node, "/metadata/name"))
         .collect();
+    control_plane(config, &items, findings);
     if !waiting.is_empty() {
         let fix = match config.spec.cloud_provider {
             CloudProvider::External => "run a cloud controller manager, or set cloudProvider: none",
             CloudProvider::None => "these nodes were started with cloud-provider=external",
         };
         findings.fail(format!("never initialized: {}", waiting.join(", ")), fix);
+    }
+    let not_ready: Vec<String> = items.iter().filter_map(|node| not_ready(node)).collect();
+    if !not_ready.is_empty() {
+        findings.warn(
+            format!("not ready: {}", not_ready.join("; ")),
+            "where it is the network, install a network plugin; else look at the kubelet",
+        );
     }
     let without_id: Vec<&str> = items
         .iter()
@@ -267,9 +278,82 @@ async fn nodes(api: &Api, config: &ClusterConfig, findings: &mut Findings) {
     }
 }
 
+/// A node's name and why it is not ready, if it is not.
+fn not_ready(node: &Value) -> Option<String> {
+    let conditions = node["status"]["conditions"].as_array();
+    let ready = conditions
+        .into_iter()
+        .flatten()
+        .find(|condition| condition["type"] == "Ready");
+    if ready.is_some_and(|condition| condition["status"] == "True") {
+        return None;
+    }
+    let why = ready.map_or("its kubelet has said nothing yet", |ready| {
+        text(ready, "/message")
+    });
+    Some(format!("{} ({why})", text(node, "/metadata/name")))
+}
+
+/// With the instance profile's credentials Windlass's pods run on control-plane nodes, a replica on
+/// each, since they share the host's ports.
+fn control_plane(config: &ClusterConfig, nodes: &[&Value], findings: &mut Findings) {
+    if config.spec.credentials.source != CredentialsSource::InstanceProfile {
+        return;
+    }
+    let is_control_plane = |node: &&&Value| {
+        ["control-plane", "master"].iter().any(|role| {
+            let label = format!("node-role.kubernetes.io/{role}");
+            !node["metadata"]["labels"][label].is_null()
+        })
+    };
+    let found = nodes.iter().filter(is_control_plane).count();
+    let replicas = config.spec.autoscaler.replicas;
+    if found == 0 {
+        findings.fail(
+            "no node is labelled as the control plane's, so the autoscaler and the token rotator \
+             run nowhere",
+            "label one `node-role.kubernetes.io/control-plane=`, or take other credentials \
+             (spec.credentials.source)",
+        );
+    } else if u32::try_from(found).is_ok_and(|found| found < replicas) {
+        findings.fail(
+            format!("{replicas} replicas of the autoscaler, and {found} control-plane nodes: one waits for ever"),
+            format!("set spec.autoscaler.replicas to {found}, and apply the manifests again"),
+        );
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_replica_has_a_control_plane_node_of_its_own() {
+        let config = |more: &str| {
+            let text = format!(
+                "apiVersion: windlass.dev/v1alpha1\nkind: Cluster\nspec:\n  cluster: prod\n  \
+                 region: eu-west-1\n  endpoint: api:443\n  kubernetes: v1.36.3\n  \
+                 securityGroups: [sg-1]\n{more}"
+            );
+            ClusterConfig::read("cluster.yaml", &text).unwrap()
+        };
+        let node = serde_json::json!({
+            "metadata": { "labels": { "node-role.kubernetes.io/control-plane": "" } },
+        });
+        let worker = serde_json::json!({ "metadata": {} });
+        let said = |config: &ClusterConfig, nodes: &[&Value]| {
+            let mut findings = Findings::default();
+            control_plane(config, nodes, &mut findings);
+            findings.to_text()
+        };
+        assert!(said(&config(""), &[&worker]).contains("run nowhere"));
+        assert!(said(&config(""), &[&node, &worker]).contains("replicas to 1"));
+        assert_eq!(said(&config(""), &[&node, &node]), "");
+        let one = config("  autoscaler: {replicas: 1}\n");
+        assert_eq!(said(&one, &[&node, &worker]), "");
+        let eks = config("  credentials: {source: pod-identity}\n");
+        assert_eq!(said(&eks, &[&worker]), "");
+    }
 
     #[test]
     fn a_patch_release_is_compatible() {
