@@ -1,6 +1,6 @@
 use rand::{CryptoRng, RngExt};
 
-use super::{Outcome, Settings, Surroundings, TurnError, turn};
+use super::{Outcome, Settings, Surroundings, TurnError, look, remaining, turn};
 
 /// Who acts where there are several rotators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,11 +21,16 @@ pub async fn keep(
     mut report: impl FnMut(&Result<Outcome, TurnError>),
 ) {
     let mut failures = 0;
+    // Rotators of one age keep apart, except where nodes wait for the first credential: that two of
+    // them make one each is the lesser evil.
+    let mut is_urgent =
+        coordination == Coordination::Age && !is_usable(surroundings, settings).await;
     loop {
         // A retry does not wait again: its backoff has its own jitter.
-        if coordination == Coordination::Age && failures == 0 {
+        if coordination == Coordination::Age && failures == 0 && !is_urgent {
             tokio::time::sleep(settings.spread_wait(random.random())).await;
         }
+        is_urgent = false;
         let result = turn(surroundings, settings, random).await;
         report(&result);
         let pause = if result.is_ok() {
@@ -36,5 +41,16 @@ pub async fn keep(
             settings.backoff(failures, random.random())
         };
         tokio::time::sleep(pause).await;
+    }
+}
+
+/// Whether a node that boots now could join with what is published, as far as that can be told.
+async fn is_usable(surroundings: &impl Surroundings, settings: &Settings) -> bool {
+    match look(surroundings, settings).await {
+        Ok((observation, _)) => {
+            remaining(&observation).is_some_and(|left| settings.boot_budget <= left)
+        }
+        // The turn will say what is wrong, in its own time.
+        Err(_) => true,
     }
 }
