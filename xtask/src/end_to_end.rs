@@ -27,13 +27,14 @@ pub(crate) const SELECTION: [&str; 3] = ["--workspace", "--features", "windlass-
 /// What runs by itself after all others: it measures times.
 const ALONE: &[&str] = &["reaction"];
 /// Suites that run one after the other, since each has container runtimes and kubelets enough.
-const IN_TURN: &[&str] = &["join", "howto"];
+const IN_TURN: &[&str] = &["join", "howto", "from_zero"];
 /// The longest, which begin first so that none is left to run by itself at the end.
 const LONGEST_FIRST: &[&str] = &[
     "join",
     "failover",
     "ami",
     "ami_faults",
+    "from_zero",
     "aws_outages",
     "scale_down_kill",
     "api_server_outages",
@@ -42,9 +43,9 @@ const LONGEST_FIRST: &[&str] = &[
     "testbed",
 ];
 /// Suites that join a real node, and need its programs.
-const WITH_A_NODE: &[&str] = &["join", "howto"];
+const WITH_A_NODE: &[&str] = &["join", "howto", "from_zero"];
 /// Suites that build machine images, and need a Debian to build in.
-const WITH_AN_IMAGE: &[&str] = &["ami"];
+const WITH_AN_IMAGE: &[&str] = &["ami", "from_zero"];
 /// Suites whose tests run at the same time, since each keeps to names of its own, and how many do:
 /// all where they wait for times to pass, some where each has a container runtime and a kubelet.
 const TOGETHER: &[(&str, &str)] = &[("token", "--test-threads=32"), ("join", "--test-threads=6")];

@@ -22,6 +22,13 @@ pub const CONTAINER_IMAGES: [&str; 2] = [
     "registry.k8s.io/kube-proxy:v1.36.3",
 ];
 
+/// A program that waits for ever, and what it is loaded with.
+const WAITS_FOR_EVER: [&str; 3] = [
+    "usr/bin/sleep",
+    "lib64/ld-linux-x86-64.so.2",
+    "lib/x86_64-linux-gnu/libc.so.6",
+];
+
 /// A Debian in a directory. Dropping it removes the directory.
 #[derive(Debug)]
 pub struct Chroot {
@@ -51,7 +58,7 @@ impl Chroot {
         let key = repository(&parts, directory, &srv.join("repository"))?;
         let windlass = srv.join("windlass");
         fs::copy(crate::binary()?, &windlass).context("copy windlass")?;
-        let images = images(directory, &srv.join("images.tar"))?;
+        let images = images(directory, &root, &srv.join("images.tar"))?;
         Ok(Self {
             windlass_sha256: sha256(&fs::read(&windlass)?),
             images_sha256: images,
@@ -246,8 +253,9 @@ fn kubernetes_package(program: &Path, scratch: &Path, into: &Path) -> Result<()>
     Ok(())
 }
 
-/// Makes an archive of [`CONTAINER_IMAGES`], one layer with one file each, and gives its SHA-256.
-fn images(scratch: &Path, archive: &Path) -> Result<String> {
+/// Makes an archive of [`CONTAINER_IMAGES`] and gives its SHA-256: one layer each, with a file of its
+/// own and a program that waits for ever, out of a Debian at `root`.
+fn images(scratch: &Path, root: &Path, archive: &Path) -> Result<String> {
     let layout = scratch.join("oci");
     let blobs = layout.join("blobs/sha256");
     fs::create_dir_all(&blobs)?;
@@ -267,11 +275,14 @@ fn images(scratch: &Path, archive: &Path) -> Result<String> {
         run(Command::new("tar")
             .arg("-cf")
             .arg(&tar)
-            .args(["--owner=0", "--group=0", "name"])
+            .args(["--owner=0", "--group=0", "--dereference", "name", "-C"])
+            .arg(root)
+            .args(WAITS_FOR_EVER)
             .current_dir(scratch))?;
         let layer = blob("layer.v1.tar", &fs::read(&tar)?)?;
         let configuration = json!({
-            "architecture": "amd64", "os": "linux", "config": {},
+            "architecture": "amd64", "os": "linux",
+            "config": {"Entrypoint": [format!("/{}", WAITS_FOR_EVER[0]), "infinity"]},
             "rootfs": {"type": "layers", "diff_ids": [layer["digest"]]},
         });
         let config = blob("config.v1+json", configuration.to_string().as_bytes())?;

@@ -14,7 +14,7 @@ use windlass_provision::iam::Actor;
 use windlass_testbed::{Boot, Group, Process, Proxy, Spec, Testbed, User, wait_for};
 
 use crate::imds::{Imds, Instance};
-use crate::{called, check_granted};
+use crate::{called, check_granted, values};
 
 /// Has kubeadm make what a join needs in the cluster: its `ConfigMap`s, `cluster-info` and roles.
 pub fn prepare_for_joins(testbed: &Testbed) -> Result<()> {
@@ -80,21 +80,23 @@ pub fn lone_instance(testbed: &Testbed, group: &Group) -> Result<Instance> {
     testbed.joiner().set_boot(&group.name, Boot::never());
     testbed.aws().create_group(group)?;
     let id = testbed.aws().group(&group.name)?.instance_ids().remove(0);
+    described_instance(testbed, &id)
+}
+
+/// An instance as EC2 describes it.
+pub fn described_instance(testbed: &Testbed, id: &str) -> Result<Instance> {
     let described = testbed
         .aws()
-        .query("ec2", "DescribeInstances", &[("InstanceId.1", &id)])?;
-    let element = |name: &str| -> Result<String> {
-        let rest = described.split(&format!("<{name}>")).nth(1);
-        let text = rest.and_then(|rest| rest.split('<').next());
-        Ok(text
-            .with_context(|| format!("{name} in {described}"))?
-            .to_owned())
+        .query("ec2", "DescribeInstances", &[("InstanceId.1", id)])?;
+    let element = |name: &str| {
+        let found = values(&described, name).into_iter().next();
+        found.with_context(|| format!("{name} in {described}"))
     };
     Ok(Instance {
-        zone: group.zone.clone(),
+        zone: element("availabilityZone")?,
         host_name: element("privateDnsName")?,
         address: element("privateIpAddress")?,
-        id,
+        id: id.to_owned(),
     })
 }
 
@@ -105,6 +107,15 @@ pub enum Network {
     Configured,
     /// None: the node stays not ready.
     Missing,
+}
+
+/// What a machine's disk is.
+#[derive(Clone, Copy, Debug)]
+enum Disk<'a> {
+    /// This host's, with copies of what a node writes to, and the parts' programs before all others.
+    Host,
+    /// A copy of a machine image's.
+    Image(&'a Path),
 }
 
 /// A running machine. Dropping it ends all that runs in it.
@@ -129,6 +140,15 @@ const NETWORK: &str = r#"{"cniVersion": "0.4.0", "name": "test", "plugins": [
   {"type": "bridge", "bridge": "wltest0", "isGateway": false,
    "ipam": {"type": "host-local", "subnet": "10.244.7.0/24"}}]}"#;
 
+/// kubeadm without the check that a machine of the tests fails, whatever has been done in it: its
+/// kernel may not tell how it was configured, and its control groups may be of version 1.
+const LENIENT_KUBEADM: &str = "#!/bin/bash
+if [ \"${1:-}\" = join ]; then
+  exec /usr/bin/kubeadm \"$@\" --ignore-preflight-errors=SystemVerification
+fi
+exec /usr/bin/kubeadm \"$@\"
+";
+
 const CONTAINERD: &str = r#"version = 2
 root = "/var/lib/containerd"
 state = "/run/containerd"
@@ -152,8 +172,31 @@ impl Machine {
         network: Network,
         aws: &str,
     ) -> Result<Self> {
-        let parts = Parts::ensure(&mut |_| {})?;
-        let node = NodeParts::ensure(&mut |_| {})?;
+        Self::boot_from(testbed, name, instance, (Disk::Host, network), aws)
+    }
+
+    /// Boots one as `instance` from a machine image: its programs and settings are the image's. What
+    /// is not: there is no systemd, so that the runtime has no cgroups of it to use and a stub of
+    /// `systemctl` starts the units; kubeadm is told to look away from what this host is not; and a
+    /// network is configured, which in a cluster a `DaemonSet` brings.
+    pub fn boot_image(
+        testbed: &'static Testbed,
+        name: &str,
+        instance: &Instance,
+        image: &Path,
+        aws: &str,
+    ) -> Result<Self> {
+        let disk = (Disk::Image(image), Network::Configured);
+        Self::boot_from(testbed, name, instance, disk, aws)
+    }
+
+    fn boot_from(
+        testbed: &'static Testbed,
+        name: &str,
+        instance: &Instance,
+        (disk, network): (Disk<'_>, Network),
+        aws: &str,
+    ) -> Result<Self> {
         let directory = testbed.directory().join(format!("machine-{name}"));
         fs::create_dir_all(directory.join("bin"))?;
         let write = |file: &str, text: &str| {
@@ -162,26 +205,39 @@ impl Machine {
             fs::set_permissions(&path, Permissions::from_mode(0o755))?;
             Ok::<PathBuf, anyhow::Error>(path)
         };
-        let init = write("machine", include_str!("join/machine.sh"))?;
+        let init = match disk {
+            Disk::Host => write("machine", include_str!("join/machine.sh"))?,
+            Disk::Image(_) => write("machine", include_str!("join/image-machine.sh"))?,
+        };
         write("bin/systemctl", include_str!("join/systemctl.sh"))?;
         write(
             "bin/kubelet-service",
             include_str!("join/kubelet-service.sh"),
         )?;
-        let plugins = node.cni_plugins.display().to_string();
-        write(
-            "containerd.toml",
-            &CONTAINERD.replace("CNI_PLUGINS", &plugins),
-        )?;
         if network == Network::Configured {
             write("network.conflist", NETWORK)?;
         }
-        for (program, path) in [
-            ("kubelet", &node.kubelet),
-            ("kubeadm", &parts.kubeadm),
-            ("windlass", &crate::binary()?),
-        ] {
-            symlink(path, directory.join("bin").join(program))?;
+        match disk {
+            Disk::Host => {
+                let parts = Parts::ensure(&mut |_| {})?;
+                let node = NodeParts::ensure(&mut |_| {})?;
+                let plugins = node.cni_plugins.display().to_string();
+                write(
+                    "containerd.toml",
+                    &CONTAINERD.replace("CNI_PLUGINS", &plugins),
+                )?;
+                for (program, path) in [
+                    ("kubelet", &node.kubelet),
+                    ("kubeadm", &parts.kubeadm),
+                    ("windlass", &crate::binary()?),
+                ] {
+                    symlink(path, directory.join("bin").join(program))?;
+                }
+            }
+            Disk::Image(_) => {
+                symlink("/usr/bin/kubelet", directory.join("bin/kubelet"))?;
+                write("bin/kubeadm", LENIENT_KUBEADM)?;
+            }
         }
         let imds = Imds::start(instance)?;
         let calls = testbed.proxy_before(aws)?;
@@ -218,6 +274,9 @@ impl Machine {
                 instance.host_name.clone(),
             ],
         );
+        if let Disk::Image(root) = disk {
+            spec.arguments.push(root.display().to_string());
+        }
         spec.environment.clone_from(&environment);
         let process = testbed.spawn(spec)?;
         let mut machine = Self {
@@ -389,6 +448,33 @@ impl Machine {
     /// Somebody else than a worker node acts in it too.
     pub fn act_as(&mut self, actor: Actor) {
         self.actors.push(actor);
+    }
+
+    /// These act in it, and no worker node does.
+    pub fn act_as_only(&mut self, actors: &[Actor]) {
+        actors.clone_into(&mut self.actors);
+    }
+
+    /// Starts a program in it that runs on, with variables besides the machine's own. A directory is
+    /// seen at another place by it alone.
+    pub fn spawn(
+        &self,
+        name: &str,
+        (program, arguments): (&str, &[String]),
+        environment: &[(String, String)],
+        (directory, place): (&Path, &str),
+    ) -> Result<Process> {
+        const SCRIPT: &str =
+            "mkdir -p \"$1\" && mount --bind \"$0\" \"$1\" && shift && exec \"$@\"";
+        let mut words = self.namespaces()?;
+        let directory = directory.display().to_string();
+        words.extend(["/usr/bin/unshare", "--mount", "/bin/sh", "-ec", SCRIPT].map(str::to_owned));
+        words.extend([directory, place.to_owned(), program.to_owned()]);
+        words.extend(arguments.iter().cloned());
+        let mut spec = Spec::new(name, "/usr/bin/nsenter".as_ref(), words);
+        spec.environment.clone_from(&self.environment);
+        spec.environment.extend(environment.iter().cloned());
+        self.testbed.spawn(spec)
     }
 
     /// Ends the machine and all that runs in it.

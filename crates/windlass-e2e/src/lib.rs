@@ -39,6 +39,7 @@ mod image;
 mod imds;
 mod join;
 mod permissions;
+mod pods;
 mod secrets;
 mod spare_node;
 mod ssm;
@@ -51,8 +52,9 @@ pub use credential::{
 };
 pub use image::{CONTAINER_IMAGES, Chroot};
 pub use imds::{Imds, Instance};
-pub use join::{Machine, Network, lone_instance, prepare_for_joins};
+pub use join::{Machine, Network, described_instance, lone_instance, prepare_for_joins};
 pub use permissions::{called, check_exactly, check_granted, granted, granted_for};
+pub use pods::run_pod;
 pub use secrets::{ArgumentLists, check_what_was_said, files_with};
 pub use ssm::{Parameter, Ssm, ssm_error};
 

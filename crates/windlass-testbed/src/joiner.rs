@@ -88,6 +88,23 @@ pub struct Joiner {
 struct Boots {
     default: Boot,
     by_group: BTreeMap<String, Boot>,
+    /// How many of a group's next new instances are the test's.
+    claims: BTreeMap<String, usize>,
+    /// Those that have become the test's.
+    claimed: Vec<String>,
+}
+
+impl Boots {
+    fn is_claimed(&self, group: &str) -> bool {
+        self.claims.get(group).is_some_and(|&claims| 0 < claims)
+    }
+
+    fn take_claim(&mut self, group: &str, instance: &str) {
+        if let Some(claims) = self.claims.get_mut(group) {
+            *claims = claims.saturating_sub(1);
+            self.claimed.push(instance.to_owned());
+        }
+    }
 }
 
 impl Joiner {
@@ -95,6 +112,8 @@ impl Joiner {
         let boots = Boots {
             default: Boot::after(time),
             by_group: BTreeMap::new(),
+            claims: BTreeMap::new(),
+            claimed: Vec::new(),
         };
         let boots = Arc::new(Mutex::new(boots));
         let rounds = Arc::new(AtomicU64::new(0));
@@ -122,9 +141,24 @@ impl Joiner {
         lock(&self.boots).by_group.insert(group.to_owned(), boot);
     }
 
+    /// Leaves the group's next new instance to the test, which makes a Node of it. That Node is
+    /// deleted with the instance, as any other.
+    pub fn claim(&self, group: &str) {
+        let mut boots = lock(&self.boots);
+        *boots.claims.entry(group.to_owned()).or_default() += 1;
+    }
+
+    /// The instances that were left to the test so far.
+    pub fn claimed(&self) -> Vec<String> {
+        lock(&self.boots).claimed.clone()
+    }
+
     /// Back to the default for all groups.
     pub fn forget_boots(&self) {
-        lock(&self.boots).by_group.clear();
+        let mut boots = lock(&self.boots);
+        boots.by_group.clear();
+        boots.claims.clear();
+        boots.claimed.clear();
     }
 
     /// Waits until a round that began after this call has ended.
@@ -160,6 +194,7 @@ struct Worker {
 
 struct Seen {
     since: Instant,
+    /// Its Node, once there is one to delete; a claimed instance's from the begin.
     node: Option<String>,
 }
 
@@ -195,12 +230,13 @@ impl Worker {
             };
             for instance in &group.instances {
                 alive.insert(instance.id.clone());
+                let claimed = self.claimed_node(&group.name, &instance.id).await?;
                 let seen = self
                     .instances
                     .entry(instance.id.clone())
                     .or_insert_with(|| Seen {
                         since: Instant::now(),
-                        node: None,
+                        node: claimed,
                     });
                 let is_due = boot.time.is_some_and(|time| time <= seen.since.elapsed());
                 let is_to_join = seen.node.is_none() && instance.lifecycle_state == "InService";
@@ -228,6 +264,20 @@ impl Worker {
             self.instances.remove(&id);
         }
         Ok(())
+    }
+
+    /// The name of the Node that a test makes of an instance that is new and claimed.
+    async fn claimed_node(&self, group: &str, instance: &str) -> Result<Option<String>> {
+        if self.instances.contains_key(instance) || !lock(&self.boots).is_claimed(group) {
+            return Ok(None);
+        }
+        let id = instance.to_owned();
+        let described = self.aws.describe_instances(&[id]).await?;
+        let described = described
+            .get(instance)
+            .with_context(|| format!("EC2 does not list `{instance}`"))?;
+        lock(&self.boots).take_claim(group, instance);
+        Ok(Some(described.private_dns_name.clone()))
     }
 
     async fn join(
