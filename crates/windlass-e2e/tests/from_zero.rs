@@ -143,7 +143,9 @@ impl Scene {
     }
 
     fn play(&self, command: &str) -> Result<()> {
-        if command.contains("windlass ami build") {
+        // Once there is the image, nothing is launched.
+        if command.contains("windlass ami build") && State::of(self.testbed)?.0["images"].is_empty()
+        {
             let instance = launched_builder(self.testbed)?;
             let said = play_builder(self.testbed, &self.image, &instance)?;
             ensure!(said.contains("result=succeeded"), "{said}");
@@ -463,7 +465,8 @@ fn the_commands_of_the_readme_make_nodes_come_and_go_and_destroy_leaves_nothing(
         "{before:#?}"
     );
     let mut last = String::new();
-    for command in commands()? {
+    let commands = commands()?;
+    for command in &commands {
         last = scene.run(command)?;
     }
     ensure!(last.contains("PASS"), "the last one does not pass: {last}");
@@ -475,6 +478,19 @@ fn the_commands_of_the_readme_make_nodes_come_and_go_and_destroy_leaves_nothing(
     ensure!(
         group.instances.is_empty() && group.desired == 0,
         "{group:#?}"
+    );
+
+    // Each may be run again.
+    let made = State::of(testbed)?;
+    for (command, answer) in commands.iter().zip(["is there already", "No changes"]) {
+        let said = scene.run(command)?;
+        ensure!(said.contains(answer), "no `{answer}`: {said}");
+    }
+    ensure!(
+        State::of(testbed)? == made,
+        "{:#?} has become {:#?}",
+        made,
+        State::of(testbed)?
     );
 
     // The way back. What would write the parameter again goes first.

@@ -33,6 +33,7 @@
 //! | know when the scheduler gave a pod up | [`Testbed::audit`], [`AuditRecord::is_unschedulable`] |
 //! | have launches fail or take their time, limits enforced, listings lag | [`Testbed::faulty_aws`] and [`windlass_faults`] |
 //! | have instances boot slowly, oddly or never | [`Joiner::set_boot`] |
+//! | make the Node of an instance otherwise | [`Joiner::claim`] |
 //! | run a program that ends with the test bed | [`Testbed::spawn`] |
 //!
 //! Calls block: tests are plain functions, and the test bed has a runtime of its own
