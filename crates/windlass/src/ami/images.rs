@@ -140,10 +140,11 @@ pub(super) fn gc(args: &GcArgs) -> anyhow::Result<ExitCode> {
         for line in &left {
             output::talk(&format!("left behind: {line}"));
         }
-        Ok(match left.is_empty() {
-            true => ExitCode::SUCCESS,
-            false => ExitCode::from(LEFT),
-        })
+        if left.is_empty() {
+            Ok(ExitCode::SUCCESS)
+        } else {
+            Ok(ExitCode::from(LEFT))
+        }
     })
 }
 
