@@ -1,6 +1,7 @@
 //! EC2 Auto Scaling, API version 2011-01-01: the calls that the autoscaler makes.
 
 mod group;
+mod launch_configurations;
 mod provision;
 
 use jiff::Timestamp;
@@ -16,6 +17,9 @@ pub use group::{
     AutoScalingGroup, GroupInstance, InstancesDistribution, LaunchTemplateOverride,
     LaunchTemplateSpecification, MixedInstancesPolicy, SuspendedProcess, Tag,
     WarmPoolConfiguration,
+};
+pub use launch_configurations::{
+    ConfiguredEbs, ConfiguredMetadata, ConfiguredVolume, LaunchConfigurationContent,
 };
 pub use provision::{GroupSpecification, LifecycleHook, MixedInstances, tags_by_key};
 
@@ -195,6 +199,7 @@ struct Envelope<T> {
         alias = "DescribeWarmPoolResult",
         alias = "DescribeInstanceRefreshesResult",
         alias = "DescribeLifecycleHooksResult",
+        alias = "DescribePoliciesResult",
         alias = "LaunchInstancesResult"
     )]
     result: T,

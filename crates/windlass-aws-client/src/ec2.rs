@@ -16,7 +16,8 @@ use crate::query::{Query, filled, items};
 
 pub use images::{ImageState, NewInstance, SecurityGroup};
 pub use instance_types::{
-    Accelerator, EbsInfo, GpuInfo, InstanceTypeInfo, NetworkCard, NetworkInfo,
+    Accelerator, EbsInfo, GpuInfo, InstanceTypeInfo, MemoryInfo, NetworkCard, NetworkInfo,
+    ProcessorInfo, VCpuInfo,
 };
 pub use instances::Instance;
 pub use launch_templates::{BlockDevice, EbsVolume, LaunchTemplateData, LaunchTemplateVersion};

@@ -11,12 +11,16 @@ pub enum Service {
     Eks,
     /// IAM: one endpoint for a whole partition.
     Iam,
+    /// KMS.
+    Kms,
     /// The price list: a few endpoints for all regions.
     Pricing,
     /// Systems Manager.
     Ssm,
     /// Security Token Service.
     Sts,
+    /// The tagging service of resource groups.
+    Tagging,
 }
 
 /// Where calls go, and for which region they are signed.
@@ -53,14 +57,16 @@ pub(crate) struct Variant {
 
 impl Service {
     /// All of them.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::AutoScaling,
         Self::Ec2,
         Self::Eks,
         Self::Iam,
+        Self::Kms,
         Self::Pricing,
         Self::Ssm,
         Self::Sts,
+        Self::Tagging,
     ];
 
     /// The service of a name, as the cloud configuration has it.
@@ -75,9 +81,11 @@ impl Service {
             Self::Ec2 => "ec2",
             Self::Eks => "eks",
             Self::Iam => "iam",
+            Self::Kms => "kms",
             Self::Pricing => "pricing",
             Self::Ssm => "ssm",
             Self::Sts => "sts",
+            Self::Tagging => "tagging",
         }
     }
 
@@ -88,9 +96,11 @@ impl Service {
             Self::Ec2 => "EC2",
             Self::Eks => "EKS",
             Self::Iam => "IAM",
+            Self::Kms => "KMS",
             Self::Pricing => "Pricing",
             Self::Ssm => "SSM",
             Self::Sts => "STS",
+            Self::Tagging => "Resource Groups Tagging API",
         }
     }
 

@@ -27,17 +27,45 @@ impl Manner {
         priority: Priority::Write,
         repeat: Repeat::Safe,
     };
+    /// What would be done twice if it were asked for twice.
+    pub(crate) const WRITE_ONCE: Self = Self {
+        priority: Priority::Write,
+        repeat: Repeat::OnlyIfRefused,
+    };
 }
 
 /// Calls an action of a service with AWS JSON 1.1, whose targets begin with `prefix`.
 pub(crate) async fn call<T: DeserializeOwned>(
     client: &Client,
-    (service, prefix): (Service, &str),
+    target: (Service, &str),
     action: &'static str,
     resource: &str,
     manner: Manner,
     input: &impl Serialize,
 ) -> Result<T, CallError> {
+    exchange(client, request(target, action, resource, manner, input)?).await
+}
+
+/// The same for an action that answers with nothing, or with nothing of use.
+pub(crate) async fn call_without_answer(
+    client: &Client,
+    target: (Service, &str),
+    action: &'static str,
+    resource: &str,
+    manner: Manner,
+    input: &impl Serialize,
+) -> Result<(), CallError> {
+    let request = request(target, action, resource, manner, input)?;
+    client.send(request, read_error).await.map(drop)
+}
+
+fn request(
+    (service, prefix): (Service, &str),
+    action: &'static str,
+    resource: &str,
+    manner: Manner,
+    input: &impl Serialize,
+) -> Result<Call, CallError> {
     let body = serde_json::to_vec(input).map_err(|source| CallError {
         action,
         resource: Some(resource.to_owned()),
@@ -46,7 +74,7 @@ pub(crate) async fn call<T: DeserializeOwned>(
             source: source.into(),
         },
     })?;
-    let request = Call {
+    Ok(Call {
         service,
         action,
         resource: Some(resource.to_owned()),
@@ -59,8 +87,7 @@ pub(crate) async fn call<T: DeserializeOwned>(
         body,
         priority: manner.priority,
         repeat: manner.repeat,
-    };
-    exchange(client, request).await
+    })
 }
 
 /// Gets a resource of a REST service; `segments` are its path, not yet encoded.

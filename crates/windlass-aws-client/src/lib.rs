@@ -35,6 +35,7 @@ mod endpoint;
 mod error;
 pub mod iam;
 mod json;
+pub mod kms;
 pub mod metadata;
 pub mod pricing;
 mod query;
@@ -42,6 +43,7 @@ pub mod retry;
 mod secret;
 pub mod ssm;
 pub mod sts;
+pub mod tagging;
 
 pub use aws_smithy_runtime_api::client::http::SharedHttpConnector;
 pub use call::{Attempt, Client, Observer, Operation};

@@ -23,6 +23,8 @@ pub struct GroupSpecification {
     pub subnets: Vec<String>,
     /// Name and version of the launch template.
     pub launch_template: Option<(String, String)>,
+    /// Name of the launch configuration, instead of a template.
+    pub launch_configuration: Option<String>,
     /// Several types, instead of the template's one.
     pub mixed_instances: Option<MixedInstances>,
     /// How long a new instance may be unhealthy, in seconds.
@@ -66,6 +68,19 @@ struct HooksPage {
     lifecycle_hooks: Vec<LifecycleHook>,
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct PoliciesPage {
+    #[serde(default, deserialize_with = "members")]
+    scaling_policies: Vec<ScalingPolicy>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ScalingPolicy {
+    policy_name: String,
+}
+
 impl GroupSpecification {
     fn fill(&self, mut query: Query) -> Query {
         let Self {
@@ -74,6 +89,7 @@ impl GroupSpecification {
             desired_capacity,
             subnets,
             launch_template,
+            launch_configuration,
             mixed_instances,
             health_check_grace_seconds,
         } = self;
@@ -81,7 +97,8 @@ impl GroupSpecification {
             .with_some("MinSize", *min_size)
             .with_some("MaxSize", *max_size)
             .with_some("DesiredCapacity", *desired_capacity)
-            .with_some("HealthCheckGracePeriod", *health_check_grace_seconds);
+            .with_some("HealthCheckGracePeriod", *health_check_grace_seconds)
+            .with_some("LaunchConfigurationName", launch_configuration.as_ref());
         if !subnets.is_empty() {
             query = query.with("VPCZoneIdentifier", subnets.join(","));
         }
@@ -123,8 +140,8 @@ impl GroupSpecification {
 impl AutoScaling<'_> {
     /// Creates a group with its tags.
     ///
-    /// IAM: `autoscaling:CreateAutoScalingGroup`, `autoscaling:CreateOrUpdateTags`, and
-    /// `iam:PassRole` on the instance profile's role.
+    /// IAM: `autoscaling:CreateAutoScalingGroup`, `autoscaling:CreateOrUpdateTags`, and, by the
+    /// template, `ec2:RunInstances`, `ec2:CreateTags`, `iam:PassRole` on the instance profile's role.
     pub async fn create_group(
         &self,
         name: &str,
@@ -224,6 +241,23 @@ impl AutoScaling<'_> {
             .await
     }
 
+    /// Names of a group's scaling policies.
+    ///
+    /// IAM: `autoscaling:DescribePolicies`.
+    pub async fn scaling_policies(&self, group: &str) -> Result<Vec<String>, CallError> {
+        self.client
+            .observed("DescribePolicies", async {
+                let page: Envelope<PoliciesPage> = read("DescribePolicies")
+                    .about(group)
+                    .with("AutoScalingGroupName", group)
+                    .send(self.client)
+                    .await?;
+                let policies = page.result.scaling_policies.into_iter();
+                Ok(policies.map(|policy| policy.policy_name).collect())
+            })
+            .await
+    }
+
     /// Sets a hook of a group.
     ///
     /// IAM: `autoscaling:PutLifecycleHook`.
@@ -251,7 +285,7 @@ impl AutoScaling<'_> {
         self.done("DeleteLifecycleHook", query).await
     }
 
-    async fn done(&self, action: &'static str, query: Query) -> Result<(), CallError> {
+    pub(super) async fn done(&self, action: &'static str, query: Query) -> Result<(), CallError> {
         self.client
             .observed(action, async {
                 let _: Done = query.send(self.client).await?;
@@ -274,7 +308,7 @@ fn with_tag(query: Query, number: usize, group: &str, tag: &Tag) -> Query {
         )
 }
 
-fn write(action: &'static str, about: &str, repeat: Repeat) -> Query {
+pub(super) fn write(action: &'static str, about: &str, repeat: Repeat) -> Query {
     Query::write(Service::AutoScaling, VERSION, action, repeat).about(about)
 }
 

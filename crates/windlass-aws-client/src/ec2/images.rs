@@ -156,13 +156,16 @@ struct WithSnapshotId {
 #[serde(rename_all = "camelCase")]
 struct SubnetsPage {
     #[serde(default, deserialize_with = "items")]
-    subnet_set: Vec<WithVpcId>,
+    subnet_set: Vec<Subnet>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct WithVpcId {
+struct Subnet {
+    #[serde(rename = "subnetId")]
+    id: String,
     vpc_id: String,
+    availability_zone: String,
 }
 
 #[derive(Deserialize)]
@@ -188,6 +191,27 @@ impl Ec2<'_> {
             Err(error) if error.class() == ErrorClass::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// The zones of subnets, by their ids; one that is not there is left out.
+    ///
+    /// IAM: `ec2:DescribeSubnets`.
+    pub async fn zones_of_subnets(
+        &self,
+        subnets: impl IntoIterator<Item = &str>,
+    ) -> Result<BTreeMap<String, String>, CallError> {
+        let query = read("DescribeSubnets")
+            .about("the subnets of zonal groups")
+            .with("Filter.1.Name", "subnet-id")
+            .with_list("Filter.1.Value", subnets);
+        let page = self
+            .client
+            .observed("DescribeSubnets", query.send::<SubnetsPage>(self.client))
+            .await?;
+        let subnets = page.subnet_set.into_iter();
+        Ok(subnets
+            .map(|subnet| (subnet.id, subnet.availability_zone))
+            .collect())
     }
 
     /// Creates a security group, which lets nothing in, and gives its id.
