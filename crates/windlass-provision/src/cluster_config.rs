@@ -121,6 +121,19 @@ impl ClusterConfig {
             .unwrap_or_else(|| format!("/windlass/{}/join", self.spec.cluster))
     }
 
+    /// Key that encrypts the join credential: alias, id or ARN. None for the account's own.
+    pub fn join_key(&self) -> Option<String> {
+        let Token {
+            kms_key,
+            create_key,
+            ..
+        } = &self.spec.token;
+        if *create_key {
+            return Some(join_key_alias(&self.spec.cluster));
+        }
+        kms_key.clone()
+    }
+
     /// Keys of the tags by which the autoscaler discovers the groups.
     pub fn discovery_tags(&self) -> [String; 2] {
         [
@@ -128,6 +141,11 @@ impl ClusterConfig {
             format!("k8s.io/cluster-autoscaler/{}", self.spec.cluster),
         ]
     }
+}
+
+/// Alias of the key that `spec.token.createKey` has made.
+pub(crate) fn join_key_alias(cluster: &str) -> String {
+    format!("alias/{cluster}-windlass-join")
 }
 
 /// The file's fields, not yet checked against each other.

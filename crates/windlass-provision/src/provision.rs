@@ -9,6 +9,7 @@
 //! [`OWNER_TAG`]; whatever does not carry it is never changed and never deleted.
 
 pub mod advice;
+mod alike;
 pub mod builder;
 pub mod desired;
 mod diff;
@@ -23,11 +24,15 @@ mod resource;
 pub mod roll;
 
 pub use resource::{
-    Grant, Group, Hook, LaunchTemplate, Mixed, NodeRole, Parameter, Profile, Resource, ResourceId,
-    ResourceKind, Tags,
+    Grant, Group, Hook, Key, LaunchConfiguration, LaunchTemplate, Mixed, NodeRole, Parameter,
+    Profile, Resource, ResourceId, ResourceKind, Tags,
 };
 
 /// The tag that says which cluster a resource belongs to.
 pub const OWNER_TAG: &str = "windlass.dev/cluster";
+/// The tag that says what a key is for.
+pub const KEY_TAG: &str = "windlass.dev/key";
+/// Value of [`KEY_TAG`] for the key of the join credential.
+pub const JOIN_KEY: &str = "join";
 /// The tag that says which node group a resource belongs to.
 pub const GROUP_TAG: &str = "windlass.dev/group";

@@ -6,9 +6,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum};
+use serde_json::json;
 use windlass_provision::iam::{self, Actor, Feature, Place, Request, Verdict};
 
-use crate::output;
+use crate::{cluster_file, output};
 
 /// Exit code of a check that found something missing.
 const MISSING: u8 = 3;
@@ -23,7 +24,7 @@ pub(crate) struct IamArgs {
 #[derive(Subcommand)]
 enum IamCommand {
     /// Print the policy that an actor needs.
-    Render(PolicyArgs),
+    Render(RenderArgs),
     /// Say which of an actor's permissions a policy lacks.
     ///
     /// Nothing is asked of AWS. It ends with 0 when nothing is missing, with 3 when something is.
@@ -35,15 +36,18 @@ struct PolicyArgs {
     /// Who is to have it.
     #[arg(long, value_enum, default_value_t = ActorName::Autoscaler)]
     actor: ActorName,
+    /// The cluster's configuration file, which names cluster, region, parameters and key.
+    #[arg(long, value_name = "FILE", env = "WINDLASS_CONFIG")]
+    config: Option<PathBuf>,
     /// Name of the cluster, as in its groups' tag `k8s.io/cluster-autoscaler/NAME`.
     #[arg(long, value_name = "NAME", env = "WINDLASS_CLUSTER")]
-    cluster: String,
+    cluster: Option<String>,
     /// The account's twelve digits.
     #[arg(long, value_name = "DIGITS", value_parser = account)]
-    account: String,
+    account: Option<String>,
     /// The region.
     #[arg(long, value_name = "REGION", env = "AWS_REGION")]
-    region: String,
+    region: Option<String>,
     /// Features besides those that are always needed; `all` for all of them, `none` for none. The
     /// usual ones where none is named: docs/iam.md lists them.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
@@ -57,9 +61,31 @@ struct PolicyArgs {
     /// Parameter of the join credential; `/windlass/<cluster>/join`.
     #[arg(long, value_name = "NAME")]
     parameter: Option<String>,
-    /// ARN of the key that encrypts it, unless it is AWS's own.
-    #[arg(long, value_name = "ARN")]
+    /// Plain parameter that the bare token is written to too, such as `jointoken`.
+    #[arg(long, value_name = "NAME")]
+    compat_parameter: Option<String>,
+    /// The key that encrypts the join credential, unless it is AWS's own: ARN, id or alias.
+    #[arg(long, value_name = "KEY")]
     kms_key: Option<String>,
+}
+
+#[derive(Args)]
+struct RenderArgs {
+    #[command(flatten)]
+    policy: PolicyArgs,
+    /// For which tool.
+    #[arg(long, value_enum, default_value_t = PolicyFormat::Json)]
+    format: PolicyFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum PolicyFormat {
+    /// The document.
+    Json,
+    /// A `CloudFormation` template of a managed policy.
+    Cfn,
+    /// Terraform's JSON of a managed policy.
+    Terraform,
 }
 
 #[derive(Args)]
@@ -85,18 +111,74 @@ enum ActorName {
     AmiBuilder,
     /// The instance that builds a machine image.
     AmiInstance,
+    /// Who runs `windlass provision`.
+    Provisioner,
+    /// Everybody, with the one policy of the how-to of 2019. Prints what is wrong with it.
+    #[value(name = "legacy-2019")]
+    Legacy2019,
+}
+
+impl ActorName {
+    /// None for the how-to's policy, which is nobody's.
+    fn actor(self) -> Option<Actor> {
+        Some(match self {
+            Self::Autoscaler => Actor::Autoscaler,
+            Self::Node => Actor::Node,
+            Self::Rotator => Actor::Rotator,
+            Self::CsrApprover => Actor::CsrApprover,
+            Self::AmiBuilder => Actor::AmiBuilder,
+            Self::AmiInstance => Actor::AmiInstance,
+            Self::Provisioner => Actor::Provisioner,
+            Self::Legacy2019 => return None,
+        })
+    }
 }
 
 pub(crate) fn run(args: &IamArgs) -> anyhow::Result<ExitCode> {
     match &args.command {
-        IamCommand::Render(args) => {
-            let document = iam::policy(&features(args)?, &place(args));
-            let text = serde_json::to_string_pretty(&document).context("print the policy")?;
-            output::data(&format!("{text}\n"))?;
-            Ok(ExitCode::SUCCESS)
-        }
+        IamCommand::Render(args) => render(args),
         IamCommand::Check(args) => check(args),
     }
+}
+
+fn render(args: &RenderArgs) -> anyhow::Result<ExitCode> {
+    let (name, document) = if let Some(actor) = args.policy.actor.actor() {
+        let place = place(&args.policy)?;
+        let document = iam::policy(&features(actor, &args.policy.features)?, &place);
+        let name = format!("{}-windlass-{}", place.cluster, actor.name());
+        (name, document)
+    } else {
+        output::talk("warning: this is the policy of 2019, and what is wrong with it is:");
+        for fault in iam::LEGACY_FAULTS {
+            output::talk(&format!("  - {fault}"));
+        }
+        output::talk("`windlass iam render --actor node` and `--actor autoscaler` replace it.");
+        ("cluster-autoscaler".to_owned(), iam::legacy_2019())
+    };
+    let text = match args.format {
+        PolicyFormat::Json => document,
+        PolicyFormat::Cfn => json!({
+            "AWSTemplateFormatVersion": "2010-09-09",
+            "Resources": {
+                "Policy": {
+                    "Type": "AWS::IAM::ManagedPolicy",
+                    "Properties": { "ManagedPolicyName": name, "PolicyDocument": document },
+                },
+            },
+        }),
+        PolicyFormat::Terraform => json!({
+            "resource": { "aws_iam_policy": {
+                // Terraform reads `${` as its own.
+                (name.clone()): {
+                    "name": name,
+                    "policy": document.to_string().replace("${", "$${"),
+                },
+            } },
+        }),
+    };
+    let text = serde_json::to_string_pretty(&text).context("print the policy")?;
+    output::data(&format!("{text}\n"))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
@@ -104,9 +186,12 @@ fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let text = std::fs::read_to_string(&args.file).with_context(|| format!("read `{path}`"))?;
     let document: serde_json::Value =
         serde_json::from_str(&text).with_context(|| format!("`{path}` is not JSON"))?;
-    let place = place(&args.policy);
+    let Some(actor) = args.policy.actor.actor() else {
+        bail!("the policy of 2019 is nobody's: name the actor that the document is for");
+    };
+    let place = place(&args.policy)?;
     let mut missing = String::new();
-    for feature in features(&args.policy)? {
+    for feature in features(actor, &args.policy.features)? {
         for (action, request) in iam::needs(feature, &place) {
             if judge(&document, &request, &args.file)? != Verdict::Allowed {
                 // Writing into a String cannot fail.
@@ -135,28 +220,39 @@ fn judge(
     iam::evaluate(document, request).with_context(|| format!("judge `{}`", file.display()))
 }
 
-fn place(args: &PolicyArgs) -> Place {
-    let mut place = Place::new(&args.region, &args.account, &args.cluster);
+/// What the file says, or the arguments where there is none.
+fn place(args: &PolicyArgs) -> anyhow::Result<Place> {
+    let Some(account) = &args.account else {
+        bail!("name the account by its twelve digits: --account");
+    };
+    let mut place = if let Some(path) = &args.config {
+        cluster_file::read(path)?.place(account)
+    } else {
+        let said = |argument: &Option<String>, name: &str| {
+            argument
+                .clone()
+                .with_context(|| format!("name {name}, or the cluster's file with --config"))
+        };
+        let cluster = said(&args.cluster, "--cluster")?;
+        Place::new(&said(&args.region, "--region")?, account, &cluster)
+    };
     place.groups.clone_from(&args.groups);
     place.tag_value.clone_from(&args.tag_value);
-    place.key.clone_from(&args.kms_key);
+    if args.kms_key.is_some() {
+        place.key.clone_from(&args.kms_key);
+    }
+    if args.compat_parameter.is_some() {
+        place.plain_parameter.clone_from(&args.compat_parameter);
+    }
     if let Some(parameter) = &args.parameter {
         place.parameter.clone_from(parameter);
     }
-    place
+    Ok(place)
 }
 
-fn features(args: &PolicyArgs) -> anyhow::Result<Vec<Feature>> {
-    let actor = match args.actor {
-        ActorName::Autoscaler => Actor::Autoscaler,
-        ActorName::Node => Actor::Node,
-        ActorName::Rotator => Actor::Rotator,
-        ActorName::CsrApprover => Actor::CsrApprover,
-        ActorName::AmiBuilder => Actor::AmiBuilder,
-        ActorName::AmiInstance => Actor::AmiInstance,
-    };
+fn features(actor: Actor, names: &[String]) -> anyhow::Result<Vec<Feature>> {
     let all = actor.features();
-    let names: Vec<&str> = args.features.iter().map(String::as_str).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let chosen = |feature: &Feature| match &names[..] {
         [] => feature.is_usual(),
         ["all"] => true,

@@ -14,9 +14,12 @@ use windlass_provision::cluster_config::ClusterConfig;
 use windlass_provision::manifests::yaml;
 use windlass_provision::provision::execute::{ExecuteError, Executor};
 use windlass_provision::provision::lock::{Held, Lock};
-use windlass_provision::provision::plan::{self, Action, Allowed, Change, Plan, Resources};
+use windlass_provision::provision::plan::{
+    self, Action, Allowed, Change, KeyFate, Plan, Resources,
+};
 use windlass_provision::provision::{
-    GROUP_TAG, OWNER_TAG, Resource, ResourceKind, advice, desired, export, import, observe,
+    GROUP_TAG, OWNER_TAG, Resource, ResourceId, ResourceKind, advice, desired, export, import,
+    observe,
 };
 
 use crate::cluster_file::ConfigArgs;
@@ -46,7 +49,7 @@ enum ProvisionCommand {
     /// Take over a group that was made by hand: print its entry for the file, and tag it.
     Import(ImportArgs),
     /// Move groups from their launch configuration to a launch template.
-    Migrate(ApplyArgs),
+    Migrate(MigrateArgs),
     /// Print the same resources for another tool.
     Export(ExportArgs),
     /// Delete what carries this cluster's tag.
@@ -100,6 +103,15 @@ struct ApplyArgs {
 }
 
 #[derive(Args)]
+struct MigrateArgs {
+    /// Move this one alone, by its name in the file.
+    #[arg(long, value_name = "NAME")]
+    group: Option<String>,
+    #[command(flatten)]
+    apply: ApplyArgs,
+}
+
+#[derive(Args)]
 struct LockArgs {
     /// Take the lock away from somebody who is surely gone.
     #[arg(long)]
@@ -146,6 +158,9 @@ enum ExportFormat {
     CloudFormation,
     /// A file `windlass.tf.json`.
     Terraform,
+    /// A bash script of plain `aws` commands.
+    #[value(name = "aws-cli")]
+    AwsCli,
 }
 
 #[derive(Args)]
@@ -158,6 +173,9 @@ struct DestroyArgs {
     /// Delete groups that still have instances, and these with them: nothing is drained.
     #[arg(long)]
     force: bool,
+    /// Also have AWS delete the join credential's key, 30 days from now. Without it the key stays.
+    #[arg(long, conflicts_with = "group")]
+    schedule_key_deletion: bool,
     /// Do not ask.
     #[arg(long)]
     yes: bool,
@@ -173,14 +191,16 @@ pub(crate) fn run(args: &ProvisionArgs) -> anyhow::Result<ExitCode> {
         .block_on(async {
             match &args.command {
                 ProvisionCommand::Plan(args) => show(args).await,
-                ProvisionCommand::Apply(args) => Box::pin(apply(args, args.allow.allowed())).await,
+                ProvisionCommand::Apply(args) => {
+                    Box::pin(apply(args, args.allow.allowed(), None)).await
+                }
                 ProvisionCommand::Import(args) => import(args).await,
-                ProvisionCommand::Migrate(args) => {
+                ProvisionCommand::Migrate(MigrateArgs { group, apply: args }) => {
                     let allowed = Allowed {
                         migrate: true,
                         ..args.allow.allowed()
                     };
-                    Box::pin(apply(args, allowed)).await
+                    Box::pin(apply(args, allowed, group.as_deref())).await
                 }
                 ProvisionCommand::Roll(args) => Box::pin(roll::roll(args)).await,
                 ProvisionCommand::Drift(args) => drift(args).await,
@@ -207,8 +227,10 @@ struct Ground {
 async fn ground(args: &ConfigArgs) -> anyhow::Result<Ground> {
     let config = args.read()?;
     let client = connect(&config).await?;
-    let desired = desired(&client, &config).await?;
-    let observed = observe::observe(&client, &config).await.map_err(advised)?;
+    let facts = facts(&client, &config).await?;
+    let desired = desired::desired(&config, &facts)?;
+    let observed = observe::observe(&client, &config, &facts.zones).await;
+    let observed = observed.map_err(advised)?;
     Ok(Ground {
         config,
         client,
@@ -217,14 +239,18 @@ async fn ground(args: &ConfigArgs) -> anyhow::Result<Ground> {
     })
 }
 
-/// What the file asks for, with the images as of now.
-async fn desired(client: &Client, config: &ClusterConfig) -> anyhow::Result<Resources> {
-    let facts = match observe::facts(client, config).await {
-        Ok(facts) => facts,
-        Err(observe::FactsError::Call(error)) => return Err(advised(error)),
-        Err(error) => return Err(error.into()),
-    };
-    Ok(desired::desired(config, &facts)?)
+/// What AWS alone knows: the account, the images as of now, the zones.
+async fn facts(client: &Client, config: &ClusterConfig) -> anyhow::Result<desired::Facts> {
+    match observe::facts(client, config).await {
+        Ok(facts) => {
+            for warning in &facts.warnings {
+                output::talk(&format!("warning: {warning}"));
+            }
+            Ok(facts)
+        }
+        Err(observe::FactsError::Call(error)) => Err(advised(error)),
+        Err(error) => Err(error.into()),
+    }
 }
 
 async fn connect(config: &ClusterConfig) -> anyhow::Result<Client> {
@@ -295,6 +321,9 @@ async fn import(args: &ImportArgs) -> anyhow::Result<ExitCode> {
     let launch = observe::launch(&client, &group).await.map_err(advised)?;
     let entry = import::entry(&args.group, &args.asg, &group, &launch);
     output::data(&yaml::to_yaml(&serde_json::json!({ "groups": [entry] })))?;
+    for left in launch.left_out(&config) {
+        output::talk(&format!("new instances differ in: {left}"));
+    }
     output::talk(
         "Put this entry into spec.groups; `windlass provision plan` then says what differs.",
     );
@@ -316,11 +345,16 @@ async fn import(args: &ImportArgs) -> anyhow::Result<ExitCode> {
 async fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
     let config = args.config.read()?;
     let client = connect(&config).await?;
-    let desired = desired(&client, &config).await?;
+    let desired = desired::desired(&config, &facts(&client, &config).await?)?;
     let export = match args.format {
         ExportFormat::CloudFormation => export::cloud_formation(&config.spec.cluster, &desired),
-        ExportFormat::Terraform => {
-            export::terraform(config.spec.token.kms_key.as_deref(), &desired)
+        ExportFormat::Terraform => export::terraform(config.join_key().as_deref(), &desired),
+        ExportFormat::AwsCli => {
+            let key = config.join_key();
+            let spec = &config.spec;
+            let script = export::aws_cli(&spec.cluster, &spec.region, key.as_deref(), &desired);
+            output::data(&script)?;
+            return Ok(ExitCode::SUCCESS);
         }
     };
     for left in &export.left_out {
@@ -330,12 +364,20 @@ async fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn apply(args: &ApplyArgs, allowed: Allowed) -> anyhow::Result<ExitCode> {
+async fn apply(
+    args: &ApplyArgs,
+    allowed: Allowed,
+    group: Option<&str>,
+) -> anyhow::Result<ExitCode> {
     let config = args.config.read()?;
     let client = connect(&config).await?;
     let work = Box::pin(async {
         let ground = ground(&args.config).await?;
-        let plan = ground.plan(allowed);
+        let mut plan = ground.plan(allowed);
+        if let Some(group) = group {
+            let named = only_group(&config, group, ground.desired.clone())?;
+            plan.leave_other_groups_out(|id| named.contains_key(id));
+        }
         if let Some(path) = &args.plan {
             refuse_if_stale(path, &plan)?;
         }
@@ -403,9 +445,10 @@ fn holder() -> String {
 }
 
 async fn carry_out(ground: &Ground, plan: &Plan) -> anyhow::Result<()> {
+    let key = ground.config.join_key();
     let executor = Executor {
         client: &ground.client,
-        kms_key: ground.config.spec.token.kms_key.as_deref(),
+        kms_key: key.as_deref(),
         report: &|change: &Change| {
             let done = match change.action {
                 Action::Create => "created",
@@ -436,12 +479,17 @@ async fn destroy(args: &DestroyArgs) -> anyhow::Result<ExitCode> {
     let config = args.config.read()?;
     let client = connect(&config).await?;
     let work = Box::pin(async {
-        let observed = observe::observe(&client, &config).await.map_err(advised)?;
-        let observed = match &args.group {
-            Some(group) => only_group(&config, group, observed)?,
-            None => observed,
-        };
-        let plan = plan::destruction(&config.spec.cluster, &observed);
+        let zones = observe::zones(&client, &config).await.map_err(advised)?;
+        let observed = observe::observe(&client, &config, &zones).await;
+        let mut observed = observed.map_err(advised)?;
+        let mut fate = KeyFate::Scheduled;
+        if let Some(group) = &args.group {
+            observed = only_group(&config, group, observed)?;
+        } else if !args.schedule_key_deletion {
+            fate = KeyFate::Kept;
+            tell_of_kept_keys(&config, &observed);
+        }
+        let plan = plan::destruction(&config.spec.cluster, &observed, fate);
         if plan.is_empty() {
             output::talk("There is nothing to delete.");
             return Ok(ExitCode::SUCCESS);
@@ -464,7 +512,20 @@ async fn destroy(args: &DestroyArgs) -> anyhow::Result<ExitCode> {
     with_lock(&client, &config, &args.lock, work).await
 }
 
-/// Group and template of one node group.
+/// A key that stays costs money, and whoever does not know of it pays for ever.
+fn tell_of_kept_keys(config: &ClusterConfig, observed: &Resources) {
+    for (id, found) in observed {
+        if id.kind == ResourceKind::Key && found.owner() == Some(&config.spec.cluster) {
+            output::talk(&format!(
+                "{id} stays: what it has encrypted would be lost for ever. With \
+                 --schedule-key-deletion AWS deletes it in {} days.",
+                plan::KEY_DELETION_DAYS
+            ));
+        }
+    }
+}
+
+/// Group, template and launch configurations of one node group; of a zonal one those of all zones.
 fn only_group(
     config: &ClusterConfig,
     group: &str,
@@ -475,10 +536,30 @@ fn only_group(
         Some(found) => found.aws_name,
         None => format!("{}-{group}", config.spec.cluster),
     };
-    let kinds = [ResourceKind::LaunchTemplate, ResourceKind::AutoScalingGroup];
+    let groups: Vec<String> = observed
+        .iter()
+        .filter(|(id, found)| match found {
+            Resource::Group(found) => {
+                let tag = found.tags.get(GROUP_TAG);
+                id.name == name || tag.is_some_and(|tag| tag.value == group)
+            }
+            Resource::LaunchTemplate(found) => {
+                id.name == name || found.tags.get(GROUP_TAG).is_some_and(|tag| tag == group)
+            }
+            _ => false,
+        })
+        .map(|(id, _)| id.name.clone())
+        .collect();
+    let is_of_group = |id: &ResourceId| match id.kind {
+        ResourceKind::LaunchTemplate | ResourceKind::AutoScalingGroup => groups.contains(&id.name),
+        ResourceKind::LaunchConfiguration => groups
+            .iter()
+            .any(|group| desired::is_configuration_of(group, &id.name)),
+        _ => false,
+    };
     let found: Resources = observed
         .into_iter()
-        .filter(|(id, _)| kinds.contains(&id.kind) && id.name == name)
+        .filter(|(id, _)| is_of_group(id))
         .collect();
     if found.is_empty() {
         bail!("there is neither a group nor a template `{name}`");

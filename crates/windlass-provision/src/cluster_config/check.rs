@@ -145,6 +145,11 @@ fn token(spec: &Spec, problems: &mut Problems) {
             super::GoDuration(least)
         )
     });
+    problems.expect(
+        !token.create_key || token.kms_key.is_none(),
+        "spec.token.createKey",
+        || "`kmsKey` names a key already: leave one of the two out".to_owned(),
+    );
     for (name, parameter) in [
         ("spec.token.parameter", &token.parameter),
         (
@@ -245,6 +250,7 @@ fn defaults(spec: &Spec, problems: &mut Problems) {
 
 fn groups(config: &ClusterConfig, problems: &mut Problems) {
     let mut names = BTreeSet::new();
+    let mut aws_names = BTreeSet::new();
     for (index, group) in config.groups().enumerate() {
         let path = format!("spec.groups[{index}]");
         let name = &group.group.name;
@@ -269,7 +275,32 @@ fn groups(config: &ClusterConfig, problems: &mut Problems) {
         problems.expect(names.insert(name.clone()), &format!("{path}.name"), || {
             format!("`{name}` is the name of an earlier group too: names are unique")
         });
+        problems.expect(
+            aws_names.insert(group.aws_name.clone()),
+            &format!("{path}.autoScalingGroup"),
+            || {
+                format!(
+                    "`{}` is the Auto Scaling group of an earlier group too: names are unique",
+                    group.aws_name
+                )
+            },
+        );
         self::group(config, &path, &group, problems);
+        // Zones are named after their region, and become a part of the group's name.
+        let of_zones = config.groups().filter(|other| other.group.zonal);
+        for zonal in of_zones {
+            let prefix = format!("{}-{}", zonal.aws_name, config.spec.region);
+            problems.expect(
+                !group.aws_name.starts_with(&prefix),
+                &format!("{path}.name"),
+                || {
+                    format!(
+                        "`{}` may be the name of a zone's group of `{}`, which is zonal: take another",
+                        group.aws_name, zonal.group.name
+                    )
+                },
+            );
+        }
     }
 }
 
@@ -295,6 +326,17 @@ fn group(
         || "neither the group nor spec.subnets names one".to_owned(),
     );
     instance_types(path, resolved, problems);
+    problems.expect(
+        !group.zonal || group.auto_scaling_group.is_none(),
+        &format!("{path}.zonal"),
+        || {
+            "`autoScalingGroup` names one group: import each zone's as a group of its own"
+                .to_owned()
+        },
+    );
+    if group.launch_configuration {
+        launch_configuration(path, resolved, problems);
+    }
     match &group.image {
         Some(image) => self::image(&format!("{path}.image"), image, problems),
         None => problems.expect(
@@ -328,6 +370,18 @@ fn user_data(config: &ClusterConfig, problems: &mut Problems) {
             );
         }
     }
+}
+
+/// What a launch template can say and a launch configuration cannot.
+fn launch_configuration(path: &str, resolved: &ResolvedGroup<'_>, problems: &mut Problems) {
+    let path = format!("{path}.launchConfiguration");
+    problems.expect(resolved.instances.is_none(), &path, || {
+        "a launch configuration has one type: leave out `instances`, or this".to_owned()
+    });
+    problems.expect(resolved.root_volume.kms_key.is_none(), &path, || {
+        "a launch configuration names no key for its volumes: leave out `rootVolume.kmsKey`, or this"
+            .to_owned()
+    });
 }
 
 fn instance_types(path: &str, resolved: &ResolvedGroup<'_>, problems: &mut Problems) {

@@ -1,6 +1,6 @@
 //! A group with the defaults filled in, and what its nodes run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::schema::{self, Group, ImageReference, Instances, RootVolume};
 use super::{ClusterConfig, NodeTaint};
@@ -18,10 +18,10 @@ pub struct ResolvedGroup<'a> {
     /// The group as the file has it.
     pub group: &'a Group,
     /// Name of its Auto Scaling group and of its launch template: `<cluster>-<group>`, if the file
-    /// does not say otherwise.
+    /// does not say otherwise; with the zone behind it, if it is one of several for one each.
     pub aws_name: String,
     /// Its subnets.
-    pub subnets: &'a [String],
+    pub subnets: Vec<String>,
     /// Its instance types, the preferred first.
     pub instance_types: Vec<&'a str>,
     /// How several types are bought; none for one type.
@@ -38,6 +38,40 @@ impl ClusterConfig {
     /// The groups, in the order of the file.
     pub fn groups(&self) -> impl Iterator<Item = ResolvedGroup<'_>> {
         self.spec.groups.iter().map(|group| self.resolve(group))
+    }
+
+    /// The groups as AWS has them, in the order of the file: one for each zone of a group that is
+    /// zonal, by the zones of the subnets. Subnets of unknown zones are left out.
+    pub fn groups_in(&self, zones: &BTreeMap<String, String>) -> Vec<ResolvedGroup<'_>> {
+        let mut groups = Vec::new();
+        for group in self.groups() {
+            if !group.group.zonal {
+                groups.push(group);
+                continue;
+            }
+            let mut by_zone: BTreeMap<&String, Vec<String>> = BTreeMap::new();
+            for subnet in &group.subnets {
+                if let Some(zone) = zones.get(subnet) {
+                    by_zone.entry(zone).or_default().push(subnet.clone());
+                }
+            }
+            for (zone, subnets) in by_zone {
+                groups.push(ResolvedGroup {
+                    aws_name: format!("{}-{zone}", group.aws_name),
+                    subnets,
+                    ..group.clone()
+                });
+            }
+        }
+        groups
+    }
+
+    /// Subnets of zonal groups, whose zones have to be known.
+    pub fn zonal_subnets(&self) -> BTreeSet<String> {
+        self.groups()
+            .filter(|group| group.group.zonal)
+            .flat_map(|group| group.subnets)
+            .collect()
     }
 
     fn resolve<'a>(&'a self, group: &'a Group) -> ResolvedGroup<'a> {
@@ -59,9 +93,9 @@ impl ClusterConfig {
                 .clone()
                 .unwrap_or_else(|| format!("{}-{}", self.spec.cluster, group.name)),
             subnets: if group.subnets.is_empty() {
-                &self.spec.subnets
+                self.spec.subnets.clone()
             } else {
-                &group.subnets
+                group.subnets.clone()
             },
             instance_types,
             instances: group.instances.as_ref(),

@@ -107,6 +107,8 @@ pub struct Token {
     pub parameter: Option<String>,
     /// Key that encrypts the parameter: id, alias or ARN. Without it the account's own key does.
     pub kms_key: Option<String>,
+    /// Whether `windlass provision` makes that key, alias `<cluster>-windlass-join`.
+    pub create_key: bool,
     /// Life of a token.
     pub ttl: GoDuration,
     /// Age at which it is renewed.
@@ -124,6 +126,7 @@ impl Default for Token {
         Self {
             parameter: None,
             kms_key: None,
+            create_key: false,
             ttl: GoDuration(Duration::from_hours(1)),
             renew_after: GoDuration(Duration::from_mins(30)),
             lateness: GoDuration(Duration::from_mins(10)),
@@ -339,6 +342,14 @@ pub struct Group {
     /// Subnets, instead of the cluster's.
     #[serde(default)]
     pub subnets: Vec<String>,
+    /// Whether there is one Auto Scaling group for each zone of the subnets,
+    /// `<cluster>-<name>-<zone>`, each with these sizes.
+    #[serde(default)]
+    pub zonal: bool,
+    /// Whether its instances are made of a launch configuration instead of a launch template: in
+    /// accounts that still may have them.
+    #[serde(default)]
+    pub launch_configuration: bool,
     /// Instance type, instead of the default.
     #[serde(default)]
     pub instance_type: Option<String>,

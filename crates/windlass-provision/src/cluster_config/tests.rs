@@ -279,6 +279,35 @@ fn a_setting_that_cannot_be_is_named_with_its_field() {
 }
 
 #[test]
+fn a_setting_that_another_excludes_is_named_with_its_field() {
+    check(
+        "  groups:",
+        "  token: {createKey: true, kmsKey: alias/a}\n  groups:",
+        "spec.token.createKey: `kmsKey` names a key already",
+    );
+    check(
+        "max: 3}",
+        "max: 3, zonal: true, autoScalingGroup: k8s}",
+        "spec.groups[0].zonal: `autoScalingGroup` names one group",
+    );
+    check(
+        "max: 3}",
+        "max: 3, zonal: true}\n  - {name: web-us-west-2a, min: 0, max: 1}",
+        "spec.groups[1].name: `prod-web-us-west-2a` may be the name of a zone's group",
+    );
+    check(
+        "max: 3}",
+        "max: 3, launchConfiguration: true, instances: {types: [m5.large]}}",
+        "spec.groups[0].launchConfiguration: a launch configuration has one type",
+    );
+    check(
+        "max: 3}",
+        "max: 3, launchConfiguration: true, rootVolume: {kmsKey: alias/a}}",
+        "names no key for its volumes",
+    );
+}
+
+#[test]
 fn all_that_is_wrong_is_told_at_once() {
     let text = SMALL
         .replace("us-west-2", "nowhere")

@@ -120,6 +120,8 @@ fn conditions_hold(
 
 /// None for an operator that is not known.
 fn holds(operator: &str, actual: Option<&str>, wanted: &[String]) -> Option<bool> {
+    // Of a key with several values the context has one, which is then the one that is asked for.
+    let operator = operator.strip_prefix("ForAnyValue:").unwrap_or(operator);
     let (operator, if_exists) = match operator.strip_suffix("IfExists") {
         Some(operator) => (operator, true),
         None => (operator, false),

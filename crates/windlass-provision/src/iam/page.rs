@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::{Actor, Feature, Place, Scope, policy};
 
 const HEAD: &str = "\
-<!-- Made by `cargo xtask gen` from crates/windlass-provision/src/iam.rs. -->
+<!-- Made by `cargo xtask gen` from crates/windlass-provision/src/iam. -->
 
 # Permissions on AWS
 
@@ -13,7 +13,13 @@ Each actor has a policy of its own; `windlass iam render --actor ACTOR` prints i
 Every permission that is not required can be left out: the feature is then off, one warning says
 so, and nothing else suffers. Describing actions of Auto Scaling and EC2 know no resource in AWS, so they
 are on `*`; whatever changes something is narrowed to the cluster's groups by their tag
-`k8s.io/cluster-autoscaler/CLUSTER`, or by name with `--groups`.
+`k8s.io/cluster-autoscaler/CLUSTER`, or by name with `--groups`, and to what the cluster owns by its names
+and its tag `windlass.dev/cluster`. Making a key knows no resource in AWS either: it is granted for keys that
+get that tag.
+
+`--config cluster.yaml` has parameters and key named as the file does; `--format cfn` and `--format terraform`
+print a managed policy for these tools. `--actor legacy-2019` prints the one policy of the how-to of 2019,
+action for action, and on standard error what is wrong with it; nothing else in Windlass makes it.
 ";
 
 /// The page.
@@ -71,10 +77,35 @@ fn describe(scope: Scope) -> &'static str {
         Scope::Nodegroups => "the cluster's node groups",
         Scope::Fleet => "the account's resources in the region",
         Scope::ImageParameters => "AWS's public parameters",
+        Scope::JoinParameters => "the join parameter, and the plain one where there is one",
         Scope::JoinParameter => "the join parameter",
+        Scope::Lock => "the cluster's lock",
+        Scope::NodeRole => "the nodes' role",
+        Scope::PassedNodeRole => "the nodes' role, for EC2",
+        Scope::NodeProfile => "the nodes' instance profile",
+        Scope::NewGroups => "groups of the cluster's names, made with its tag",
+        Scope::OrphanGroups => "groups without an owner, given the cluster's tag",
+        Scope::OwnGroups => "groups with the cluster's tag",
+        Scope::NewTemplates => "templates made with the cluster's tag",
+        Scope::OwnTemplates => "templates with the cluster's tag",
+        Scope::TagsOfNew => {
+            "templates, and what they launch, when it is made with the cluster's tag"
+        }
+        Scope::Launches => "launches of launch templates",
+        Scope::LaunchConfigurations => "launch configurations of the cluster's names",
+        Scope::NewKeys => "`*`, made with the cluster's tag: AWS knows no resource",
+        Scope::TagsOfNewKeys => "keys, given the cluster's tag",
+        Scope::OwnKeys => "keys with the cluster's tag",
+        Scope::KeyAlias => "the join key's alias",
+        Scope::Keys => "the account's keys in the region",
+        Scope::ParameterKey => {
+            "keys with the cluster's tag, for the join parameter, through Systems Manager"
+        }
         Scope::JoinKey => "the key, for that parameter, through Systems Manager",
         Scope::AmiMade => "what has the tag `windlass.dev/build`",
         Scope::AmiRole => "the building instance's role, for EC2",
+        Scope::AmiRoleItself => "the building instance's role",
+        Scope::AmiProfile => "the building instance's profile",
         Scope::AmiReports => "the builds' reports",
         Scope::AmiParameters => "the parameters of the cluster's images",
     }

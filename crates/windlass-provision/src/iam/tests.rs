@@ -26,6 +26,30 @@ const GROUP: &str = "arn:aws:autoscaling:eu-west-1:123456789012:autoScalingGroup
 const TAG: &str = "aws:ResourceTag/k8s.io/cluster-autoscaler/prod";
 const OTHER_TAG: &str = "aws:ResourceTag/k8s.io/cluster-autoscaler/test";
 
+/// The tag of a thing's owner.
+const OWNER: &str = "aws:ResourceTag/windlass.dev/cluster";
+/// The same tag, where it is being set.
+const REQUEST: &str = "aws:RequestTag/windlass.dev/cluster";
+const TEMPLATE: &str = "arn:aws:ec2:eu-west-1:123456789012:launch-template/lt-1";
+const KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/2";
+
+/// A thing that is the cluster's by a tag: not without it, not with another cluster's, not in
+/// another account.
+fn tagged(arn: &str, tag: &'static str) -> Things {
+    let owned = |text: &str| text.to_owned();
+    (
+        (owned(arn), vec![(tag, owned("prod"))]),
+        vec![
+            (owned(arn), vec![]),
+            (owned(arn), vec![(tag, owned("test"))]),
+            (
+                arn.replace("123456789012", "210987654321"),
+                vec![(tag, owned("prod"))],
+            ),
+        ],
+    )
+}
+
 /// What an action is done to, with the condition keys that AWS has for it: the cluster's own, and
 /// what is not.
 type Things = (
@@ -83,7 +107,7 @@ fn things(scope: Scope) -> Option<Things> {
             ),
             vec![(owned(parameter), vec![])],
         ),
-        Scope::JoinParameter => (
+        Scope::JoinParameters | Scope::JoinParameter => (
             (owned(parameter), vec![]),
             vec![
                 (parameter.replace("prod", "test"), vec![]),
@@ -132,6 +156,161 @@ fn things(scope: Scope) -> Option<Things> {
             ),
             vec![(owned(parameter), vec![])],
         ),
+        Scope::Lock => (
+            (
+                owned("arn:aws:ssm:eu-west-1:123456789012:parameter/windlass/prod/lock"),
+                vec![],
+            ),
+            vec![(
+                owned("arn:aws:ssm:eu-west-1:123456789012:parameter/windlass/test/lock"),
+                vec![],
+            )],
+        ),
+        Scope::NodeRole | Scope::NodeProfile | Scope::AmiRoleItself | Scope::AmiProfile => {
+            let kind = match scope {
+                Scope::NodeRole | Scope::AmiRoleItself => "role",
+                _ => "instance-profile",
+            };
+            let whose = match scope {
+                Scope::NodeRole | Scope::NodeProfile => "node",
+                _ => "ami",
+            };
+            let arn = format!("arn:aws:iam::123456789012:{kind}/prod-windlass-{whose}");
+            (
+                (arn.clone(), vec![]),
+                vec![
+                    (arn.replace("prod", "test"), vec![]),
+                    (arn.replace(&format!("windlass-{whose}"), "admin"), vec![]),
+                ],
+            )
+        }
+        Scope::PassedNodeRole => {
+            let role = owned("arn:aws:iam::123456789012:role/prod-windlass-node");
+            let passed = |to: &str| vec![("iam:PassedToService", owned(to))];
+            (
+                (role.clone(), passed("ec2.amazonaws.com")),
+                vec![
+                    (role.clone(), passed("lambda.amazonaws.com")),
+                    (role.clone(), vec![]),
+                    (role.replace("-node", "-ami"), passed("ec2.amazonaws.com")),
+                ],
+            )
+        }
+        Scope::NewGroups => {
+            let group = GROUP.replace("/workers", "/prod-workers");
+            (
+                (group.clone(), vec![(REQUEST, owned("prod"))]),
+                vec![
+                    (group.clone(), vec![]),
+                    (group, vec![(REQUEST, owned("test"))]),
+                    // Of another owner, and of another cluster's names.
+                    (
+                        GROUP.replace("/workers", "/test-workers"),
+                        vec![(REQUEST, owned("prod")), (OWNER, owned("test"))],
+                    ),
+                ],
+            )
+        }
+        Scope::OrphanGroups => (
+            (owned(GROUP), vec![(REQUEST, owned("prod"))]),
+            vec![
+                (
+                    owned(GROUP),
+                    vec![(REQUEST, owned("prod")), (OWNER, owned("test"))],
+                ),
+                (owned(GROUP), vec![(REQUEST, owned("test"))]),
+                (owned(GROUP), vec![]),
+            ],
+        ),
+        Scope::OwnGroups => tagged(GROUP, OWNER),
+        Scope::NewTemplates => tagged(TEMPLATE, REQUEST),
+        Scope::OwnTemplates => tagged(TEMPLATE, OWNER),
+        Scope::TagsOfNew => {
+            let made = |by: &str, cluster: &str| {
+                vec![("ec2:CreateAction", owned(by)), (REQUEST, owned(cluster))]
+            };
+            let instance = owned("arn:aws:ec2:eu-west-1:123456789012:instance/i-1");
+            (
+                (instance.clone(), made("RunInstances", "prod")),
+                vec![
+                    (instance.clone(), made("RunInstances", "test")),
+                    (instance.clone(), made("CreateVolume", "prod")),
+                    (instance, vec![(REQUEST, owned("prod"))]),
+                ],
+            )
+        }
+        Scope::Launches => {
+            let instance = owned("arn:aws:ec2:eu-west-1:123456789012:instance/*");
+            (
+                (
+                    instance.clone(),
+                    vec![("ec2:LaunchTemplate", owned(TEMPLATE))],
+                ),
+                vec![
+                    (instance.clone(), vec![]),
+                    (
+                        instance,
+                        vec![(
+                            "ec2:LaunchTemplate",
+                            TEMPLATE.replace("123456789012", "210987654321"),
+                        )],
+                    ),
+                ],
+            )
+        }
+        Scope::LaunchConfigurations => {
+            let arn = owned(
+                "arn:aws:autoscaling:eu-west-1:123456789012:launchConfiguration:uuid-1:\
+                 launchConfigurationName/prod-workers-0123abcd",
+            );
+            (
+                (arn.clone(), vec![]),
+                vec![(arn.replace("prod", "test"), vec![])],
+            )
+        }
+        Scope::NewKeys => {
+            let everything = owned("*");
+            (
+                (everything.clone(), vec![(REQUEST, owned("prod"))]),
+                vec![
+                    (everything.clone(), vec![]),
+                    (everything, vec![(REQUEST, owned("test"))]),
+                ],
+            )
+        }
+        Scope::TagsOfNewKeys => tagged(KEY, REQUEST),
+        Scope::OwnKeys => tagged(KEY, OWNER),
+        Scope::KeyAlias => (
+            (
+                owned("arn:aws:kms:eu-west-1:123456789012:alias/prod-windlass-join"),
+                vec![],
+            ),
+            vec![(
+                owned("arn:aws:kms:eu-west-1:123456789012:alias/aws/ssm"),
+                vec![],
+            )],
+        ),
+        Scope::Keys => (
+            (owned(KEY), vec![]),
+            vec![(KEY.replace("123456789012", "210987654321"), vec![])],
+        ),
+        Scope::ParameterKey => {
+            let context = |owner: &str, of: &str| {
+                vec![
+                    (OWNER, owned(owner)),
+                    ("kms:EncryptionContext:PARAMETER_ARN", owned(of)),
+                    ("kms:ViaService", owned("ssm.eu-west-1.amazonaws.com")),
+                ]
+            };
+            (
+                (owned(KEY), context("prod", parameter)),
+                vec![
+                    (owned(KEY), context("test", parameter)),
+                    (owned(KEY), context("prod", "arn:other")),
+                    (owned(KEY), vec![(OWNER, owned("prod"))]),
+                ],
+            )
+        }
         Scope::JoinKey => {
             let key = owned("arn:aws:kms:eu-west-1:123456789012:key/1");
             let context = |of: &str, via: &str| {
@@ -183,14 +362,154 @@ fn each_action_is_allowed_on_the_cluster_s_own_and_on_nothing_else() {
                     assert_eq!(found, expected, "{} {action} {resource}", actor.name());
                 };
                 check(&own, &context, Verdict::Allowed);
+                // What another statement of the same actor allows is no foreign thing to it.
+                let alone = policy_of(grant);
                 for (resource, context) in &foreign {
-                    check(resource, context, Verdict::NotAllowed);
+                    let own: Vec<(&str, &str)> = context
+                        .iter()
+                        .map(|(key, value)| (*key, value.as_str()))
+                        .collect();
+                    let found = verdict(&alone, action, resource, &own);
+                    assert_eq!(found, Verdict::NotAllowed, "{} {resource}", grant.sid);
+                    if !is_granted_twice(actor, action) {
+                        check(resource, context, Verdict::NotAllowed);
+                    }
                 }
                 cells += 1 + foreign.len();
             }
         }
     }
-    assert!(60 < cells, "{cells}");
+    assert!(200 < cells, "{cells}");
+}
+
+/// One statement by itself.
+fn policy_of(grant: &Grant) -> Value {
+    json!({"Statement": [statement(grant, &place()).unwrap()]})
+}
+
+/// Whether two statements of an actor have the same action.
+fn is_granted_twice(actor: Actor, action: &str) -> bool {
+    let features = actor.features();
+    let grants = features.iter().flat_map(|feature| feature.grants());
+    1 < grants
+        .filter(|grant| grant.actions.contains(&action))
+        .count()
+}
+
+/// Things of nobody's and of another cluster's, which no statement of the provisioner's may reach,
+/// whatever its actions are.
+#[test]
+fn the_provisioner_changes_nothing_of_others() {
+    let document = policy(&Actor::Provisioner.features(), &place());
+    let others = [(OWNER, "test")];
+    for (action, resource, context) in [
+        ("autoscaling:CreateOrUpdateTags", GROUP, &others[..]),
+        ("autoscaling:CreateOrUpdateTags", GROUP, &[]),
+        ("autoscaling:UpdateAutoScalingGroup", GROUP, &[]),
+        ("autoscaling:DeleteAutoScalingGroup", GROUP, &others),
+        ("ec2:CreateTags", TEMPLATE, &others),
+        ("ec2:CreateTags", TEMPLATE, &[(REQUEST, "prod")]),
+        ("ec2:DeleteLaunchTemplate", TEMPLATE, &[]),
+        ("kms:ScheduleKeyDeletion", KEY, &[]),
+        ("kms:ScheduleKeyDeletion", KEY, &others),
+        (
+            "kms:DeleteAlias",
+            "arn:aws:kms:eu-west-1:123456789012:alias/test",
+            &[],
+        ),
+        ("kms:Decrypt", KEY, &[(OWNER, "prod")]),
+        (
+            "ssm:GetParameter",
+            "arn:aws:ssm:eu-west-1:123456789012:parameter/windlass/prod/join",
+            &[],
+        ),
+        (
+            "ssm:DeleteParameter",
+            "arn:aws:ssm:eu-west-1:123456789012:parameter/windlass/test/lock",
+            &[],
+        ),
+        (
+            "iam:PassRole",
+            "arn:aws:iam::123456789012:role/prod-windlass-node",
+            &[],
+        ),
+        (
+            "iam:PutRolePolicy",
+            "arn:aws:iam::123456789012:role/admin",
+            &[],
+        ),
+        (
+            "ec2:RunInstances",
+            "arn:aws:ec2:eu-west-1:123456789012:instance/*",
+            &[],
+        ),
+    ] {
+        let found = verdict(&document, action, resource, context);
+        assert_eq!(found, Verdict::NotAllowed, "{action} {resource}");
+    }
+}
+
+#[test]
+fn the_plain_parameter_is_the_rotator_s_and_the_nodes_where_there_is_one() {
+    let arn = "arn:aws:ssm:eu-west-1:123456789012:parameter/jointoken";
+    let with = Place {
+        plain_parameter: Some("jointoken".to_owned()),
+        ..place()
+    };
+    for (actor, action) in [
+        (Actor::Rotator, "ssm:PutParameter"),
+        (Actor::Rotator, "ssm:GetParameter"),
+        (Actor::Node, "ssm:GetParameter"),
+    ] {
+        let of = |place: &Place| verdict(&policy(&actor.features(), place), action, arn, &[]);
+        assert_eq!(of(&with), Verdict::Allowed, "{} {action}", actor.name());
+        assert_eq!(of(&place()), Verdict::NotAllowed);
+    }
+    let node = policy(&Actor::Node.features(), &with);
+    assert_eq!(
+        verdict(&node, "ssm:PutParameter", arn, &[]),
+        Verdict::NotAllowed
+    );
+}
+
+#[test]
+fn a_key_may_be_named_by_its_alias_or_its_id() {
+    let parameter = "arn:aws:ssm:eu-west-1:123456789012:parameter/windlass/prod/join";
+    let of = |key: &str, alias: &str| {
+        let place = Place {
+            key: Some(key.to_owned()),
+            ..place()
+        };
+        let context = [
+            ("kms:EncryptionContext:PARAMETER_ARN", parameter),
+            ("kms:ViaService", "ssm.eu-west-1.amazonaws.com"),
+            ("kms:ResourceAliases", alias),
+        ];
+        let document = policy(&Actor::Node.features(), &place);
+        verdict(&document, "kms:Decrypt", KEY, &context)
+    };
+    assert_eq!(of("alias/prod", "alias/prod"), Verdict::Allowed);
+    assert_eq!(of("alias/prod", "alias/test"), Verdict::NotAllowed);
+    assert_eq!(of("2", "alias/test"), Verdict::Allowed);
+    assert_eq!(of("3", "alias/prod"), Verdict::NotAllowed);
+}
+
+#[test]
+fn the_how_to_s_policy_is_as_it_was() {
+    let document = legacy_2019();
+    let allowed = |action| verdict(&document, action, "any", &[]) == Verdict::Allowed;
+    for action in [
+        "autoscaling:TerminateInstanceInAutoScalingGroup",
+        "ssm:DeleteParameters",
+        "ssm:UpdateInstanceInformation",
+    ] {
+        assert!(allowed(action), "{action}");
+    }
+    assert!(!allowed("autoscaling:DescribeLaunchConfigurations"));
+    assert!(!allowed("kms:Decrypt"));
+    let actions = document["Statement"][0]["Action"].as_array().unwrap();
+    assert_eq!(actions.len(), 13);
+    assert_eq!(document["Statement"][0]["Resource"], "*");
 }
 
 #[test]
@@ -265,7 +584,9 @@ fn nothing_that_changes_anything_is_on_everything() {
             .as_array()
             .unwrap()
         {
-            if statement["Resource"] != "*" {
+            // AWS knows no resource for making a key; what the key is to be tagged with limits it.
+            let is_limited = statement["Condition"]["StringEquals"][REQUEST] == "prod";
+            if statement["Resource"] != "*" || is_limited {
                 continue;
             }
             for action in statement["Action"].as_array().unwrap() {
@@ -338,6 +659,14 @@ fn names_are_unique_and_statements_too() {
 fn every_action_is_one_that_the_client_calls() {
     let sources = [
         include_str!("../../../windlass-aws-client/src/autoscaling.rs"),
+        include_str!("../../../windlass-aws-client/src/autoscaling/provision.rs"),
+        include_str!("../../../windlass-aws-client/src/autoscaling/launch_configurations.rs"),
+        include_str!("../../../windlass-aws-client/src/ec2/template_content.rs"),
+        include_str!("../../../windlass-aws-client/src/iam.rs"),
+        include_str!("../../../windlass-aws-client/src/iam/provision.rs"),
+        include_str!("../../../windlass-aws-client/src/kms.rs"),
+        include_str!("../../../windlass-aws-client/src/ssm/provision.rs"),
+        include_str!("../../../windlass-aws-client/src/tagging.rs"),
         include_str!("../../../windlass-aws-client/src/ec2.rs"),
         include_str!("../../../windlass-aws-client/src/ec2/images.rs"),
         include_str!("../../../windlass-aws-client/src/ec2/instance_types.rs"),
@@ -351,7 +680,7 @@ fn every_action_is_one_that_the_client_calls() {
     let documented: String = sources
         .iter()
         .flat_map(|source| source.lines())
-        .filter(|line| line.contains("/// IAM: "))
+        .filter(|line| line.trim_start().starts_with("///"))
         .collect();
     for action in actions(&Feature::ALL) {
         assert!(documented.contains(&format!("`{action}`")), "{action}");

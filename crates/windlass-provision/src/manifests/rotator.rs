@@ -163,7 +163,7 @@ pub fn flags(config: &ClusterConfig) -> Vec<String> {
         ("boot-budget", token.boot_budget),
     ];
     flags.extend(times.map(|(name, time)| format!("--{name}={time}")));
-    if let Some(key) = &token.kms_key {
+    if let Some(key) = config.join_key() {
         flags.push(format!("--kms-key={key}"));
     }
     if let Some(parameter) = &config.spec.compat.join_token_parameter {

@@ -7,17 +7,34 @@ pub fn advice(error: &CallError) -> String {
     let resource = error.resource.as_deref().unwrap_or("it");
     let action = error.action;
     let code = error.code().unwrap_or_default();
-    // IAM's `LimitExceeded` is a quota; the JSON services' `LimitExceededException` is throttling.
-    if code.ends_with("LimitExceeded") && !error.is_throttling() {
+    // IAM's `LimitExceeded` is a quota; the JSON services' `LimitExceededException` is throttling, but
+    // for KMS, which has keys in mind.
+    let is_quota = code.ends_with("LimitExceeded") && !error.is_throttling()
+        || code == "LimitExceededException" && ["CreateAlias", "CreateKey"].contains(&action);
+    if is_quota {
         return format!(
             "a quota of the account is used up: raise it in Service Quotas, or delete what is not \
              needed, then run the same command again ({resource})"
         );
     }
+    if action == "CreateLaunchConfiguration" && is_refusal_of_launch_configurations(error) {
+        return "launch templates are the way here: leave out `launchConfiguration: true` in the \
+                group, and apply again"
+            .to_owned();
+    }
+    if code == "ResourceInUse" {
+        return format!("something else still uses {resource}: end that first, then run it again");
+    }
+    if code == "InvalidKeyId" {
+        return format!(
+            "the key that is to encrypt {resource} is not there, or not usable: check \
+             spec.token.kmsKey and its region"
+        );
+    }
     match error.class() {
         ErrorClass::Denied => format!(
             "these credentials lack the permission for {action} on {resource}: `windlass iam \
-             render` prints the provisioner's policy"
+             render --actor provisioner` prints the policy"
         ),
         ErrorClass::Credentials => {
             "the credentials are missing, expired or unknown: renew them (`aws sts \
@@ -47,6 +64,15 @@ pub fn advice(error: &CallError) -> String {
             }
         }
     }
+}
+
+/// An account that was opened after September 2024 has none, and none has the instance types that
+/// came after 2022.
+fn is_refusal_of_launch_configurations(error: &CallError) -> bool {
+    let text = error.message().unwrap_or_default().to_ascii_lowercase();
+    error.code() == Some("UnsupportedOperation")
+        || text.contains("use launch templates")
+        || text.contains("not supported") && text.contains("launch configuration")
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ pub fn ids(config: &ClusterConfig) -> impl Iterator<Item = ResourceId> {
 
 /// What they should be, in an account.
 pub fn desired(config: &ClusterConfig, account: &str) -> Resources {
-    let place = policies::place(config, account);
+    let place = config.place(account);
     let tags = desired::tags(config);
     ids(config)
         .map(|id| {

@@ -1,18 +1,24 @@
 //! What the resources should be. Pure: what AWS alone knows comes in as [`Facts`].
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
+use sha2::{Digest as _, Sha256};
+use windlass_aws_client::autoscaling::{
+    ConfiguredEbs, ConfiguredMetadata, ConfiguredVolume, LaunchConfigurationContent,
+};
 use windlass_aws_client::ec2::{
     LaunchTemplateContent, MetadataOptions, TemplateEbs, TemplateVolume,
 };
 
 use super::resource::{
-    Grant, Group, Hook, LaunchTemplate, Mixed, NodeRole, Parameter, Profile, Resource, ResourceId,
-    ResourceKind, Tags,
+    Grant, Group, Hook, Key, LaunchConfiguration, LaunchTemplate, Mixed, NodeRole, Parameter,
+    Profile, Resource, ResourceId, ResourceKind, Tags,
 };
-use super::{GROUP_TAG, OWNER_TAG};
+use super::{GROUP_TAG, JOIN_KEY, KEY_TAG, OWNER_TAG};
 use super::{builder, policies};
 use crate::cluster_config::{ClusterConfig, ResolvedGroup};
+use crate::iam::Place;
 use crate::userdata::{self, UserDataError};
 
 /// What AWS alone knows.
@@ -22,10 +28,19 @@ pub struct Facts {
     pub account: String,
     /// Id of each group's image, by the group's name in the file.
     pub images: BTreeMap<String, String>,
+    /// The zone of each subnet of groups that have one group for each zone.
+    pub zones: Zones,
+    /// What is to be said of groups whose instance types are not alike.
+    pub warnings: Vec<String>,
 }
+
+/// Zones of subnets.
+pub type Zones = BTreeMap<String, String>;
 
 /// How spot pools are chosen: cheap, and not about to be taken back.
 const SPOT_ALLOCATION: &str = "price-capacity-optimized";
+/// Bytes of the digest in a launch configuration's name.
+const DIGEST_BYTES: usize = 4;
 /// AWS would end instances without draining them to even zones out.
 const SUSPENDED: [&str; 1] = ["AZRebalance"];
 
@@ -48,13 +63,16 @@ pub fn desired(
         let kind = resource.kind();
         resources.insert(ResourceId { kind, name }, resource);
     };
-    let place = policies::place(config, &facts.account);
+    let place = config.place(&facts.account);
+    if let Some(alias) = own_key(config) {
+        add(alias, Resource::Key(key(config, &place)));
+    }
     let name = node_role_name(config);
     add(
         name.clone(),
         Resource::Role(NodeRole {
             trust: policies::trust(&place),
-            policies: [(name.clone(), policies::node(config, &place))].into(),
+            policies: [(name.clone(), policies::node(&place))].into(),
             tags: tags(config),
         }),
     );
@@ -72,30 +90,45 @@ pub fn desired(
     for (id, resource) in builder::desired(config, &facts.account) {
         add(id.name, resource);
     }
-    for group in config.groups() {
-        add(
-            group.aws_name.clone(),
-            Resource::LaunchTemplate(Box::new(launch_template(config, facts, &group)?)),
-        );
-        add(
-            group.aws_name.clone(),
-            Resource::Group(Box::new(auto_scaling_group(config, &group))),
-        );
+    for group in config.groups_in(&facts.zones) {
+        let mut made = auto_scaling_group(config, &group);
+        if group.group.launch_configuration {
+            let configuration = launch_configuration(config, facts, &group)?;
+            let name = configuration.content.name.clone();
+            made.launch_template = None;
+            made.launch_configuration = Some(name.clone());
+            add(name, Resource::LaunchConfiguration(Box::new(configuration)));
+        } else {
+            let template = launch_template(config, facts, &group)?;
+            add(
+                group.aws_name.clone(),
+                Resource::LaunchTemplate(Box::new(template)),
+            );
+        }
+        add(group.aws_name, Resource::Group(Box::new(made)));
     }
     Ok(resources)
 }
 
+/// Alias of the key that is made for the cluster, if one is.
+pub fn own_key(config: &ClusterConfig) -> Option<String> {
+    config.join_key().filter(|_| config.spec.token.create_key)
+}
+
 /// Which resources there may be: those that are desired, and those of groups that the file no
-/// longer has.
-pub fn ids(config: &ClusterConfig) -> BTreeSet<ResourceId> {
+/// longer has. Launch configurations, whose names tell what they say, are found by their names.
+pub fn ids(config: &ClusterConfig, zones: &Zones) -> BTreeSet<ResourceId> {
     let mut ids = BTreeSet::new();
     let mut add = |kind, name: String| {
         ids.insert(ResourceId { kind, name });
     };
+    if let Some(alias) = own_key(config) {
+        add(ResourceKind::Key, alias);
+    }
     add(ResourceKind::Role, node_role_name(config));
     add(ResourceKind::InstanceProfile, node_role_name(config));
     add(ResourceKind::Parameter, config.join_parameter());
-    for group in config.groups() {
+    for group in config.groups_in(zones) {
         add(ResourceKind::LaunchTemplate, group.aws_name.clone());
         add(ResourceKind::AutoScalingGroup, group.aws_name);
     }
@@ -109,13 +142,95 @@ pub(super) fn tags(config: &ClusterConfig) -> Tags {
     tags
 }
 
+fn key(config: &ClusterConfig, place: &Place) -> Key {
+    let mut tags = tags(config);
+    tags.insert(KEY_TAG.to_owned(), JOIN_KEY.to_owned());
+    Key {
+        policy: policies::key(place),
+        rotation: true,
+        alias: true,
+        state: "Enabled".to_owned(),
+        tags,
+        id: None,
+    }
+}
+
+/// What a group's instances run, in base64.
+fn user_data(config: &ClusterConfig, group: &ResolvedGroup<'_>) -> Result<String, UserDataError> {
+    let script = config.user_data(group).render()?;
+    Ok(userdata::as_base64(userdata::as_mime(&script)?.as_bytes()))
+}
+
+/// Name of a group's launch configuration of that content, which says all but the name.
+fn configuration_name(aws_name: &str, content: &LaunchConfigurationContent) -> String {
+    // Names, texts and numbers always have a JSON form.
+    let said = serde_json::to_string(content).unwrap_or_default();
+    let digest = Sha256::digest(said);
+    let mut name = format!("{aws_name}-");
+    for byte in digest.iter().take(DIGEST_BYTES) {
+        // Writing into a String cannot fail.
+        let _ = write!(name, "{byte:02x}");
+    }
+    name
+}
+
+/// Whether a launch configuration's name is one that Windlass gives those of a group of this name.
+pub fn is_configuration_of(aws_name: &str, name: &str) -> bool {
+    let digest = name
+        .strip_prefix(aws_name)
+        .and_then(|rest| rest.strip_prefix('-'));
+    digest.is_some_and(|digest| {
+        digest.len() == 2 * DIGEST_BYTES
+            && digest
+                .chars()
+                .all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c))
+    })
+}
+
+fn launch_configuration(
+    config: &ClusterConfig,
+    facts: &Facts,
+    group: &ResolvedGroup<'_>,
+) -> Result<LaunchConfiguration, UserDataError> {
+    let volume = group.root_volume;
+    let mut content = LaunchConfigurationContent {
+        name: String::new(),
+        image_id: facts.images.get(&group.group.name).cloned(),
+        instance_type: group.instance_types.first().map(|&name| name.to_owned()),
+        instance_profile: Some(node_role_name(config)),
+        security_groups: config.spec.security_groups.clone(),
+        user_data: Some(user_data(config, group)?),
+        volumes: vec![ConfiguredVolume {
+            device: volume.device.clone(),
+            ebs: ConfiguredEbs {
+                size_gib: Some(volume.size.gib),
+                kind: Some(volume.kind.clone()),
+                iops: volume.iops,
+                throughput: volume.throughput,
+                encrypted: true,
+                delete_on_termination: true,
+            },
+        }],
+        metadata_options: ConfiguredMetadata {
+            http_tokens: Some("required".to_owned()),
+            hop_limit: Some(group.metadata_hop_limit),
+            http_endpoint: Some("enabled".to_owned()),
+        },
+        key_name: None,
+    };
+    content.name = configuration_name(&group.aws_name, &content);
+    Ok(LaunchConfiguration {
+        content,
+        owner: Some(config.spec.cluster.clone()),
+    })
+}
+
 fn launch_template(
     config: &ClusterConfig,
     facts: &Facts,
     group: &ResolvedGroup<'_>,
 ) -> Result<LaunchTemplate, UserDataError> {
-    let script = config.user_data(group).render()?;
-    let user_data = userdata::as_base64(userdata::as_mime(&script)?.as_bytes());
+    let user_data = user_data(config, group)?;
     let volume = group.root_volume;
     let mut own_tags = tags(config);
     own_tags.insert(GROUP_TAG.to_owned(), group.group.name.clone());
@@ -186,6 +301,7 @@ fn auto_scaling_group(config: &ClusterConfig, group: &ResolvedGroup<'_>) -> Grou
         health_check_grace_seconds: seconds(spec.token.boot_budget.0),
         suspended: SUSPENDED.map(str::to_owned).into(),
         hooks: hooks.collect(),
+        scaling_policies: BTreeSet::new(),
         tags: group_tags(config, group),
         instances: 0,
     }

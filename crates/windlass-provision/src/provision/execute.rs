@@ -9,10 +9,10 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use windlass_aws_client::autoscaling::{GroupSpecification, LifecycleHook, MixedInstances, Tag};
 use windlass_aws_client::ssm::Encryption;
-use windlass_aws_client::{CallError, Client, Secret};
+use windlass_aws_client::{CallError, CallErrorKind, Client, Secret};
 
-use super::plan::{self, Action, Change, Plan, Resources};
-use super::resource::{Group, LaunchTemplate, NodeRole, Profile, Resource, ResourceId};
+use super::plan::{self, Action, Change, KEY_DELETION_DAYS, Plan, Resources};
+use super::resource::{Group, Key, LaunchTemplate, NodeRole, Profile, Resource, ResourceId};
 
 /// How long an instance profile may take until Auto Scaling and EC2 know it.
 pub(crate) const PROFILE_DEADLINE: Duration = Duration::from_mins(1);
@@ -20,8 +20,12 @@ pub(crate) const PROFILE_DEADLINE: Duration = Duration::from_mins(1);
 const GONE_DEADLINE: Duration = Duration::from_mins(15);
 /// Pause between two looks.
 const PAUSE: Duration = Duration::from_secs(5);
+/// What a new key is for, as the console shows it.
+pub(super) const KEY_DESCRIPTION: &str = "Encrypts the join credential of new nodes";
+/// What the join parameter is for.
+pub(super) const PARAMETER_DESCRIPTION: &str = "Join credential of new nodes";
 /// What a parameter holds until the rotator publishes a token. Nodes that read it wait.
-const PLACEHOLDER: &str = "no join credential has been published yet";
+pub(super) const PLACEHOLDER: &str = "no join credential has been published yet";
 
 /// A change that could not be carried out.
 #[derive(Debug, thiserror::Error)]
@@ -110,6 +114,16 @@ impl Executor<'_> {
     ) -> Result<(), CallError> {
         let name = id.name.as_str();
         match (wanted, found) {
+            (Resource::Key(wanted), Some(Resource::Key(found))) => {
+                self.put_key(name, wanted, Some(found)).await
+            }
+            (Resource::Key(wanted), _) => self.put_key(name, wanted, None).await,
+            (Resource::LaunchConfiguration(wanted), _) => {
+                let autoscaling = self.client.autoscaling();
+                known_profile(|| autoscaling.create_launch_configuration(&wanted.content))
+                    .await
+                    .map(drop)
+            }
             (Resource::Role(wanted), Some(Resource::Role(found))) => {
                 self.put_role(name, wanted, Some(found)).await
             }
@@ -128,11 +142,15 @@ impl Executor<'_> {
                 let created = ssm.create_parameter(
                     name,
                     &value,
-                    "Join credential of new nodes",
+                    PARAMETER_DESCRIPTION,
                     Some(encryption),
                     &wanted.tags,
                 );
-                created.await.map(drop)
+                if created.await? {
+                    Ok(())
+                } else {
+                    Err(appeared(name))
+                }
             }
             (Resource::LaunchTemplate(wanted), Some(Resource::LaunchTemplate(found))) => {
                 self.put_template(name, wanted, Some(found)).await
@@ -143,6 +161,65 @@ impl Executor<'_> {
             }
             (Resource::Group(wanted), _) => self.create_group(name, wanted).await,
         }
+    }
+
+    /// The name comes last: a key without one is found by its tags.
+    async fn put_key(
+        &self,
+        alias: &str,
+        wanted: &Key,
+        found: Option<&Key>,
+    ) -> Result<(), CallError> {
+        if let Some(found) = found {
+            let id = found.id.as_deref().unwrap_or(alias);
+            return self.complete_key(alias, id, wanted, found).await;
+        }
+        let kms = self.client.kms();
+        let policy = wanted.policy.to_string();
+        let made = kms
+            .create_key(alias, KEY_DESCRIPTION, &policy, &wanted.tags)
+            .await?;
+        let bare = Key {
+            policy: wanted.policy.clone(),
+            tags: wanted.tags.clone(),
+            ..Key::default()
+        };
+        self.complete_key(alias, &made.id, wanted, &bare).await
+    }
+
+    async fn complete_key(
+        &self,
+        alias: &str,
+        id: &str,
+        wanted: &Key,
+        found: &Key,
+    ) -> Result<(), CallError> {
+        let kms = self.client.kms();
+        if found.policy != wanted.policy {
+            kms.put_key_policy(id, &wanted.policy.to_string()).await?;
+        }
+        if !contains(&found.tags, &wanted.tags) {
+            kms.tag_key(id, &wanted.tags).await?;
+        }
+        if !found.rotation {
+            kms.enable_rotation(id).await?;
+        }
+        if !found.alias {
+            kms.create_alias(alias, id).await?;
+        }
+        Ok(())
+    }
+
+    async fn destroy_key(&self, alias: &str, key: &Key) -> Result<(), CallError> {
+        let kms = self.client.kms();
+        let id = key.id.as_deref().unwrap_or(alias);
+        if key.alias {
+            kms.delete_alias(alias).await?;
+        }
+        if key.state != "PendingDeletion" {
+            kms.schedule_deletion(id, KEY_DELETION_DAYS).await?;
+        }
+        Ok(())
     }
 
     async fn put_role(
@@ -251,15 +328,7 @@ impl Executor<'_> {
             ..specification(wanted)
         };
         let tags = tags(wanted);
-        let begun = Instant::now();
-        loop {
-            match autoscaling.create_group(name, &empty, &tags).await {
-                Err(error) if is_profile_unknown(&error) && begun.elapsed() < PROFILE_DEADLINE => {
-                    sleep(PAUSE).await;
-                }
-                result => break result?,
-            }
-        }
+        known_profile(|| autoscaling.create_group(name, &empty, &tags)).await?;
         let found = Group {
             min: 0,
             hooks: BTreeMap::new(),
@@ -355,6 +424,11 @@ impl Executor<'_> {
         // Some who play AWS forget a policy that an update does not repeat. AWS itself takes the
         // same policy again for no change.
         let repeats_policy = wanted.mixed.is_some() && change != GroupSpecification::default();
+        if wanted.launch_configuration != found.launch_configuration {
+            change
+                .launch_configuration
+                .clone_from(&wanted.launch_configuration);
+        }
         if repeats_policy
             || wanted.version != found.version
             || wanted.launch_template != found.launch_template
@@ -373,6 +447,11 @@ impl Executor<'_> {
     ) -> Result<Result<(), CallError>, ExecuteError> {
         let name = id.name.as_str();
         Ok(match found {
+            Resource::Key(key) => self.destroy_key(name, key).await,
+            Resource::LaunchConfiguration(_) => {
+                let autoscaling = self.client.autoscaling();
+                autoscaling.delete_launch_configuration(name).await
+            }
             Resource::Role(role) => self.destroy_role(name, role).await,
             Resource::Profile(profile) => self.destroy_profile(name, profile).await,
             Resource::Parameter(_) => self.client.ssm().delete_parameter(name).await.map(drop),
@@ -424,6 +503,37 @@ impl Executor<'_> {
     }
 }
 
+/// A parameter that was not there a moment ago, and whose value is somebody else's.
+fn appeared(name: &str) -> CallError {
+    CallError {
+        action: "PutParameter",
+        resource: Some(name.to_owned()),
+        request_id: None,
+        kind: CallErrorKind::Service {
+            status: 400,
+            code: "ParameterAlreadyExists".to_owned(),
+            message: "The parameter already exists.".to_owned(),
+        },
+    }
+}
+
+/// Calls until the instance profile that it names is known everywhere: a new one is only after some
+/// seconds.
+async fn known_profile<T, F>(call: impl Fn() -> F) -> Result<T, CallError>
+where
+    F: Future<Output = Result<T, CallError>>,
+{
+    let begun = Instant::now();
+    loop {
+        match call().await {
+            Err(error) if is_profile_unknown(&error) && begun.elapsed() < PROFILE_DEADLINE => {
+                sleep(PAUSE).await;
+            }
+            result => return result,
+        }
+    }
+}
+
 /// Whether all of `wanted` is in `found`.
 fn contains(found: &super::Tags, wanted: &super::Tags) -> bool {
     wanted
@@ -458,6 +568,7 @@ fn specification(group: &Group) -> GroupSpecification {
         desired_capacity: None,
         subnets: group.subnets.iter().cloned().collect(),
         launch_template: None,
+        launch_configuration: group.launch_configuration.clone(),
         mixed_instances: group.mixed.as_ref().map(|mixed| MixedInstances {
             types: mixed.types.clone(),
             on_demand_base: mixed.on_demand_base,

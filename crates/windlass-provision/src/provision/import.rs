@@ -2,7 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
+use windlass_aws_client::autoscaling::LaunchConfigurationContent;
+
+use super::desired;
 use super::resource::Group;
+use crate::cluster_config::ClusterConfig;
 
 /// What a group's instances are made of, as its launch configuration or template says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -11,6 +15,74 @@ pub struct Launch {
     pub image: Option<String>,
     /// Instance type.
     pub instance_type: Option<String>,
+    /// All that its launch configuration says, if it has one.
+    pub configuration: Option<LaunchConfigurationContent>,
+}
+
+impl Launch {
+    /// The root volume as the file has it: the first that is named.
+    fn root_volume(&self) -> Option<Value> {
+        let volume = self.configuration.as_ref()?.volumes.first()?;
+        let mut entry = json!({ "device": volume.device });
+        if let Some(size) = volume.ebs.size_gib {
+            entry["size"] = json!(format!("{size}Gi"));
+        }
+        if let Some(kind) = &volume.ebs.kind {
+            entry["type"] = json!(kind);
+        }
+        if let Some(iops) = volume
+            .ebs
+            .iops
+            .filter(|_| volume.ebs.kind.as_deref() != Some("gp2"))
+        {
+            entry["iops"] = json!(iops);
+        }
+        if let Some(throughput) = volume.ebs.throughput {
+            entry["throughput"] = json!(throughput);
+        }
+        Some(entry)
+    }
+
+    /// What instances of the file's groups will have otherwise, or not at all.
+    pub fn left_out(&self, config: &ClusterConfig) -> Vec<String> {
+        let Some(content) = &self.configuration else {
+            return Vec::new();
+        };
+        let mut left_out = Vec::new();
+        if let Some(profile) = &content.instance_profile {
+            left_out.push(format!(
+                "instance profile `{profile}`: theirs is `{}`, which may read the join credential and \
+                 tell how the join went",
+                desired::node_role_name(config)
+            ));
+        }
+        if let Some(key) = &content.key_name {
+            left_out.push(format!("key `{key}`: they have none"));
+        }
+        if content.user_data.is_some() {
+            left_out.push("user data: they join by Windlass's own".to_owned());
+        }
+        let (mut found, mut wanted) = (
+            content.security_groups.clone(),
+            config.spec.security_groups.clone(),
+        );
+        found.sort();
+        wanted.sort();
+        if found != wanted {
+            let found = if found.is_empty() {
+                "of the VPC's default".to_owned()
+            } else {
+                found.join(", ")
+            };
+            left_out.push(format!(
+                "security groups {found}: theirs are spec.securityGroups"
+            ));
+        }
+        for volume in content.volumes.iter().skip(1) {
+            left_out.push(format!("volume `{}`: they have one", volume.device));
+        }
+        left_out
+    }
 }
 
 /// The entry of `spec.groups` that describes a group as it is.
@@ -62,6 +134,9 @@ pub fn entry(name: &str, aws_name: &str, group: &Group, launch: &Launch) -> Valu
     } else if let Some(instance_type) = &launch.instance_type {
         entry["instanceType"] = json!(instance_type);
     }
+    if let Some(volume) = launch.root_volume() {
+        entry["rootVolume"] = volume;
+    }
     if let Some(image) = &launch.image {
         entry["image"] = json!({ "id": image });
     }
@@ -90,8 +165,9 @@ fn taint(key: &str, tag: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use windlass_aws_client::autoscaling::{ConfiguredEbs, ConfiguredVolume};
+
     use super::*;
-    use crate::cluster_config::ClusterConfig;
     use crate::manifests::yaml;
     use crate::provision::resource::Grant;
 
@@ -125,6 +201,21 @@ mod tests {
         let launch = Launch {
             image: Some("ami-1".to_owned()),
             instance_type: Some("m4.large".to_owned()),
+            configuration: Some(LaunchConfigurationContent {
+                instance_profile: Some("k8s-node".to_owned()),
+                key_name: Some("ops".to_owned()),
+                security_groups: vec!["sg-2".to_owned()],
+                volumes: vec![ConfiguredVolume {
+                    device: "/dev/sda1".to_owned(),
+                    ebs: ConfiguredEbs {
+                        size_gib: Some(100),
+                        kind: Some("gp2".to_owned()),
+                        iops: Some(300),
+                        ..ConfiguredEbs::default()
+                    },
+                }],
+                ..LaunchConfigurationContent::default()
+            }),
         };
         let entry = entry(
             "web",
@@ -144,6 +235,12 @@ mod tests {
         let group = config.groups().next().unwrap();
         assert_eq!(group.aws_name, "k8s-workers");
         assert_eq!(group.instance_types, ["m4.large"]);
+        assert_eq!(group.root_volume.size.gib, 100);
+        assert_eq!(group.root_volume.device, "/dev/sda1");
+        let left_out = launch.left_out(&config).join("\n");
+        for part in ["`k8s-node`", "`ops`", "sg-2"] {
+            assert!(left_out.contains(part), "{left_out}");
+        }
         let tags = group.node_template_tags();
         assert_eq!(
             tags["k8s.io/cluster-autoscaler/node-template/taint/c"],

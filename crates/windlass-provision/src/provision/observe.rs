@@ -5,15 +5,16 @@ use std::collections::BTreeSet;
 use windlass_aws_client::autoscaling::{AutoScalingGroup, TagFilter};
 use windlass_aws_client::{CallError, Client};
 
-use super::OWNER_TAG;
-use super::desired::{self, Facts};
+use super::alike::{self, Architectures};
+use super::desired::{self, Facts, Zones};
 use super::import::Launch;
 use super::plan::Resources;
 use super::resource::{
-    Grant, Group, Hook, LaunchTemplate, Mixed, NodeRole, Parameter, Profile, Resource, ResourceId,
-    ResourceKind,
+    Grant, Group, Hook, Key, LaunchConfiguration, LaunchTemplate, Mixed, NodeRole, Parameter,
+    Profile, Resource, ResourceId, ResourceKind,
 };
-use crate::cluster_config::{ClusterConfig, ImageReference};
+use super::{JOIN_KEY, KEY_TAG, OWNER_TAG};
+use crate::cluster_config::{ClusterConfig, ImageReference, ResolvedGroup};
 
 /// Why what AWS alone knows cannot be found out.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +35,23 @@ pub enum FactsError {
         /// The tags.
         tags: String,
     },
+    /// One image cannot be for all types of a group.
+    #[error("group `{group}`")]
+    Architectures {
+        /// The group.
+        group: String,
+        /// Which types.
+        #[source]
+        source: Architectures,
+    },
+    /// A subnet whose zone is needed is not there.
+    #[error(
+        "there is no subnet `{subnet}`: check the subnets of groups with `zonal: true`, and the region"
+    )]
+    NoSubnet {
+        /// The subnet.
+        subnet: String,
+    },
     /// The parameter that was to name an image is not there.
     #[error("group `{group}`: there is no parameter `{parameter}` to name its image")]
     NoParameter {
@@ -53,9 +71,17 @@ pub async fn facts(client: &Client, config: &ClusterConfig) -> Result<Facts, Fac
     let account = client.sts().get_caller_identity().await?.account;
     let mut facts = Facts {
         account,
+        zones: zones(client, config).await?,
         ..Facts::default()
     };
+    for subnet in config.zonal_subnets() {
+        if !facts.zones.contains_key(&subnet) {
+            return Err(FactsError::NoSubnet { subnet });
+        }
+    }
     for group in config.groups() {
+        let unlike = unlike(client, &group).await?;
+        facts.warnings.extend(unlike);
         let name = &group.group.name;
         let image = match group.image {
             None => continue,
@@ -93,20 +119,76 @@ pub async fn facts(client: &Client, config: &ClusterConfig) -> Result<Facts, Fac
     Ok(facts)
 }
 
+/// What is to be said of the types of a group. Without the permission to ask, nothing is.
+async fn unlike(client: &Client, group: &ResolvedGroup<'_>) -> Result<Vec<String>, FactsError> {
+    if group.instance_types.len() < 2 {
+        return Ok(Vec::new());
+    }
+    let name = &group.group.name;
+    let names: Vec<String> = group
+        .instance_types
+        .iter()
+        .map(|&it| it.to_owned())
+        .collect();
+    let mut found = match client.ec2().describe_instance_types(&names).await {
+        Ok(found) => found,
+        Err(error) if error.is_denied() => {
+            return Ok(vec![format!(
+                "group `{name}`: its types are not compared: {error}"
+            )]);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    found.sort_by_key(|info| names.iter().position(|name| *name == info.instance_type));
+    let said = alike::compare(&found).map_err(|source| FactsError::Architectures {
+        group: name.clone(),
+        source,
+    })?;
+    Ok(said
+        .into_iter()
+        .map(|unlike| format!("group `{name}`: {unlike}"))
+        .collect())
+}
+
+/// The zones of the subnets of zonal groups.
+///
+/// # Errors
+///
+/// When the call fails.
+pub async fn zones(client: &Client, config: &ClusterConfig) -> Result<Zones, CallError> {
+    let subnets = config.zonal_subnets();
+    if subnets.is_empty() {
+        return Ok(Zones::new());
+    }
+    let subnets = subnets.iter().map(String::as_str);
+    client.ec2().zones_of_subnets(subnets).await
+}
+
 /// Reads every resource that the file names, whosever it is, and those of ours that it no longer
 /// names.
 ///
 /// # Errors
 ///
 /// When a call fails.
-pub async fn observe(client: &Client, config: &ClusterConfig) -> Result<Resources, CallError> {
-    let mut ids = desired::ids(config);
+pub async fn observe(
+    client: &Client,
+    config: &ClusterConfig,
+    zones: &Zones,
+) -> Result<Resources, CallError> {
+    let mut ids = desired::ids(config, zones);
     ids.extend(forgotten(client, config, &ids).await?);
     let mut resources = Resources::new();
-    for id in ids {
-        if let Some(resource) = resource(client, &id).await? {
-            resources.insert(id, resource);
+    for id in &ids {
+        let found = match id.kind {
+            ResourceKind::Key => key(client, &config.spec.cluster, &id.name).await?,
+            _ => resource(client, id).await?,
+        };
+        if let Some(found) = found {
+            resources.insert(id.clone(), found);
         }
+    }
+    if has_launch_configurations(config, &resources) {
+        resources.extend(launch_configurations(client, config, &ids).await?);
     }
     Ok(resources)
 }
@@ -124,7 +206,95 @@ pub(super) async fn resource(
         ResourceKind::AutoScalingGroup => group(client, &id.name)
             .await?
             .map(|group| Resource::Group(Box::new(group))),
+        // A key is found by the cluster too, and launch configurations all at once.
+        ResourceKind::Key | ResourceKind::LaunchConfiguration => None,
     })
+}
+
+/// Whether a group is to have a launch configuration, or has one.
+fn has_launch_configurations(config: &ClusterConfig, found: &Resources) -> bool {
+    let mut wanted = config.groups();
+    wanted.any(|group| group.group.launch_configuration)
+        || found.iter().any(|(id, resource)| {
+            matches!(resource, Resource::Group(group) if group
+                .launch_configuration
+                .as_deref()
+                .is_some_and(|name| desired::is_configuration_of(&id.name, name)))
+        })
+}
+
+/// Launch configurations with names that Windlass gives those of these groups.
+async fn launch_configurations(
+    client: &Client,
+    config: &ClusterConfig,
+    ids: &BTreeSet<ResourceId>,
+) -> Result<Resources, CallError> {
+    let groups = ids
+        .iter()
+        .filter(|id| id.kind == ResourceKind::AutoScalingGroup);
+    let names: Vec<&str> = groups.map(|id| id.name.as_str()).collect();
+    let profile = desired::node_role_name(config);
+    let mut found = Resources::new();
+    for mut content in client.autoscaling().launch_configurations(&[]).await? {
+        let name = content.name.clone();
+        if !names
+            .iter()
+            .any(|group| desired::is_configuration_of(group, &name))
+        {
+            continue;
+        }
+        content.security_groups.sort();
+        let is_ours = content.instance_profile.as_ref() == Some(&profile);
+        let owner = is_ours.then(|| config.spec.cluster.clone());
+        let id = ResourceId {
+            kind: ResourceKind::LaunchConfiguration,
+            name,
+        };
+        let configuration = LaunchConfiguration { content, owner };
+        found.insert(id, Resource::LaunchConfiguration(Box::new(configuration)));
+    }
+    Ok(found)
+}
+
+/// The key that an alias names. A run that ended between making a key and naming it has left one
+/// without: its tags tell.
+async fn key(client: &Client, cluster: &str, alias: &str) -> Result<Option<Resource>, CallError> {
+    let kms = client.kms();
+    let named = kms.describe_key(alias).await?;
+    let has_alias = named.is_some();
+    let found = match named {
+        Some(key) => Some(key),
+        None => nameless_key(client, cluster).await?,
+    };
+    let Some(key) = found else {
+        return Ok(None);
+    };
+    let policy = kms.key_policy(&key.id).await?;
+    Ok(Some(Resource::Key(Key {
+        policy: serde_json::from_str(&policy).unwrap_or_default(),
+        rotation: kms.is_rotated(&key.id).await?,
+        alias: has_alias,
+        tags: kms.key_tags(&key.id).await?,
+        state: key.state,
+        id: Some(key.id),
+    })))
+}
+
+async fn nameless_key(
+    client: &Client,
+    cluster: &str,
+) -> Result<Option<windlass_aws_client::kms::Key>, CallError> {
+    let tags = [(OWNER_TAG, cluster), (KEY_TAG, JOIN_KEY)];
+    let mut arns = client.tagging().resources("kms:key", &tags).await?;
+    arns.sort();
+    for arn in arns {
+        if let Some(key) = client.kms().describe_key(&arn).await?
+            && key.state != "PendingDeletion"
+        {
+            return Ok(Some(key));
+        }
+    }
+    Ok(None)
 }
 
 /// Groups of ours that the file no longer has, with their templates.
@@ -142,15 +312,21 @@ async fn forgotten(
         .describe_groups_by_tags(&[filter])
         .await?;
     let mut ids = Vec::new();
+    let in_file = |name: &String| {
+        named.contains(&ResourceId {
+            kind: ResourceKind::AutoScalingGroup,
+            name: name.clone(),
+        })
+    };
     for group in groups {
+        if in_file(&group.name) {
+            continue;
+        }
         for kind in [ResourceKind::AutoScalingGroup, ResourceKind::LaunchTemplate] {
-            let id = ResourceId {
+            ids.push(ResourceId {
                 kind,
                 name: group.name.clone(),
-            };
-            if !named.contains(&id) {
-                ids.push(id);
-            }
+            });
         }
     }
     Ok(ids)
@@ -213,14 +389,12 @@ async fn launch_template(client: &Client, name: &str) -> Result<Option<Resource>
 pub async fn launch(client: &Client, group: &Group) -> Result<Launch, CallError> {
     if let Some(name) = &group.launch_configuration {
         let names = [name.clone()];
-        let found = client
-            .autoscaling()
-            .describe_launch_configurations(&names)
-            .await?;
+        let found = client.autoscaling().launch_configurations(&names).await?;
         let found = found.into_iter().next();
         return Ok(found.map_or_else(Launch::default, |found| Launch {
-            image: found.image_id,
-            instance_type: found.instance_type,
+            image: found.image_id.clone(),
+            instance_type: found.instance_type.clone(),
+            configuration: Some(found),
         }));
     }
     let ec2 = client.ec2();
@@ -232,6 +406,7 @@ pub async fn launch(client: &Client, group: &Group) -> Result<Launch, CallError>
     Ok(found.map_or_else(Launch::default, |found| Launch {
         image: found.data.image_id,
         instance_type: found.data.instance_type,
+        configuration: None,
     }))
 }
 
@@ -249,7 +424,9 @@ pub async fn group(client: &Client, name: &str) -> Result<Option<Group>, CallErr
         return Ok(None);
     };
     let hooks = autoscaling.lifecycle_hooks(name).await?;
+    let policies = autoscaling.scaling_policies(name).await?;
     let mut found = of_group(group);
+    found.scaling_policies = policies.into_iter().collect();
     found.hooks = hooks
         .into_iter()
         .map(|hook| {
@@ -312,6 +489,7 @@ fn of_group(group: AutoScalingGroup) -> Group {
             .map(|process| process.process_name)
             .collect(),
         hooks: std::collections::BTreeMap::new(),
+        scaling_policies: BTreeSet::new(),
         tags: group
             .tags
             .into_iter()

@@ -13,6 +13,9 @@ use super::desired::is_own_tag;
 use super::diff::{self, FieldChange};
 use super::resource::{Group, Resource, ResourceId, ResourceKind};
 
+const OLD_INSTANCES: &str = "instances that are there keep their version: replace them with \
+                             `windlass provision roll`";
+
 /// Resources by their ids.
 pub type Resources = BTreeMap<ResourceId, Resource>;
 
@@ -79,7 +82,14 @@ pub fn plan(cluster: &str, desired: &Resources, observed: &Resources, allowed: A
         }
     }
     for (id, found) in observed {
-        if !desired.contains_key(id) && found.owner() == Some(cluster) {
+        if desired.contains_key(id) || found.owner() != Some(cluster) {
+            continue;
+        }
+        if id.kind == ResourceKind::LaunchConfiguration {
+            if !is_used(&id.name, &desired, observed) {
+                changes.push(unused(id));
+            }
+        } else if !is_spare_template(id, &desired) {
             changes.push(Change {
                 action: Action::Attention,
                 id: id.clone(),
@@ -99,9 +109,55 @@ pub fn plan(cluster: &str, desired: &Resources, observed: &Resources, allowed: A
     }
 }
 
+/// Whether a group goes on having a launch configuration once the plan is carried out.
+fn is_used(name: &str, desired: &Resources, observed: &Resources) -> bool {
+    observed.iter().any(|(id, found)| {
+        let Resource::Group(group) = desired.get(id).unwrap_or(found) else {
+            return false;
+        };
+        group.launch_configuration.as_deref() == Some(name)
+    })
+}
+
+/// A launch configuration that another has taken the place of.
+fn unused(id: &ResourceId) -> Change {
+    Change {
+        action: Action::Destroy,
+        id: id.clone(),
+        fields: Vec::new(),
+        note: Some("no group has it any more".to_owned()),
+    }
+}
+
+/// Whether it is the template of a group that has a launch configuration now: it stays, for going
+/// back.
+fn is_spare_template(id: &ResourceId, desired: &Resources) -> bool {
+    let group = ResourceId {
+        kind: ResourceKind::AutoScalingGroup,
+        name: id.name.clone(),
+    };
+    id.kind == ResourceKind::LaunchTemplate && desired.contains_key(&group)
+}
+
+/// What becomes of the key when all else is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyFate {
+    /// It stays: what it has encrypted would be lost for ever.
+    Kept,
+    /// AWS deletes it after [`KEY_DELETION_DAYS`].
+    Scheduled,
+}
+
+/// How long a key whose deletion is scheduled can still be saved.
+pub const KEY_DELETION_DAYS: u32 = 30;
+
 /// The deletion of what is ours, in the order in which it can be done.
-pub fn destruction(cluster: &str, observed: &Resources) -> Plan {
-    let changes = observed.iter().rev().map(|(id, found)| {
+pub fn destruction(cluster: &str, observed: &Resources, key: KeyFate) -> Plan {
+    let concerned = observed
+        .iter()
+        .rev()
+        .filter(|(id, _)| id.kind != ResourceKind::Key || key == KeyFate::Scheduled);
+    let changes = concerned.map(|(id, found)| {
         if found.owner() == Some(cluster) {
             Change {
                 action: Action::Destroy,
@@ -111,6 +167,10 @@ pub fn destruction(cluster: &str, observed: &Resources) -> Plan {
                     Resource::Group(group) if 0 < group.instances => {
                         Some(format!("with its {} instances", group.instances))
                     }
+                    Resource::Key(_) => Some(format!(
+                        "in {KEY_DELETION_DAYS} days; until then `aws kms cancel-key-deletion` \
+                         saves it"
+                    )),
                     _ => None,
                 },
             }
@@ -173,6 +233,8 @@ fn not_ours(cluster: &str, id: &ResourceId, found: &Resource) -> Change {
         ResourceKind::AutoScalingGroup => {
             "take it over with `windlass provision import`, or rename the group in the file"
         }
+        ResourceKind::Key => "name it in spec.token.kmsKey instead of spec.token.createKey",
+        ResourceKind::LaunchConfiguration => "remove it",
         _ => "tag it to take it over, or remove it",
     };
     Change {
@@ -202,9 +264,26 @@ fn compare(
         return None;
     }
     let (mut action, mut note) = (Action::Change, None);
+    if let Resource::Key(key) = found
+        && key.state != "Enabled"
+    {
+        action = Action::Attention;
+        note = Some(format!(
+            "it is {}: no node can read its join credential; `aws kms cancel-key-deletion` and `aws \
+             kms enable-key` bring it back",
+            key.state
+        ));
+    }
     if let (Resource::Group(wanted), Resource::Group(found)) = (wanted, found) {
         let max = usize::try_from(wanted.max).unwrap_or(usize::MAX);
-        if max < found.instances {
+        if !found.scaling_policies.is_empty() {
+            action = Action::Attention;
+            note = Some(
+                "it has scaling policies, which would undo what the autoscaler does: `aws autoscaling \
+                 delete-policy` removes them"
+                    .to_owned(),
+            );
+        } else if max < found.instances {
             let what = format!(
                 "it has {} instances, and AWS would end {} of its own choice",
                 found.instances,
@@ -216,11 +295,16 @@ fn compare(
                 action = Action::Attention;
                 note = Some(format!("{what}: allow it with --yes-shrink"));
             }
+        } else if wanted.launch_configuration.is_some() {
+            if wanted.launch_configuration != found.launch_configuration {
+                note = Some(OLD_INSTANCES.to_owned());
+            }
         } else if let Some(old) = &found.launch_configuration {
             if allowed.migrate {
                 note = Some(format!(
                     "new instances are of the template from then on; launch configuration `{old}` \
-                     stays, for going back"
+                     stays, for going back (`aws autoscaling delete-launch-configuration \
+                     --launch-configuration-name {old}` deletes it)"
                 ));
             } else {
                 action = Action::Attention;
@@ -230,11 +314,7 @@ fn compare(
                 );
             }
         } else if wanted.version != found.version {
-            note = Some(
-                "instances that are there keep their version: replace them with `windlass \
-                 provision roll`"
-                    .to_owned(),
-            );
+            note = Some(OLD_INSTANCES.to_owned());
         }
     }
     Some(Change {
@@ -256,6 +336,15 @@ fn ours(cluster: &str, wanted: &Resource, found: &Resource) -> Resource {
             .collect()
     };
     match (wanted, found) {
+        (Resource::Key(wanted), Resource::Key(found)) => {
+            let mut found = found.clone();
+            found.tags = own(&wanted.tags, &found.tags);
+            Resource::Key(found)
+        }
+        // Its name says what it says.
+        (Resource::LaunchConfiguration(wanted), Resource::LaunchConfiguration(_)) => {
+            Resource::LaunchConfiguration(wanted.clone())
+        }
         (Resource::Role(wanted), Resource::Role(found)) => {
             let mut found = found.clone();
             found.tags = own(&wanted.tags, &found.tags);
@@ -311,6 +400,11 @@ fn comparable(resource: &Resource) -> Value {
                 policies.values_mut().for_each(normalize);
             }
         }
+        Resource::Key(_) => normalize(&mut fields["policy"]),
+        Resource::LaunchConfiguration(configuration) => {
+            let text = configuration.content.user_data.as_deref().map(decoded);
+            fields["content"]["user_data"] = json!(text);
+        }
         Resource::LaunchTemplate(template) => {
             let content = &template.content;
             let text = content.user_data.as_deref().map(decoded);
@@ -324,7 +418,7 @@ fn comparable(resource: &Resource) -> Value {
     fields
 }
 
-fn decoded(base64: &str) -> String {
+pub(super) fn decoded(base64: &str) -> String {
     BASE64_STANDARD.decode(base64).map_or_else(
         |_| base64.to_owned(),
         |bytes| String::from_utf8_lossy(&bytes).into_owned(),
@@ -372,6 +466,16 @@ impl Plan {
     /// Whether there is nothing to do and nothing to say.
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty()
+    }
+
+    /// Leaves out groups, templates and launch configurations but for those that are `meant`.
+    pub fn leave_other_groups_out(&mut self, meant: impl Fn(&ResourceId) -> bool) {
+        self.changes.retain(|change| match change.id.kind {
+            ResourceKind::LaunchTemplate
+            | ResourceKind::LaunchConfiguration
+            | ResourceKind::AutoScalingGroup => meant(&change.id),
+            _ => true,
+        });
     }
 
     /// What somebody has to decide before the plan can be carried out.

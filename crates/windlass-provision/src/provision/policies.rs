@@ -5,14 +5,16 @@ use serde_json::{Value, json};
 use crate::cluster_config::ClusterConfig;
 use crate::iam::{self, Feature, Place};
 
-/// Where the policies of a cluster hold.
-pub(super) fn place(config: &ClusterConfig, account: &str) -> Place {
-    let spec = &config.spec;
-    let key = spec.token.kms_key.clone();
-    Place {
-        parameter: config.join_parameter(),
-        key: key.filter(|key| key.starts_with("arn:")),
-        ..Place::new(&spec.region, account, &spec.cluster)
+impl ClusterConfig {
+    /// Where the policies of a cluster hold, in an account.
+    pub fn place(&self, account: &str) -> Place {
+        let spec = &self.spec;
+        Place {
+            parameter: self.join_parameter(),
+            plain_parameter: spec.compat.join_token_parameter.clone(),
+            key: self.join_key(),
+            ..Place::new(&spec.region, account, &spec.cluster)
+        }
     }
 }
 
@@ -29,47 +31,87 @@ pub(super) fn trust(place: &Place) -> Value {
 }
 
 /// What a node may do: read the join credential, and tell its group how the join went.
-pub(super) fn node(config: &ClusterConfig, place: &Place) -> Value {
-    let mut policy = iam::policy(&[Feature::Join, Feature::JoinReport], place);
-    let mut more = Vec::new();
-    if let Some(plain) = &config.spec.compat.join_token_parameter {
-        more.push(json!({
-            "Sid": "ReadPlainToken",
-            "Effect": "Allow",
-            "Action": "ssm:GetParameter",
-            "Resource": place.arn_of_parameter(plain),
-        }));
-    }
-    let key = config.spec.token.kms_key.as_deref();
-    if let Some(key) = key.filter(|key| !key.starts_with("arn:")) {
-        more.push(decrypt(place, key));
-    }
-    if let Some(statements) = policy["Statement"].as_array_mut() {
-        statements.extend(more);
-    }
-    policy
+pub(super) fn node(place: &Place) -> Value {
+    iam::policy(&[Feature::Join, Feature::JoinReport], place)
 }
 
-/// Decrypting the join credential with a key that is named by its alias or its id.
-fn decrypt(place: &Place, key: &str) -> Value {
-    let mut condition = json!({
-        "StringEquals": {
-            "kms:EncryptionContext:PARAMETER_ARN": place.parameter_arn(),
-            "kms:ViaService": place.ssm_host(),
-        },
-    });
-    let resource = if key.starts_with("alias/") {
-        // A policy names keys by id alone; the alias goes into the condition.
-        condition["ForAnyValue:StringEquals"] = json!({ "kms:ResourceAliases": key });
-        place.arn("kms", "key/*")
-    } else {
-        place.arn("kms", &format!("key/{key}"))
+/// What may be done with the key of the join credential. The account's own policies decide who;
+/// nobody encrypts or decrypts with it but Systems Manager, for that one parameter.
+pub(super) fn key(place: &Place) -> Value {
+    let only = |sid: &str, key: &str, value: String| {
+        json!({
+            "Sid": sid,
+            "Effect": "Deny",
+            "Principal": { "AWS": "*" },
+            "Action": ["kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"],
+            "Resource": "*",
+            "Condition": { "StringNotEquals": { (key): value } },
+        })
     };
     json!({
-        "Sid": "DecryptWithNamedKey",
-        "Effect": "Allow",
-        "Action": "kms:Decrypt",
-        "Resource": resource,
-        "Condition": condition,
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Sid": "PoliciesOfTheAccount",
+                "Effect": "Allow",
+                "Principal": { "AWS": place.root_arn() },
+                "Action": "kms:*",
+                "Resource": "*",
+            },
+            only("OnlySystemsManager", "kms:ViaService", place.ssm_host()),
+            only(
+                "OnlyTheJoinCredential",
+                "kms:EncryptionContext:PARAMETER_ARN",
+                place.parameter_arn(),
+            ),
+        ],
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::iam::{Request, Verdict, evaluate};
+
+    #[test]
+    fn the_key_is_for_the_join_credential_alone() {
+        let place = Place::new("eu-west-1", "123456789012", "prod");
+        let verdict = |action: &str, context: &[(&str, &str)]| {
+            let request = Request {
+                action: action.to_owned(),
+                resource: "any".to_owned(),
+                context: context
+                    .iter()
+                    .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                    .collect(),
+            };
+            evaluate(&key(&place), &request).unwrap()
+        };
+        let parameter = "arn:aws:ssm:eu-west-1:123456789012:parameter/windlass/prod/join";
+        let through = |service, parameter| {
+            [
+                ("kms:ViaService", service),
+                ("kms:EncryptionContext:PARAMETER_ARN", parameter),
+            ]
+        };
+        let ssm = "ssm.eu-west-1.amazonaws.com";
+        for (action, context, expected) in [
+            ("kms:Decrypt", through(ssm, parameter), Verdict::Allowed),
+            ("kms:Encrypt", through(ssm, parameter), Verdict::Allowed),
+            ("kms:Decrypt", through(ssm, "arn:other"), Verdict::Denied),
+            (
+                "kms:Decrypt",
+                through("s3.eu-west-1.amazonaws.com", parameter),
+                Verdict::Denied,
+            ),
+            (
+                "kms:PutKeyPolicy",
+                through("none", "none"),
+                Verdict::Allowed,
+            ),
+        ] {
+            assert_eq!(verdict(action, &context), expected, "{action} {context:?}");
+        }
+        assert_eq!(verdict("kms:GenerateDataKey", &[]), Verdict::Denied);
+    }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 use serde_json::Value;
+use windlass_aws_client::autoscaling::LaunchConfigurationContent;
 use windlass_aws_client::ec2::LaunchTemplateContent;
 
 /// Tags of a resource that are Windlass's to set.
@@ -14,6 +15,8 @@ pub type Tags = BTreeMap<String, String>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ResourceKind {
+    /// What encrypts the join credential.
+    Key,
     /// What instances may do.
     Role,
     /// What gives it to them.
@@ -22,6 +25,8 @@ pub enum ResourceKind {
     Parameter,
     /// What instances are made of.
     LaunchTemplate,
+    /// What instances were made of before there were launch templates.
+    LaunchConfiguration,
     /// The instances.
     AutoScalingGroup,
 }
@@ -29,10 +34,12 @@ pub enum ResourceKind {
 impl fmt::Display for ResourceKind {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
+            Self::Key => "KMS key",
             Self::Role => "role",
             Self::InstanceProfile => "instance profile",
             Self::Parameter => "parameter",
             Self::LaunchTemplate => "launch template",
+            Self::LaunchConfiguration => "launch configuration",
             Self::AutoScalingGroup => "Auto Scaling group",
         })
     }
@@ -57,6 +64,8 @@ impl fmt::Display for ResourceId {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Resource {
+    /// A key.
+    Key(Key),
     /// A role.
     Role(NodeRole),
     /// An instance profile.
@@ -65,8 +74,28 @@ pub enum Resource {
     Parameter(Parameter),
     /// A launch template.
     LaunchTemplate(Box<LaunchTemplate>),
+    /// A launch configuration.
+    LaunchConfiguration(Box<LaunchConfiguration>),
     /// An Auto Scaling group.
     Group(Box<Group>),
+}
+
+/// A key of KMS, known by its alias.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Key {
+    /// Who may use it, and for what.
+    pub policy: Value,
+    /// Whether its material is renewed every year.
+    pub rotation: bool,
+    /// Whether the alias is its name.
+    pub alias: bool,
+    /// `Enabled`, `Disabled`, `PendingDeletion` and more.
+    pub state: String,
+    /// Tags.
+    pub tags: Tags,
+    /// Its id; none where that is for AWS to say.
+    #[serde(skip)]
+    pub id: Option<String>,
 }
 
 /// A role of instances.
@@ -108,6 +137,16 @@ pub struct LaunchTemplate {
     pub tags: Tags,
 }
 
+/// A launch configuration, which cannot be changed: its name ends with a digest of what it says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct LaunchConfiguration {
+    /// What it says.
+    pub content: LaunchConfigurationContent,
+    /// The cluster that it belongs to, as its name and its instance profile tell: it has no tags.
+    #[serde(skip)]
+    pub owner: Option<String>,
+}
+
 /// An Auto Scaling group. Its desired capacity is not here: that belongs to the autoscaler.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Group {
@@ -129,6 +168,8 @@ pub struct Group {
     pub health_check_grace_seconds: u32,
     /// Processes that are suspended.
     pub suspended: BTreeSet<String>,
+    /// Scaling policies that somebody has given it: none should be.
+    pub scaling_policies: BTreeSet<String>,
     /// Hooks by name.
     pub hooks: BTreeMap<String, Hook>,
     /// Tags, and whether instances get them.
@@ -185,23 +226,27 @@ impl Resource {
     /// Its kind.
     pub fn kind(&self) -> ResourceKind {
         match self {
+            Self::Key(_) => ResourceKind::Key,
             Self::Role(_) => ResourceKind::Role,
             Self::Profile(_) => ResourceKind::InstanceProfile,
             Self::Parameter(_) => ResourceKind::Parameter,
             Self::LaunchTemplate(_) => ResourceKind::LaunchTemplate,
+            Self::LaunchConfiguration(_) => ResourceKind::LaunchConfiguration,
             Self::Group(_) => ResourceKind::AutoScalingGroup,
         }
     }
 
-    /// The cluster that its tag names.
+    /// The cluster that its tag names; of a launch configuration, that its name does.
     pub fn owner(&self) -> Option<&str> {
         match self {
-            Self::Role(NodeRole { tags, .. })
+            Self::Key(Key { tags, .. })
+            | Self::Role(NodeRole { tags, .. })
             | Self::Profile(Profile { tags, .. })
             | Self::Parameter(Parameter { tags }) => tags.get(super::OWNER_TAG).map(String::as_str),
             Self::LaunchTemplate(template) => {
                 template.tags.get(super::OWNER_TAG).map(String::as_str)
             }
+            Self::LaunchConfiguration(configuration) => configuration.owner.as_deref(),
             Self::Group(group) => group
                 .tags
                 .get(super::OWNER_TAG)

@@ -26,14 +26,28 @@ pub struct NoRoom {
     pub max: u32,
 }
 
-/// The instances that are not of the template `wanted`, oldest version first; `version` is its
-/// concrete version. Instances that are on their way out count no more.
-pub fn old_instances(group: &AutoScalingGroup, wanted: &str, version: &str) -> Vec<OldInstance> {
+/// What a new instance of a group would be launched from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LaunchedFrom {
+    /// A launch template, in one concrete version.
+    Template {
+        /// Its name.
+        name: String,
+        /// The version's number.
+        version: String,
+    },
+    /// A launch configuration, by its name.
+    Configuration(String),
+}
+
+/// The instances that are not of what is `wanted`, oldest version first. Instances that are on their
+/// way out count no more.
+pub fn old_instances(group: &AutoScalingGroup, wanted: &LaunchedFrom) -> Vec<OldInstance> {
     let mut old: Vec<(u64, OldInstance)> = group
         .instances
         .iter()
         .filter(|instance| !instance.lifecycle_state.starts_with("Terminat"))
-        .filter(|instance| !is_of(instance, wanted, version))
+        .filter(|instance| !is_of(instance, wanted))
         .map(|instance| {
             let number = version_of(instance).and_then(|it| it.parse().ok());
             let old = OldInstance {
@@ -47,10 +61,17 @@ pub fn old_instances(group: &AutoScalingGroup, wanted: &str, version: &str) -> V
     old.into_iter().map(|(_, old)| old).collect()
 }
 
-fn is_of(instance: &GroupInstance, wanted: &str, version: &str) -> bool {
-    let template = instance.launch_template.as_ref();
-    let name = template.and_then(|it| it.name.as_deref());
-    name == Some(wanted) && version_of(instance) == Some(version)
+fn is_of(instance: &GroupInstance, wanted: &LaunchedFrom) -> bool {
+    match wanted {
+        LaunchedFrom::Template { name, version } => {
+            let template = instance.launch_template.as_ref();
+            let found = template.and_then(|it| it.name.as_ref());
+            found == Some(name) && version_of(instance) == Some(version)
+        }
+        LaunchedFrom::Configuration(name) => {
+            instance.launch_configuration_name.as_ref() == Some(name)
+        }
+    }
 }
 
 fn version_of(instance: &GroupInstance) -> Option<&str> {
@@ -118,11 +139,17 @@ mod tests {
             ],
             ..AutoScalingGroup::default()
         };
-        let old = old_instances(&group, "web", "3");
+        let template = LaunchedFrom::Template {
+            name: "web".to_owned(),
+            version: "3".to_owned(),
+        };
+        let old = old_instances(&group, &template);
         let ids: Vec<&str> = old.iter().map(|old| old.id.as_str()).collect();
         assert_eq!(ids, ["i-2019", "i-one", "i-two", "i-other"]);
         assert_eq!(old[0].launched_from, "launch configuration k8s-2019");
         assert_eq!(old[2].launched_from, "template web version 2");
+        let old = old_instances(&group, &LaunchedFrom::Configuration("k8s-2019".to_owned()));
+        assert!(old.iter().all(|old| old.id != "i-2019") && old.len() == 4);
     }
 
     #[test]

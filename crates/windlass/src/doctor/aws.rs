@@ -52,11 +52,11 @@ fn failed(findings: &mut Findings, error: &CallError) {
 async fn subnets(client: &Client, config: &ClusterConfig, findings: &mut Findings) {
     let of_groups = config.groups().flat_map(|group| group.subnets);
     let builder = config.spec.ami.as_ref();
-    let of_builder = builder.and_then(|ami| ami.builder.subnet.as_ref());
-    let named: BTreeSet<&String> = of_groups.chain(of_builder).collect();
+    let of_builder = builder.and_then(|ami| ami.builder.subnet.clone());
+    let named: BTreeSet<String> = of_groups.chain(of_builder).collect();
     let mut networks = BTreeSet::new();
     for subnet in named {
-        match client.ec2().vpc_of_subnet(subnet).await {
+        match client.ec2().vpc_of_subnet(&subnet).await {
             Ok(Some(network)) => {
                 networks.insert(network);
             }
@@ -116,7 +116,7 @@ async fn resources(client: &Client, config: &ClusterConfig, findings: &mut Findi
         Ok(desired) => desired,
         Err(error) => return findings.fail(error.to_string(), "mend the group in the file"),
     };
-    let observed = match observe::observe(client, config).await {
+    let observed = match observe::observe(client, config, &facts.zones).await {
         Ok(observed) => observed,
         Err(error) => return failed(findings, &error),
     };
@@ -160,12 +160,12 @@ async fn credential(client: &Client, config: &ClusterConfig, findings: &mut Find
             "`windlass provision apply`, and run the token rotator",
         );
     };
-    if config.spec.token.kms_key.is_none() {
+    if config.join_key().is_none() {
         findings.warn(
             format!(
                 "{name} is encrypted with the account's own key, which every principal may use"
             ),
-            "name a key in spec.token.kmsKey",
+            "set spec.token.createKey, or name a key in spec.token.kmsKey",
         );
     }
     let document = match JoinDocument::from_value(&parameter.value) {
@@ -209,7 +209,9 @@ async fn credential(client: &Client, config: &ClusterConfig, findings: &mut Find
 async fn launches(client: &Client, config: &ClusterConfig, findings: &mut Findings) {
     let since = Timestamp::now() - SignedDuration::from_hours(1);
     let autoscaling = client.autoscaling();
-    for group in config.groups() {
+    // Of a zonal group without its zones nothing can be said.
+    let zones = observe::zones(client, config).await.unwrap_or_default();
+    for group in config.groups_in(&zones) {
         let name = &group.aws_name;
         let activities = autoscaling.describe_scaling_activities(name, since);
         // A group that is not there has been told of already.

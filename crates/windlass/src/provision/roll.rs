@@ -13,7 +13,7 @@ use windlass_aws_client::Client;
 use windlass_aws_client::autoscaling::{AutoScalingGroup, Capacity};
 use windlass_kube::{ConnectOptions, connect};
 use windlass_provision::cluster_config::ClusterConfig;
-use windlass_provision::provision::roll::{self, OldInstance};
+use windlass_provision::provision::roll::{self, LaunchedFrom, OldInstance};
 use windlass_provision::provision::{ResourceKind, observe};
 
 use self::nodes::Nodes;
@@ -77,47 +77,64 @@ pub(super) async fn roll(args: &RollArgs) -> anyhow::Result<ExitCode> {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let config = args.config.read()?;
     let client = super::connect(&config).await?;
-    let Some(group) = config.groups().find(|it| it.group.name == args.group) else {
+    let zones = observe::zones(&client, &config).await.map_err(advised)?;
+    let groups = config.groups_in(&zones).into_iter();
+    let groups: Vec<_> = groups.filter(|it| it.group.name == args.group).collect();
+    if groups.is_empty() {
         let names: Vec<&str> = config.groups().map(|it| it.group.name.as_str()).collect();
         bail!(
             "there is no group `{}`; there are: {}",
             args.group,
             names.join(", ")
         );
-    };
+    }
     let options = ConnectOptions {
         kubeconfig: args.kubeconfig.clone(),
         kubernetes: None,
         queries_per_second: 20.0,
         burst: 40,
     };
-    let roll = Roll {
-        args,
-        config: &config,
-        client: &client,
-        group: group.aws_name,
-        nodes: Nodes::new(connect(&options).await?, args.force),
-    };
-    Box::pin(roll.run()).await
+    let cluster = connect(&options).await?;
+    let mut replaced = 0;
+    for group in groups {
+        let roll = Roll {
+            args,
+            config: &config,
+            client: &client,
+            group: group.aws_name,
+            nodes: Nodes::new(cluster.clone(), args.force),
+        };
+        replaced += Box::pin(roll.run()).await?;
+        if args.canary && 0 < replaced {
+            break;
+        }
+    }
+    output::talk(match replaced {
+        0 => "Every node is of the group's template: nothing to replace.",
+        _ if args.dry_run => "Nothing was done.",
+        _ => "Done.",
+    });
+    Ok(ExitCode::SUCCESS)
 }
 
 impl Roll<'_> {
-    async fn run(&self) -> anyhow::Result<ExitCode> {
+    /// Gives the number of nodes that were replaced, or would be.
+    async fn run(&self) -> anyhow::Result<usize> {
         let group = self.look().await?;
         let mut old = self.old_instances(&group).await?;
         if self.args.canary {
             old.truncate(1);
         }
-        if old.is_empty() {
-            output::talk("Every node is of the group's template: nothing to replace.");
-            return Ok(ExitCode::SUCCESS);
+        let count = old.len();
+        if count == 0 {
+            return Ok(0);
         }
         for OldInstance { id, launched_from } in &old {
             output::talk(&format!("-/+ {id} ({launched_from})"));
         }
         output::talk(&format!("Plan: {} nodes to replace.", old.len()));
         if self.args.dry_run {
-            return Ok(ExitCode::SUCCESS);
+            return Ok(count);
         }
         if !self.args.yes && !output::confirmed("Replace them?")? {
             bail!("nothing was done");
@@ -138,8 +155,7 @@ impl Roll<'_> {
             };
             super::with_lock(self.client, self.config, &self.args.lock, Box::pin(work)).await?;
         }
-        output::talk("Done.");
-        Ok(ExitCode::SUCCESS)
+        Ok(count)
     }
 
     async fn look(&self) -> anyhow::Result<AutoScalingGroup> {
@@ -174,6 +190,11 @@ impl Roll<'_> {
             .await
             .map_err(advised)?;
         let observed = observed.context("the group has gone")?;
+        let configuration = observed.launch_configuration.clone();
+        if let Some(name) = configuration.filter(|_| self.is_of_configurations()) {
+            let wanted = LaunchedFrom::Configuration(name);
+            return Ok(roll::old_instances(group, &wanted));
+        }
         let Some(template) = observed.launch_template else {
             bail!(
                 "Auto Scaling group `{}` has no launch template: move it with `windlass provision \
@@ -194,7 +215,15 @@ impl Roll<'_> {
             .version
             .filter(|version| version.parse::<u64>().is_ok())
             .unwrap_or_else(|| found.latest_version_number.to_string());
-        Ok(roll::old_instances(group, &template, &version))
+        let name = template;
+        let wanted = LaunchedFrom::Template { name, version };
+        Ok(roll::old_instances(group, &wanted))
+    }
+
+    /// Whether the file has the group made of launch configurations.
+    fn is_of_configurations(&self) -> bool {
+        let mut groups = self.config.groups();
+        groups.any(|it| it.group.name == self.args.group && it.group.launch_configuration)
     }
 
     /// Starts as many new nodes, and once they are Ready drains and ends the old ones.

@@ -24,6 +24,10 @@ fn wanted(text: &str) -> Resources {
     let facts = Facts {
         account: "123456789012".to_owned(),
         images: [("web".to_owned(), "ami-1".to_owned())].into(),
+        zones: [("subnet-1", "us-west-2a"), ("subnet-2", "us-west-2b")]
+            .map(|(subnet, zone)| (subnet.to_owned(), zone.to_owned()))
+            .into(),
+        warnings: Vec::new(),
     };
     desired(&config, &facts).unwrap()
 }
@@ -228,7 +232,7 @@ fn a_namesake_that_is_not_ours_is_never_touched() {
             .to_text()
             .contains("belongs to cluster `staging`")
     );
-    let destruction = destruction("prod", &found);
+    let destruction = destruction("prod", &found, KeyFate::Kept);
     let group_change = destruction
         .changes
         .iter()
@@ -293,7 +297,7 @@ fn what_the_file_no_longer_has_is_told_and_not_deleted() {
 
 #[test]
 fn destruction_is_in_the_reverse_order() {
-    let destruction = destruction("prod", &applied(&wanted(CLUSTER)));
+    let destruction = destruction("prod", &applied(&wanted(CLUSTER)), KeyFate::Kept);
     let kinds: Vec<ResourceKind> = destruction
         .changes
         .iter()
@@ -320,4 +324,182 @@ fn a_policy_in_another_spelling_is_the_same() {
     normalize(&mut one);
     normalize(&mut other);
     assert_eq!(one, other);
+}
+
+/// A cluster whose key is made for it.
+fn with_key() -> String {
+    CLUSTER.replace("  groups:", "  token: {createKey: true}\n  groups:")
+}
+
+fn key(resources: &mut Resources) -> &mut crate::provision::Key {
+    resources
+        .values_mut()
+        .find_map(|resource| match resource {
+            Resource::Key(key) => Some(key),
+            _ => None,
+        })
+        .unwrap()
+}
+
+#[test]
+fn the_key_is_made_first_and_mended_in_place() {
+    let wanted = wanted(&with_key());
+    let all = plan("prod", &wanted, &Resources::new(), Allowed::default());
+    assert_eq!(
+        all.changes[0].id.to_string(),
+        "KMS key `alias/prod-windlass-join`"
+    );
+    let clean = plan("prod", &wanted, &applied(&wanted), Allowed::default());
+    assert!(clean.is_empty(), "{}", clean.to_text());
+    for (edit, path) in [
+        (
+            (|key| key.rotation = false) as fn(&mut crate::provision::Key),
+            "rotation",
+        ),
+        (|key| key.alias = false, "alias"),
+        (
+            |key| drop(key.tags.remove("windlass.dev/key")),
+            "tags[windlass.dev/key]",
+        ),
+        (
+            |key| key.policy["Statement"][0]["Effect"] = json!("Deny"),
+            "policy.Statement[0].Effect",
+        ),
+    ] {
+        let mut found = applied(&wanted);
+        edit(key(&mut found));
+        let plan = plan("prod", &wanted, &found, Allowed::default());
+        let [change] = &plan.changes[..] else {
+            panic!("{}", plan.to_text());
+        };
+        assert_eq!(change.action, Action::Change);
+        assert_eq!(change.fields[0].path, path);
+    }
+    let mut found = applied(&wanted);
+    key(&mut found).state = "PendingDeletion".to_owned();
+    let plan = plan("prod", &wanted, &found, Allowed::default());
+    assert_eq!(plan.attention().count(), 1, "{}", plan.to_text());
+    assert!(plan.to_text().contains("cancel-key-deletion"));
+}
+
+#[test]
+fn the_key_outlives_all_else_unless_its_end_is_asked_for() {
+    let found = applied(&wanted(&with_key()));
+    let is_key = |change: &Change| change.id.kind == ResourceKind::Key;
+    let kept = destruction("prod", &found, KeyFate::Kept);
+    assert!(!kept.changes.iter().any(is_key));
+    let scheduled = destruction("prod", &found, KeyFate::Scheduled);
+    assert!(scheduled.changes.last().is_some_and(is_key));
+    assert!(scheduled.to_text().contains("in 30 days"));
+}
+
+/// A cluster whose group has a launch configuration.
+fn with_configuration() -> String {
+    CLUSTER.replace("max: 3,", "max: 3, launchConfiguration: true,")
+}
+
+#[test]
+fn another_launch_configuration_takes_the_old_one_s_place() {
+    let old = wanted(&with_configuration());
+    let clean = plan("prod", &old, &applied(&old), Allowed::default());
+    assert!(clean.is_empty(), "{}", clean.to_text());
+    let new = wanted(&with_configuration().replace("tier: web", "tier: front"));
+    let change = plan("prod", &new, &applied(&old), Allowed::default());
+    let steps: Vec<(Action, ResourceKind)> = change
+        .changes
+        .iter()
+        .map(|change| (change.action, change.id.kind))
+        .collect();
+    assert_eq!(
+        steps,
+        [
+            (Action::Create, ResourceKind::LaunchConfiguration),
+            (Action::Change, ResourceKind::AutoScalingGroup),
+            (Action::Destroy, ResourceKind::LaunchConfiguration),
+        ],
+        "{}",
+        change.to_text()
+    );
+    let [created, _, destroyed] = &change.changes[..] else {
+        panic!("{}", change.to_text());
+    };
+    for id in [&created.id, &destroyed.id] {
+        let digest = id.name.strip_prefix("prod-web-").unwrap();
+        assert_eq!(digest.len(), 8, "{id}");
+    }
+    assert_ne!(created.id, destroyed.id);
+    // A run that ended before the last step: the next does it.
+    let mut half = applied(&new);
+    half.extend(
+        applied(&old)
+            .into_iter()
+            .filter(|(id, _)| id.kind == ResourceKind::LaunchConfiguration),
+    );
+    let rest = plan("prod", &new, &half, Allowed::default());
+    assert!(rest.changes.len() == 1 && rest.changes[0].action == Action::Destroy);
+}
+
+#[test]
+fn a_launch_configuration_of_somebody_else_stays() {
+    let wanted = wanted(&with_configuration());
+    let mut found = applied(&wanted);
+    let foreign = ResourceId {
+        kind: ResourceKind::LaunchConfiguration,
+        name: "prod-web-0badcafe".to_owned(),
+    };
+    let configuration = crate::provision::LaunchConfiguration::default();
+    found.insert(
+        foreign.clone(),
+        Resource::LaunchConfiguration(Box::new(configuration)),
+    );
+    let clean = plan("prod", &wanted, &found, Allowed::default());
+    assert!(clean.is_empty(), "{}", clean.to_text());
+    let all = destruction("prod", &found, KeyFate::Kept);
+    let change = all.changes.iter().find(|change| change.id == foreign);
+    assert_eq!(change.unwrap().action, Action::Attention);
+}
+
+#[test]
+fn a_zonal_group_is_one_group_for_each_zone() {
+    let text = CLUSTER
+        .replace("[subnet-1]", "[subnet-1, subnet-2]")
+        .replace("max: 3,", "max: 3, zonal: true,");
+    let wanted = wanted(&text);
+    let mut groups = BTreeMap::new();
+    for (id, resource) in &wanted {
+        match resource {
+            Resource::Group(group) => {
+                let subnets: Vec<&str> = group.subnets.iter().map(String::as_str).collect();
+                assert_eq!(group.tags["windlass.dev/group"].value, "web");
+                assert_eq!(group.max, 3);
+                groups.insert(id.name.as_str(), subnets);
+            }
+            // A node tells the hook of its own zone's group.
+            Resource::LaunchTemplate(template) => {
+                let script = decoded(template.content.user_data.as_deref().unwrap());
+                assert!(script.contains(&id.name), "{script}");
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(
+        groups,
+        BTreeMap::from([
+            ("prod-web-us-west-2a", vec!["subnet-1"]),
+            ("prod-web-us-west-2b", vec!["subnet-2"]),
+        ])
+    );
+    let clean = plan("prod", &wanted, &applied(&wanted), Allowed::default());
+    assert!(clean.is_empty(), "{}", clean.to_text());
+}
+
+#[test]
+fn scaling_policies_are_another_master() {
+    let mut found = applied(&wanted(CLUSTER));
+    group(&mut found)
+        .scaling_policies
+        .insert("cpu-60".to_owned());
+    let plan = compare_with(&found);
+    assert_eq!(plan.attention().count(), 1);
+    assert!(plan.to_text().contains("scaling_policies: cpu-60 → (none)"));
 }

@@ -1,0 +1,261 @@
+//! What needs permissions of its own, and when.
+
+use super::Actor;
+
+/// Something that needs permissions of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Feature {
+    /// Groups are looked at, grown and shrunk.
+    Groups,
+    /// Groups of launch templates or mixed-instances policies.
+    LaunchTemplates,
+    /// Groups of launch configurations.
+    LaunchConfigurations,
+    /// What instance types offer.
+    InstanceTypes,
+    /// Groups that choose types by attributes, and images' architectures and root volumes.
+    Attributes,
+    /// Images that are named by a parameter (`resolve:ssm:`).
+    ImageParameters,
+    /// EKS managed node groups.
+    EksNodegroups,
+    /// Warm pools.
+    WarmPools,
+    /// Groups whose instances somebody replaces by instance refreshes.
+    InstanceRefreshes,
+    /// `--aws-launch-api=launch-instances`.
+    LaunchInstances,
+    /// `--aws-protect-from-scale-in`.
+    ScaleInProtection,
+    /// `--aws-ask-prices`.
+    Prices,
+    /// A worker node reads the join credential.
+    Join,
+    /// A worker node tells its lifecycle hook and its group how the join went.
+    JoinReport,
+    /// A worker node reads its group's tags for labels and taints.
+    JoinTags,
+    /// The rotator reads and publishes the join credential.
+    Rotation,
+    /// The approver looks up whose certificate is asked for.
+    Approval,
+    /// A machine image is built.
+    AmiBuild,
+    /// The id of a new machine image is written to a parameter.
+    AmiAnnouncement,
+    /// The building instance says how far it is.
+    AmiReport,
+    /// The cluster's resources are made, changed and deleted.
+    Provision,
+    /// The role of the instances that build machine images is made too.
+    ProvisionBuilder,
+    /// Groups name their image by its tags or by a parameter.
+    ProvisionImages,
+    /// Groups of several instance types.
+    ProvisionTypes,
+    /// Groups with one group for each zone.
+    ProvisionZones,
+    /// The key of the join credential is made too.
+    ProvisionKey,
+    /// Groups that were made by hand are taken over.
+    ProvisionImport,
+    /// Groups of launch configurations.
+    ProvisionLaunchConfigurations,
+    /// Nodes of an older template are replaced.
+    ProvisionRoll,
+}
+
+impl Feature {
+    /// All of them, in the order of the documents.
+    pub const ALL: [Self; 29] = [
+        Self::Groups,
+        Self::LaunchTemplates,
+        Self::LaunchConfigurations,
+        Self::InstanceTypes,
+        Self::Attributes,
+        Self::ImageParameters,
+        Self::EksNodegroups,
+        Self::WarmPools,
+        Self::InstanceRefreshes,
+        Self::LaunchInstances,
+        Self::ScaleInProtection,
+        Self::Prices,
+        Self::Join,
+        Self::JoinReport,
+        Self::JoinTags,
+        Self::Rotation,
+        Self::Approval,
+        Self::AmiBuild,
+        Self::AmiAnnouncement,
+        Self::AmiReport,
+        Self::Provision,
+        Self::ProvisionBuilder,
+        Self::ProvisionImages,
+        Self::ProvisionTypes,
+        Self::ProvisionZones,
+        Self::ProvisionKey,
+        Self::ProvisionImport,
+        Self::ProvisionLaunchConfigurations,
+        Self::ProvisionRoll,
+    ];
+
+    /// Whose it is.
+    pub fn actor(self) -> Actor {
+        match self {
+            Self::Join | Self::JoinReport | Self::JoinTags => Actor::Node,
+            Self::Rotation => Actor::Rotator,
+            Self::Approval => Actor::CsrApprover,
+            Self::AmiBuild | Self::AmiAnnouncement => Actor::AmiBuilder,
+            Self::AmiReport => Actor::AmiInstance,
+            Self::Provision
+            | Self::ProvisionBuilder
+            | Self::ProvisionImages
+            | Self::ProvisionTypes
+            | Self::ProvisionZones
+            | Self::ProvisionKey
+            | Self::ProvisionImport
+            | Self::ProvisionLaunchConfigurations
+            | Self::ProvisionRoll => Actor::Provisioner,
+            _ => Actor::Autoscaler,
+        }
+    }
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Groups => "groups",
+            Self::LaunchTemplates => "launch-templates",
+            Self::LaunchConfigurations => "launch-configurations",
+            Self::InstanceTypes => "instance-types",
+            Self::Attributes => "attributes",
+            Self::ImageParameters => "image-parameters",
+            Self::EksNodegroups => "eks-nodegroups",
+            Self::WarmPools => "warm-pools",
+            Self::InstanceRefreshes => "instance-refreshes",
+            Self::LaunchInstances => "launch-instances",
+            Self::ScaleInProtection => "scale-in-protection",
+            Self::Prices => "prices",
+            Self::Join => "join",
+            Self::JoinReport => "join-report",
+            Self::JoinTags => "join-tags",
+            Self::Rotation => "rotation",
+            Self::Approval => "approval",
+            Self::AmiBuild => "ami-build",
+            Self::AmiAnnouncement => "ami-announcement",
+            Self::AmiReport => "ami-report",
+            Self::Provision => "provision",
+            Self::ProvisionBuilder => "provision-builder",
+            Self::ProvisionImages => "provision-images",
+            Self::ProvisionTypes => "provision-types",
+            Self::ProvisionZones => "provision-zones",
+            Self::ProvisionKey => "provision-key",
+            Self::ProvisionImport => "provision-import",
+            Self::ProvisionLaunchConfigurations => "provision-launch-configurations",
+            Self::ProvisionRoll => "provision-roll",
+        }
+    }
+
+    /// Whether its actor does not work without.
+    pub fn is_required(self) -> bool {
+        matches!(
+            self,
+            Self::Groups
+                | Self::Join
+                | Self::Rotation
+                | Self::Approval
+                | Self::AmiBuild
+                | Self::AmiReport
+                | Self::Provision
+        )
+    }
+
+    /// Whether it is granted where nothing else is said: what groups are commonly made of.
+    pub fn is_usual(self) -> bool {
+        self.is_required()
+            || matches!(
+                self,
+                Self::LaunchTemplates
+                    | Self::InstanceTypes
+                    | Self::Attributes
+                    | Self::JoinReport
+                    | Self::ProvisionBuilder
+                    | Self::ProvisionImages
+                    | Self::ProvisionTypes
+                    | Self::ProvisionRoll
+            )
+    }
+
+    /// When it is needed.
+    pub fn needed_when(self) -> &'static str {
+        match self {
+            Self::Groups
+            | Self::Join
+            | Self::Rotation
+            | Self::Approval
+            | Self::AmiBuild
+            | Self::AmiReport
+            | Self::Provision => "always",
+            Self::ProvisionBuilder => "`spec.ami` without an instance profile of your own",
+            Self::ProvisionImages => "images are named by `tags` or `parameter`",
+            Self::ProvisionTypes => "groups name several instance types",
+            Self::ProvisionZones => "`zonal: true`",
+            Self::ProvisionKey => "`spec.token.createKey`",
+            Self::ProvisionImport => "`windlass provision import`",
+            Self::ProvisionLaunchConfigurations => {
+                "`launchConfiguration: true`, or such groups are imported"
+            }
+            Self::ProvisionRoll => "`windlass provision roll`",
+            Self::AmiAnnouncement => "`spec.ami.publish.parameter`",
+            Self::LaunchTemplates => "groups have launch templates or mixed-instances policies",
+            Self::LaunchConfigurations => "groups have launch configurations",
+            Self::InstanceTypes => "unless `--aws-use-static-instance-list`",
+            Self::Attributes => {
+                "groups choose instance types by attributes; also tells images' architecture and \
+                 root volume"
+            }
+            Self::ImageParameters => "launch templates name their image by `resolve:ssm:`",
+            Self::EksNodegroups => "groups belong to EKS managed node groups",
+            Self::WarmPools => "groups have warm pools",
+            Self::InstanceRefreshes => "instances are replaced by instance refreshes",
+            Self::LaunchInstances => "`--aws-launch-api=launch-instances`",
+            Self::ScaleInProtection => "`--aws-protect-from-scale-in`",
+            Self::Prices => "`--aws-ask-prices`",
+            Self::JoinTags => "nodes take labels and taints from their group's tags",
+            Self::JoinReport => "groups have a launch hook, or failed joins are to be replaced",
+        }
+    }
+
+    /// What happens without it.
+    pub fn without_it(self) -> &'static str {
+        match self {
+            Self::Groups => "nothing works",
+            Self::LaunchTemplates | Self::LaunchConfigurations => {
+                "such groups do not grow from zero"
+            }
+            Self::InstanceTypes => "the built-in table is used: new types are unknown",
+            Self::Attributes => "such groups do not grow from zero; root volumes are not known",
+            Self::ImageParameters => "such groups' images are taken for x86 and Linux",
+            Self::EksNodegroups => "labels and taints that only EKS knows are missing in templates",
+            Self::WarmPools => "instances in the pool are not told from others' nodes",
+            Self::InstanceRefreshes => "such groups are scaled down in the midst of a refresh",
+            Self::LaunchInstances => "`SetDesiredCapacity` is called instead",
+            Self::ScaleInProtection => "instances are not protected",
+            Self::Prices => "the price file and the built-in prices are used",
+            Self::Join | Self::Rotation => "no node joins",
+            Self::JoinTags => "such nodes do not join",
+            Self::AmiBuild | Self::AmiReport => "no image is built",
+            Self::AmiAnnouncement => "the image's id is written nowhere",
+            Self::Provision => "nothing is provisioned",
+            Self::ProvisionBuilder => "the builder's role is to be made by hand",
+            Self::ProvisionImages => "images are to be named by their ids",
+            Self::ProvisionTypes => "types are not compared",
+            Self::ProvisionZones => "groups are to name one subnet each",
+            Self::ProvisionKey => "an existing key is to be named, or none",
+            Self::ProvisionImport => "whoever made such groups has to tag them",
+            Self::ProvisionLaunchConfigurations => "groups have launch templates alone",
+            Self::ProvisionRoll => "old nodes stay until something else ends them",
+            Self::JoinReport => "a failed join is noticed after the provision time alone",
+            Self::Approval => "no certificate is approved",
+        }
+    }
+}
