@@ -32,6 +32,7 @@
 //! # }
 //! ```
 
+mod account;
 mod builder;
 mod command;
 mod credential;
@@ -44,6 +45,7 @@ mod secrets;
 mod spare_node;
 mod ssm;
 
+pub use account::{Account, account, check_same, without_instances};
 pub use builder::{launched_builder, play_builder, stop_instance, values};
 pub use command::{Finished, Tool, expect};
 pub use credential::{

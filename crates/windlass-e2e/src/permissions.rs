@@ -4,7 +4,8 @@
 //! Instead every run of an actor, in whatever suite, is held to its policies at its end: it may call
 //! nothing that they do not grant ([`check_granted`]). That nothing is granted in vain is asserted
 //! where an actor does all that it ever does ([`check_exactly`]): the autoscaler in `aws`, the worker
-//! node in `join_faults`, the rotator in `token`, the approver in `csr_approver`.
+//! node in `join_faults`, the rotator in `token`, the approver in `csr_approver`, the provisioner in
+//! `provision`.
 
 use std::collections::BTreeSet;
 
@@ -12,17 +13,31 @@ use anyhow::{Result, ensure};
 use windlass_provision::iam::{Actor, Feature};
 use windlass_testbed::Proxy;
 
-/// Actions that AWS itself looks at the permission of when another one is called.
-const IMPLIED: [&str; 3] = ["CreateFleet", "Decrypt", "Encrypt"];
+/// Statements for actions that nobody calls: AWS itself looks at their permission when another one is
+/// called.
+const IMPLIED: [&str; 10] = [
+    "DecryptJoinCredential",
+    "EncryptJoinCredential",
+    "EncryptJoinParameter",
+    "LaunchByTemplates",
+    "LaunchFleets",
+    "PassBuilderRole",
+    "PassNodeRole",
+    "PassRoleOfBuilder",
+    "TagNewKey",
+    "TagWhatIsMade",
+];
+/// Actions that everybody may call.
+const FREE: [&str; 1] = ["GetCallerIdentity"];
 
 /// The actions that these features grant, as far as they are called by name.
 pub fn granted_for(features: &[Feature]) -> BTreeSet<String> {
     features
         .iter()
         .flat_map(|feature| feature.grants())
+        .filter(|grant| !IMPLIED.contains(&grant.sid))
         .flat_map(|grant| grant.actions)
         .filter_map(|action| action.split(':').nth(1))
-        .filter(|action| !IMPLIED.contains(action))
         .map(ToOwned::to_owned)
         .collect()
 }
@@ -43,6 +58,7 @@ pub fn called(proxy: &Proxy) -> BTreeSet<String> {
             None if request.path.contains("/node-groups/") => "DescribeNodegroup".to_owned(),
             None => format!("{} {}", request.method, request.path),
         })
+        .filter(|action| !FREE.contains(&action.as_str()))
         .collect()
 }
 

@@ -115,14 +115,26 @@ impl Ssm {
     }
 
     fn call(&self, action: &str, input: &Value) -> Result<(u16, Value)> {
+        self.post("ssm", &format!("AmazonSSM.{action}"), input)
+    }
+
+    /// Any call of a service with AWS JSON: what it answers.
+    pub fn ask(&self, service: &str, target: &str, input: &Value) -> Result<Value> {
+        match self.post(service, target, input)? {
+            (200, answer) => Ok(answer),
+            (status, answer) => bail!("{target}: {status} {answer}"),
+        }
+    }
+
+    fn post(&self, service: &str, target: &str, input: &Value) -> Result<(u16, Value)> {
         let mut stream = TcpStream::connect(&self.address).context("connect to moto")?;
         stream.set_read_timeout(Some(Duration::from_secs(30)))?;
         let body = input.to_string();
         write!(
             stream,
             "POST / HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\
-             Content-Type: application/x-amz-json-1.1\r\nX-Amz-Target: AmazonSSM.{action}\r\n\
-             Authorization: AWS4-HMAC-SHA256 Credential=test/20260101/{}/ssm/aws4_request, \
+             Content-Type: application/x-amz-json-1.1\r\nX-Amz-Target: {target}\r\n\
+             Authorization: AWS4-HMAC-SHA256 Credential=test/20260101/{}/{service}/aws4_request, \
              SignedHeaders=host, Signature=0\r\nContent-Length: {}\r\n\r\n{body}",
             self.address,
             self.region,
