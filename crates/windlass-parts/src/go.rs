@@ -24,6 +24,12 @@ const PROGRAMS: [(&str, &str); 6] = [
     ("etcd", "go.etcd.io/etcd/server/v3"),
 ];
 
+/// The packages of helm and of kustomize.
+const RENDERERS: [&str; 2] = [
+    "helm.sh/helm/v3/cmd/helm",
+    "sigs.k8s.io/kustomize/kustomize/v5",
+];
+
 /// What kwok is to play, out of its own module, besides [`OWN_STAGES`]. Without stages it exits at
 /// once.
 const STAGES: [&str; 4] = [
@@ -104,6 +110,20 @@ pub(crate) fn ensure_kubectl(
     let kubectl = cache.join(key.name("kubectl")).join("kubectl");
     build(module, ".", &kubectl, say)?;
     Ok(kubectl)
+}
+
+/// helm and kustomize: the suite of the manifests needs them, the others do not.
+pub(crate) fn ensure_renderers(
+    module: &Path,
+    cache: &Path,
+    say: &mut dyn FnMut(&str),
+) -> Result<[PathBuf; 2]> {
+    let directory = cache.join(pins(module)?.name("charts"));
+    let programs = ["helm", "kustomize"].map(|name| directory.join(name));
+    for (program, package) in programs.iter().zip(RENDERERS) {
+        build(module, package, program, say)?;
+    }
+    Ok(programs)
 }
 
 /// What every program is made from.

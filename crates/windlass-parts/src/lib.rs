@@ -120,6 +120,25 @@ impl ImageParts {
     }
 }
 
+/// What renders what is under `deploy/`, as its users do.
+#[derive(Clone, Debug)]
+pub struct Renderers {
+    /// `helm`, version 3.
+    pub helm: PathBuf,
+    /// `kustomize`.
+    pub kustomize: PathBuf,
+}
+
+impl Renderers {
+    /// Builds what is missing, as [`Parts::ensure`] does.
+    pub fn ensure(say: &mut dyn FnMut(&str)) -> Result<Self> {
+        let (cache, _lock) = locked_cache()?;
+        let module = workspace_root().join("testbed/charts");
+        let [helm, kustomize] = go::ensure_renderers(&module, &cache, say)?;
+        Ok(Self { helm, kustomize })
+    }
+}
+
 /// Packer, where the distribution has a package of it or somebody has installed it.
 pub fn packer() -> Option<PathBuf> {
     system::packer()
