@@ -9,9 +9,11 @@ pub mod autoscaler;
 pub mod bootstrap;
 pub mod fix;
 mod forms;
+mod grants;
 pub mod monitoring;
 pub mod rbac;
 pub mod rotator;
+pub mod verify;
 pub mod yaml;
 
 use windlass_config::Config;
@@ -35,6 +37,8 @@ pub enum Component {
     CsrApprover,
     /// The rights of joining nodes.
     BootstrapRbac,
+    /// The rights of `windlass verify`.
+    Verify,
 }
 
 /// The flags of the file as the autoscaler reads them. A checked file has only valid ones.
@@ -53,6 +57,38 @@ pub fn usual_components(config: &ClusterConfig) -> Vec<Component> {
     components
 }
 
+/// The rights that the Go autoscaler's chart grants beyond those that Windlass uses, for the account of
+/// the autoscaler.
+pub fn upstream_rights(config: &ClusterConfig) -> Vec<Manifest> {
+    rbac::roles_of(
+        autoscaler::NAME,
+        "cluster-autoscaler-upstream",
+        &config.spec.autoscaler.namespace,
+        &autoscaler::labels(),
+        &rbac::upstream_only(),
+    )
+}
+
+/// The rights of `windlass run` with these flags, in roles of that name.
+///
+/// # Errors
+///
+/// When the flags are not valid.
+pub fn rights_of_run(
+    account: &str,
+    role: &str,
+    flags: &[String],
+) -> Result<Vec<Manifest>, Vec<windlass_config::FlagError>> {
+    let (config, _) = Config::parse(flags)?;
+    let namespace = config.process.namespace.as_str();
+    let rights = rbac::rights(&config);
+    let mut manifests = rbac::roles_of(account, role, namespace, &autoscaler::labels(), &rights);
+    if config.process.token_rotation {
+        manifests.extend(rotator::within_the_autoscaler(namespace));
+    }
+    Ok(manifests)
+}
+
 /// The objects of some components, in the order in which they can be made.
 pub fn manifests(config: &ClusterConfig, components: &[Component]) -> Vec<Manifest> {
     let mut manifests = Vec::new();
@@ -68,6 +104,9 @@ pub fn manifests(config: &ClusterConfig, components: &[Component]) -> Vec<Manife
     }
     if components.contains(&Component::BootstrapRbac) {
         manifests.extend(bootstrap::manifests(config));
+    }
+    if components.contains(&Component::Verify) {
+        manifests.extend(verify::manifests(config));
     }
     manifests
 }

@@ -35,6 +35,9 @@ pub(crate) struct ManifestsArgs {
     /// the mended manifest is printed.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["component", "format", "explain_rbac"])]
     fix: Option<PathBuf>,
+    /// Which rights the autoscaler gets.
+    #[arg(long, value_enum, default_value_t = Rights::Minimal)]
+    rbac: Rights,
     /// Print the autoscaler's rights, the use of each and the flag that asks for it.
     #[arg(long)]
     explain_rbac: bool,
@@ -50,6 +53,8 @@ enum ComponentName {
     CsrApprover,
     /// The rights that kubeadm gives to joining nodes, for a cluster that lacks them.
     BootstrapRbac,
+    /// The account of `windlass verify` and its rights, for running it as less than an administrator.
+    Verify,
 }
 
 impl ComponentName {
@@ -59,8 +64,17 @@ impl ComponentName {
             Self::TokenRotator => Component::TokenRotator,
             Self::CsrApprover => Component::CsrApprover,
             Self::BootstrapRbac => Component::BootstrapRbac,
+            Self::Verify => Component::Verify,
         }
     }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Rights {
+    /// Those that its flags make it use.
+    Minimal,
+    /// Those that the Go autoscaler's chart grants, too: to change one for the other and back.
+    Upstream,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -107,7 +121,10 @@ pub(crate) fn run(args: &ManifestsArgs) -> anyhow::Result<ExitCode> {
             } else {
                 args.component.iter().map(|it| it.component()).collect()
             };
-            let objects = manifests::manifests(&config, &components);
+            let mut objects = manifests::manifests(&config, &components);
+            if args.rbac == Rights::Upstream {
+                objects.extend(manifests::upstream_rights(&config));
+            }
             vec![named("windlass.yaml", print(&objects, args.output))]
         }
     };

@@ -411,6 +411,10 @@ pub struct Autoscaler {
     pub flags: Vec<String>,
     /// What Prometheus is told of.
     pub monitoring: Monitoring,
+    /// Render a `NetworkPolicy`: names, AWS and the API server out, Prometheus in.
+    pub network_policy: bool,
+    /// Render a `VerticalPodAutoscaler`, whose definition the cluster must then have.
+    pub vertical_pod_autoscaler: bool,
 }
 
 impl Default for Autoscaler {
@@ -422,6 +426,8 @@ impl Default for Autoscaler {
             memory: "256Mi".to_owned(),
             flags: Vec::new(),
             monitoring: Monitoring::default(),
+            network_policy: false,
+            vertical_pod_autoscaler: false,
         }
     }
 }

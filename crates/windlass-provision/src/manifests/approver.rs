@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::autoscaler::{
     container_security, control_plane_affinity, control_plane_tolerations, pod_security,
 };
+use super::grants::{self, Account, Rules};
 use super::yaml::Manifest;
 use crate::cluster_config::{ClusterConfig, CredentialsSource};
 use crate::csr::SignerName;
@@ -83,23 +84,14 @@ fn rights() -> Vec<Manifest> {
         }),
         "The instances that an operator has let back.",
     )];
-    let subject = json!([{ "kind": "ServiceAccount", "name": NAME, "namespace": NAMESPACE }]);
-    let binding = |kind: &str, role: &str, metadata: &Value| {
-        Manifest::new(json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": kind,
-            "metadata": metadata,
-            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": role, "name": NAME },
-            "subjects": subject,
-        }))
+    let of_the_approver = Account {
+        name: NAME,
+        namespace: NAMESPACE,
     };
-    vec![
-        account,
-        role("ClusterRole", &everywhere, &metadata()),
-        binding("ClusterRoleBinding", "ClusterRole", &metadata()),
-        role("Role", &here, &namespaced()),
-        binding("RoleBinding", "Role", &namespaced()),
-    ]
+    let mut manifests = vec![account];
+    manifests.extend(grants::granted(&metadata(), &everywhere, of_the_approver));
+    manifests.extend(grants::granted(&namespaced(), &here, of_the_approver));
+    manifests
 }
 
 fn metadata() -> Value {
@@ -110,25 +102,6 @@ fn namespaced() -> Value {
     let mut metadata = metadata();
     metadata["namespace"] = json!(NAMESPACE);
     metadata
-}
-
-/// Rules and what each is for.
-type Rules = Vec<(Value, &'static str)>;
-
-fn role(kind: &str, rules: &[(Value, &'static str)], metadata: &Value) -> Manifest {
-    let values: Vec<&Value> = rules.iter().map(|(rule, _)| rule).collect();
-    let role = Manifest::new(json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": kind,
-        "metadata": metadata,
-        "rules": values,
-    }));
-    rules
-        .iter()
-        .enumerate()
-        .fold(role, |role, (index, (_, why))| {
-            role.with_comment(format!("/rules/{index}"), *why)
-        })
 }
 
 fn deployment(config: &ClusterConfig) -> Manifest {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use windlass_config::Config;
 
 use super::yaml::Manifest;
-use super::{PORT, rbac};
+use super::{PORT, rbac, rotator};
 use crate::cluster_config::{ClusterConfig, CredentialsSource};
 
 /// Name of every object: the Go autoscaler's, so that these take its objects' place.
@@ -39,6 +39,9 @@ pub fn manifests(config: &ClusterConfig, parsed: &Config) -> Vec<Manifest> {
         &labels(),
         &rbac::rights(parsed),
     ));
+    if parsed.process.token_rotation {
+        manifests.extend(rotator::within_the_autoscaler(namespace));
+    }
     manifests.push(deployment(config));
     manifests.push(Manifest::new(json!({
         "apiVersion": "policy/v1",
@@ -56,7 +59,69 @@ pub fn manifests(config: &ClusterConfig, parsed: &Config) -> Vec<Manifest> {
             "selector": { "app": NAME },
         },
     })));
+    if config.spec.autoscaler.network_policy {
+        manifests.push(network_policy(config));
+    }
+    if config.spec.autoscaler.vertical_pod_autoscaler {
+        manifests.push(Manifest::new(json!({
+            "apiVersion": "autoscaling.k8s.io/v1",
+            "kind": "VerticalPodAutoscaler",
+            "metadata": metadata(namespace),
+            "spec": {
+                "targetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": NAME },
+                "updatePolicy": { "updateMode": "Auto" },
+                "resourcePolicy": {
+                    "containerPolicies": [{
+                        // A limit of CPU would come with its recommendation.
+                        "containerName": NAME, "controlledResources": ["memory"],
+                    }],
+                },
+            },
+        })));
+    }
     manifests
+}
+
+/// What the autoscaler needs of the network, and no more.
+fn network_policy(config: &ClusterConfig) -> Manifest {
+    let tcp = |port: u16| json!({ "port": port, "protocol": "TCP" });
+    let port = config
+        .spec
+        .endpoint
+        .rsplit_once(':')
+        .and_then(|(_, port)| port.parse().ok())
+        .unwrap_or(443);
+    // The Service `kubernetes` leads to the API servers' own port, which a load balancer may hide.
+    let mut api_server = vec![tcp(port)];
+    if port != 6443 {
+        api_server.push(tcp(6443));
+    }
+    Manifest::new(json!({
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": metadata(&config.spec.autoscaler.namespace),
+        "spec": {
+            "podSelector": { "matchLabels": { "app": NAME } },
+            "policyTypes": ["Egress", "Ingress"],
+            "egress": [
+                { "ports": [{ "port": 53, "protocol": "UDP" }, tcp(53)] },
+                { "ports": [tcp(443)] },
+                { "ports": api_server },
+            ],
+            "ingress": [{
+                "ports": [tcp(PORT)],
+                "from": [{
+                    "namespaceSelector": {
+                        "matchLabels": { "kubernetes.io/metadata.name": "monitoring" },
+                    },
+                }],
+            }],
+        },
+    }))
+    .with_comment("/spec/egress/0", "Names.")
+    .with_comment("/spec/egress/1", "AWS, whose addresses change.")
+    .with_comment("/spec/egress/2", "The API server.")
+    .with_comment("/spec/ingress/0", "Prometheus.")
 }
 
 fn metadata(namespace: &str) -> Value {

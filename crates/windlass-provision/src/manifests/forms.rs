@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::rbac::{self, Feature, Reach, Right};
 use super::yaml::{self, Manifest};
-use super::{Component, autoscaler, manifests, monitoring, rotator};
+use super::{Component, autoscaler, manifests, monitoring, rotator, upstream_rights};
 use crate::cluster_config::{ClusterConfig, Credentials, CredentialsSource};
 
 /// A file of a directory that is written.
@@ -27,18 +27,21 @@ fn file(path: impl Into<String>, text: impl Into<String>) -> File {
 }
 
 /// A kustomize base for each component, and overlays: `control-plane` for clusters made by
-/// kubeadm, `eks` for those whose control plane has no nodes.
+/// kubeadm, `eks` for those whose control plane has no nodes, `compat` for clusters of the how-to of
+/// 2019, whose nodes read the bare token, and whose autoscaler may be the Go one again tomorrow.
 pub fn kustomize(config: &ClusterConfig) -> Vec<File> {
     let mut neutral = config.clone();
     neutral.spec.credentials = Credentials {
         source: CredentialsSource::PodIdentity,
         autoscaler_role_arn: None,
     };
+    neutral.spec.compat.join_token_parameter = None;
     let mut files = Vec::new();
     for (name, component) in [
         ("autoscaler", Component::Autoscaler),
         ("token-rotator", Component::TokenRotator),
         ("csr-approver", Component::CsrApprover),
+        ("verify", Component::Verify),
     ] {
         let objects = manifests(&neutral, &[component]);
         files.push(file(
@@ -92,7 +95,34 @@ pub fn kustomize(config: &ClusterConfig) -> Vec<File> {
         }]);
     }
     files.push(file("overlays/eks/kustomization.yaml", kustomization(eks)));
+    files.extend(compat_overlay(config));
     files
+}
+
+fn compat_overlay(config: &ClusterConfig) -> [File; 2] {
+    let parameter = config.spec.compat.join_token_parameter.as_deref();
+    let arguments: Vec<Value> = rotator::compat_flags(parameter.unwrap_or("jointoken"))
+        .iter()
+        .map(|flag| {
+            json!({
+                "op": "add", "path": "/spec/template/spec/containers/0/args/-", "value": flag,
+            })
+        })
+        .collect();
+    let overlay = kustomization(json!({
+        "resources": ["../control-plane", "rights.yaml"],
+        "patches": [{
+            "target": { "kind": "DaemonSet", "name": rotator::NAME },
+            "patch": yaml::to_yaml(&json!(arguments)),
+        }],
+    }));
+    [
+        file("overlays/compat/kustomization.yaml", overlay),
+        file(
+            "overlays/compat/rights.yaml",
+            yaml::stream(&upstream_rights(config)),
+        ),
+    ]
 }
 
 fn kustomization(mut value: Value) -> String {
@@ -188,7 +218,10 @@ pub fn chart_cluster_role() -> String {
         };
         let metadata = format!(
             "metadata:\n  name: {{{{ include \"windlass.fullname\" . }}}}\n{namespace}  labels:\n    \
-             {{{{- include \"windlass.labels\" . | nindent 4 }}}}\n"
+             {{{{- include \"windlass.labels\" . | nindent 4 }}}}\n  \
+             {{{{- with .Values.rbac.annotations }}}}\n  annotations:\n    \
+             {{{{- include \"windlass.annotations\" (list $ .) | trim | nindent 4 }}}}\n  \
+             {{{{- end }}}}\n"
         );
         let _ = write!(
             text,
@@ -199,6 +232,9 @@ pub fn chart_cluster_role() -> String {
                 text.push_str(&chart_rule(&right));
             }
         }
+        text.push_str(
+            "{{- with .Values.rbac.additionalRules }}\n{{- toYaml . | nindent 0 }}\n{{- end }}\n",
+        );
         let _ = write!(
             text,
             "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: {kind}Binding\n{metadata}roleRef:\n  \
@@ -235,13 +271,11 @@ fn chart_rule(right: &Right) -> String {
         .to_yaml()
         .replace(
             "[STATUS]",
-            "[{{ index .Values.extraArgs \"status-config-map-name\" | default \
-             \"cluster-autoscaler-status\" }}]",
+            &named_by("status-config-map-name", "cluster-autoscaler-status"),
         )
         .replace(
             "[LEASE]",
-            "[{{ index .Values.extraArgs \"leader-elect-resource-name\" | default \
-             \"cluster-autoscaler\" }}]",
+            &named_by("leader-elect-resource-name", "cluster-autoscaler"),
         );
     match chart_condition(right.feature) {
         None => body,
@@ -249,28 +283,38 @@ fn chart_rule(right: &Right) -> String {
     }
 }
 
+/// A list of the one name that a flag gives.
+fn named_by(flag: &str, default: &str) -> String {
+    format!("[{{{{ include \"windlass.flag\" (list $ \"{flag}\") | default \"{default}\" }}}}]")
+}
+
 /// When the chart's values switch a feature on.
 fn chart_condition(feature: Feature) -> Option<String> {
-    let on_by_default =
-        |flag: &str| format!("ne (toString (index .Values.extraArgs \"{flag}\")) \"false\"");
-    let off_by_default =
-        |flag: &str| format!("eq (toString (index .Values.extraArgs \"{flag}\")) \"true\"");
+    let is_on = |flag: &str, default: bool| {
+        format!("include \"windlass.isOn\" (list $ \"{flag}\" {default})")
+    };
+    let is_on_of_two = |first: &str, second: &str| {
+        format!("or ({}) ({})", is_on(first, false), is_on(second, false))
+    };
+    const CONTROLLER: &str = "capacity-buffer-controller-enabled";
     match feature {
         Feature::Always => None,
-        Feature::ScaleDown => Some(on_by_default("scale-down-enabled")),
-        Feature::LeaderElection => Some(on_by_default("leader-elect")),
-        Feature::Status => Some(on_by_default("write-status-configmap")),
-        Feature::PriorityExpander => Some(
-            "has \"priority\" (splitList \",\" (toString (index .Values.extraArgs \"expander\")))"
-                .to_owned(),
-        ),
-        Feature::ProvisioningRequests => Some(off_by_default("enable-provisioning-requests")),
-        Feature::CapacityBuffers => Some(format!(
-            "or ({}) ({})",
-            off_by_default("capacity-buffer-controller-enabled"),
-            off_by_default("capacity-buffer-pod-injection-enabled")
+        Feature::ScaleDown => Some(is_on("scale-down-enabled", true)),
+        Feature::LeaderElection => Some(is_on("leader-elect", true)),
+        Feature::Status => Some(is_on("write-status-configmap", true)),
+        Feature::PriorityExpander => Some("include \"windlass.hasPriorities\" $".to_owned()),
+        Feature::ProvisioningRequests => Some(is_on("enable-provisioning-requests", false)),
+        Feature::CapacityBuffers => Some(is_on_of_two(
+            CONTROLLER,
+            "capacity-buffer-pod-injection-enabled",
         )),
-        Feature::CapacityQuotas => Some(off_by_default("capacity-quotas-enabled")),
+        Feature::BufferController => Some(is_on(CONTROLLER, false)),
+        Feature::BufferDryRun => Some(format!(
+            "and ({}) ({})",
+            is_on(CONTROLLER, false),
+            is_on("capacity-buffer-pod-dry-run-enabled", true)
+        )),
+        Feature::CapacityQuotas => Some(is_on("capacity-quotas-enabled", false)),
     }
 }
 
@@ -283,6 +327,7 @@ pub fn deploy_files(config: &ClusterConfig) -> Vec<File> {
         ("autoscaler", Component::Autoscaler),
         ("token-rotator", Component::TokenRotator),
         ("csr-approver", Component::CsrApprover),
+        ("verify", Component::Verify),
     ] {
         let objects = manifests(config, &[component]);
         files.push(file(

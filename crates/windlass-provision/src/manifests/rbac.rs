@@ -26,6 +26,10 @@ pub enum Feature {
     ProvisioningRequests,
     /// `--capacity-buffer-controller-enabled` or `--capacity-buffer-pod-injection-enabled`.
     CapacityBuffers,
+    /// `--capacity-buffer-controller-enabled`.
+    BufferController,
+    /// The same with `--capacity-buffer-pod-dry-run-enabled`.
+    BufferDryRun,
     /// `--capacity-quotas-enabled`.
     CapacityQuotas,
 }
@@ -44,6 +48,10 @@ impl Feature {
             Self::CapacityBuffers => {
                 features.capacity_buffer_controller || features.capacity_buffer_pod_injection
             }
+            Self::BufferController => features.capacity_buffer_controller,
+            Self::BufferDryRun => {
+                features.capacity_buffer_controller && features.capacity_buffer_pod_dry_run
+            }
             Self::CapacityQuotas => features.capacity_quotas,
         }
     }
@@ -58,6 +66,8 @@ impl Feature {
             Self::PriorityExpander => "--expander=priority",
             Self::ProvisioningRequests => "--enable-provisioning-requests",
             Self::CapacityBuffers => "--capacity-buffer-…-enabled",
+            Self::BufferController => "--capacity-buffer-controller-enabled",
+            Self::BufferDryRun => "--capacity-buffer-pod-dry-run-enabled",
             Self::CapacityQuotas => "--capacity-quotas-enabled",
         }
     }
@@ -270,6 +280,42 @@ fn optional() -> Vec<Right> {
             Feature::CapacityBuffers,
         ),
         cluster(
+            "",
+            &["podtemplates"],
+            &["get", "create", "update"],
+            "The template that the controller keeps for a buffer.",
+            Feature::BufferController,
+        ),
+        cluster(
+            "",
+            &["pods", "replicationcontrollers"],
+            &["get"],
+            "What a buffer's template is made of.",
+            Feature::BufferController,
+        ),
+        cluster(
+            "apps",
+            &["daemonsets", "deployments", "replicasets", "statefulsets"],
+            &["get"],
+            "The same.",
+            Feature::BufferController,
+        ),
+        cluster(
+            "batch",
+            &["jobs"],
+            &["get"],
+            "The same.",
+            Feature::BufferController,
+        ),
+        cluster(
+            "",
+            &["pods"],
+            &["create"],
+            "Trying a buffer's pod by a dry run, as admission would make it. RBAC cannot tell dry \
+             runs from others.",
+            Feature::BufferDryRun,
+        ),
+        cluster(
             GROUP,
             &["capacityquotas"],
             &["get", "list", "watch"],
@@ -374,8 +420,93 @@ pub fn rule(right: &Right) -> Value {
     rule
 }
 
-/// Roles and bindings of a service account.
+/// What the Go autoscaler's chart grants and Windlass never uses: for those who change one for the
+/// other and back, with the same roles.
+pub fn upstream_only() -> Vec<Right> {
+    const WHY: &str = "Granted by the Go autoscaler's chart; not used.";
+    let unused = |group, resources, verbs| cluster(group, resources, verbs, WHY, Feature::Always);
+    let mut lock = unused("", &["endpoints"], &["get", "update"]);
+    lock.names = vec!["cluster-autoscaler".to_owned()];
+    vec![
+        unused("", &["endpoints"], &["create", "patch"]),
+        lock,
+        unused("", &["pods/status"], &["update"]),
+        unused("", &["podtemplates"], &["get", "list", "watch"]),
+        unused(
+            "",
+            &[
+                "namespaces",
+                "persistentvolumeclaims",
+                "persistentvolumes",
+                "pods",
+                "replicationcontrollers",
+                "services",
+            ],
+            &["get"],
+        ),
+        unused("", &["configmaps"], &["get", "list", "watch"]),
+        unused("batch", &["cronjobs"], &["get", "list", "watch"]),
+        unused("batch", &["jobs"], &["get", "patch"]),
+        unused(
+            "apps",
+            &["daemonsets", "replicasets", "statefulsets"],
+            &["get"],
+        ),
+        unused(
+            "storage.k8s.io",
+            &[
+                "csidrivers",
+                "csinodes",
+                "csistoragecapacities",
+                "storageclasses",
+                "volumeattachments",
+            ],
+            &["get"],
+        ),
+        unused(
+            "resource.k8s.io",
+            &["deviceclasses", "resourceclaims", "resourceslices"],
+            &["get"],
+        ),
+        unused(
+            "autoscaling.x-k8s.io",
+            &["provisioningrequests", "provisioningrequests/status"],
+            &["get", "list", "watch", "update", "patch"],
+        ),
+        unused(
+            "autoscaling.x-k8s.io",
+            &["capacityquotas"],
+            &["get", "list", "watch"],
+        ),
+        unused(
+            "autoscaling.x-k8s.io",
+            &["capacityquotas/status"],
+            &["update", "patch"],
+        ),
+        own(
+            "",
+            &["configmaps"],
+            &["cluster-autoscaler-status"],
+            &["delete"],
+            WHY,
+            Feature::Always,
+        ),
+    ]
+}
+
+/// Roles and bindings of a service account that has their name.
 pub fn roles(name: &str, namespace: &str, labels: &Value, rights: &[Right]) -> Vec<Manifest> {
+    roles_of(name, name, namespace, labels, rights)
+}
+
+/// Roles and bindings of a service account.
+pub fn roles_of(
+    account: &str,
+    name: &str,
+    namespace: &str,
+    labels: &Value,
+    rights: &[Right],
+) -> Vec<Manifest> {
     let mut manifests = Vec::new();
     for (reach, kind) in [(Reach::Cluster, "ClusterRole"), (Reach::Namespace, "Role")] {
         let rights: Vec<&Right> = rights.iter().filter(|right| right.reach == reach).collect();
@@ -406,7 +537,7 @@ pub fn roles(name: &str, namespace: &str, labels: &Value, rights: &[Right]) -> V
             "kind": format!("{kind}Binding"),
             "metadata": metadata,
             "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name },
-            "subjects": [{ "kind": "ServiceAccount", "name": name, "namespace": namespace }],
+            "subjects": [{ "kind": "ServiceAccount", "name": account, "namespace": namespace }],
         })));
     }
     manifests
@@ -472,6 +603,42 @@ mod tests {
             verbs_on(&["--capacity-quotas-enabled"], "capacityquotas"),
             ["get", "list", "watch"]
         );
+    }
+
+    /// As a drop-in, Windlass makes do with the rights that the Go autoscaler's chart grants.
+    #[test]
+    fn by_default_nothing_is_used_that_the_go_autoscalers_chart_does_not_grant() {
+        let text = include_str!("../../../../testbed/manifests/drop-in-rbac.yaml");
+        let roles: Vec<Value> = serde_saphyr::from_multiple(text).unwrap();
+        let has = |list: &Value, wanted: &str| {
+            list.as_array()
+                .is_some_and(|list| list.iter().any(|it| it == wanted))
+        };
+        let is_granted = |right: &Right, resource: &str, verb: &str| {
+            let rules = roles
+                .iter()
+                .filter(|role| right.reach == Reach::Namespace || role["kind"] == "ClusterRole");
+            rules
+                .flat_map(|role| role["rules"].as_array().into_iter().flatten())
+                .filter(|rule| {
+                    let names = &rule["resourceNames"];
+                    names.is_null()
+                        || right.names.iter().all(|name| has(names, name))
+                            && !right.names.is_empty()
+                })
+                .any(|rule| {
+                    has(&rule["apiGroups"], right.api_group)
+                        && has(&rule["resources"], resource)
+                        && has(&rule["verbs"], verb)
+                })
+        };
+        for right in rights(&Config::default()) {
+            for resource in right.resources {
+                for verb in right.verbs {
+                    assert!(is_granted(&right, resource, verb), "{verb} {resource}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -3,144 +3,113 @@
 use serde_json::{Value, json};
 
 use super::autoscaler::{container_security, control_plane_tolerations, pod_security};
+use super::grants::{self, Account, Rules, rule};
 use super::yaml::Manifest;
 use crate::cluster_config::{ClusterConfig, Coordination, GoDuration};
 use crate::token::{MANAGED_BY_LABEL, MANAGED_BY_ROTATOR, NAMESPACE};
 
 /// Name of every object.
-const NAME: &str = "windlass-token-rotator";
+pub const NAME: &str = "windlass-token-rotator";
 
 /// The objects, in the order in which they can be made.
 pub fn manifests(config: &ClusterConfig) -> Vec<Manifest> {
     let mut manifests = vec![Manifest::new(json!({
-        "apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata(NAMESPACE),
+        "apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata(NAME, NAMESPACE),
     }))];
-    manifests.extend(rights(config));
-    manifests.extend(fence());
+    let account = Account {
+        name: NAME,
+        namespace: NAMESPACE,
+    };
+    manifests.extend(rights(NAME, account, config.spec.token.coordination));
+    manifests.extend(fence(NAME, account));
     manifests.push(daemon_set(config));
     manifests
 }
 
-fn metadata(namespace: &str) -> Value {
-    json!({ "name": NAME, "namespace": namespace, "labels": { "app.kubernetes.io/name": NAME } })
+/// What the autoscaler's account needs where it rotates the token itself, by `--token-rotation`; its
+/// replicas coordinate by the parameter's age.
+pub fn within_the_autoscaler(namespace: &str) -> Vec<Manifest> {
+    const NAME: &str = "cluster-autoscaler-token-rotation";
+    let account = Account {
+        name: super::autoscaler::NAME,
+        namespace,
+    };
+    let mut manifests = rights(NAME, account, Coordination::Age);
+    manifests.extend(fence(NAME, account));
+    manifests
 }
 
-fn rights(config: &ClusterConfig) -> Vec<Manifest> {
-    let mut rules = vec![(
-        json!({
-            "apiGroups": [""], "resources": ["secrets"],
-            "verbs": ["create", "list", "patch", "delete"],
-        }),
-        "Bootstrap tokens. Rights on Secrets cannot be bound to a type, so the policy below\n\
+fn metadata(name: &str, namespace: &str) -> Value {
+    json!({ "name": name, "namespace": namespace, "labels": { "app.kubernetes.io/name": name } })
+}
+
+fn rights(name: &str, account: Account<'_>, coordination: Coordination) -> Vec<Manifest> {
+    let mut tokens: Rules = vec![
+        (
+            rule(
+                ("", &["secrets"]),
+                &[],
+                &["create", "list", "patch", "delete"],
+            ),
+            "Bootstrap tokens. Rights on Secrets cannot be bound to a type, so the policy below\n\
              bounds what is written.",
-    )];
-    rules.push((
-        json!({ "apiGroups": [""], "resources": ["events"], "verbs": ["create"] }),
-        "Saying that a token was revoked, or not signed.",
-    ));
-    if config.spec.token.coordination == Coordination::Lease {
-        rules.push((
-            json!({
-                "apiGroups": ["coordination.k8s.io"], "resources": ["leases"],
-                "verbs": ["create"],
-            }),
+        ),
+        (
+            rule(("", &["events"]), &[], &["create"]),
+            "Saying that a token was revoked, or not signed.",
+        ),
+    ];
+    if coordination == Coordination::Lease {
+        tokens.push((
+            rule(("coordination.k8s.io", &["leases"]), &[], &["create"]),
             "The lease, the first time.",
         ));
-        rules.push((
-            json!({
-                "apiGroups": ["coordination.k8s.io"], "resources": ["leases"],
-                "resourceNames": [NAME], "verbs": ["get", "update"],
-            }),
+        tokens.push((
+            rule(
+                ("coordination.k8s.io", &["leases"]),
+                &[NAME],
+                &["get", "update"],
+            ),
             "Who of several rotators acts.",
         ));
     }
-    let info = vec![(
-        json!({
-            "apiGroups": [""], "resources": ["configmaps"],
-            "resourceNames": ["cluster-info"], "verbs": ["get"],
-        }),
+    let info: Rules = vec![(
+        rule(("", &["configmaps"]), &["cluster-info"], &["get"]),
         "Seeing that a new token is signed.",
     )];
-    [(NAMESPACE, rules), ("kube-public", info)]
-        .into_iter()
-        .flat_map(|(namespace, rules)| {
-            let values: Vec<&Value> = rules.iter().map(|(rule, _)| rule).collect();
-            let mut role = Manifest::new(json!({
-                "apiVersion": "rbac.authorization.k8s.io/v1",
-                "kind": "Role",
-                "metadata": metadata(namespace),
-                "rules": values,
-            }));
-            for (index, (_, why)) in rules.iter().enumerate() {
-                role = role.with_comment(format!("/rules/{index}"), *why);
-            }
-            let binding = Manifest::new(json!({
-                "apiVersion": "rbac.authorization.k8s.io/v1",
-                "kind": "RoleBinding",
-                "metadata": metadata(namespace),
-                "roleRef": {
-                    "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": NAME,
-                },
-                "subjects": [{
-                    "kind": "ServiceAccount", "name": NAME, "namespace": NAMESPACE,
-                }],
-            }));
-            [role, binding]
-        })
+    [(NAMESPACE, tokens), ("kube-public", info)]
+        .iter()
+        .flat_map(|(namespace, rules)| grants::granted(&metadata(name, namespace), rules, account))
         .collect()
 }
 
 /// A policy by which this account's writes are of its own bootstrap tokens and of nothing else.
-fn fence() -> [Manifest; 2] {
+fn fence(name: &str, account: Account<'_>) -> [Manifest; 2] {
     let (key, value) = (MANAGED_BY_LABEL, MANAGED_BY_ROTATOR);
-    let metadata = json!({ "name": NAME, "labels": { "app.kubernetes.io/name": NAME } });
     let is_own = |object: &str| {
         format!(
             "{object}.type == 'bootstrap.kubernetes.io/token' && has({object}.metadata.labels) && \
              '{key}' in {object}.metadata.labels && {object}.metadata.labels['{key}'] == '{value}'"
         )
     };
-    let policy = Manifest::new(json!({
-        "apiVersion": "admissionregistration.k8s.io/v1",
-        "kind": "ValidatingAdmissionPolicy",
-        "metadata": metadata,
-        "spec": {
-            "failurePolicy": "Fail",
-            "matchConditions": [{
-                "name": "rotator",
-                "expression": format!(
-                    "request.userInfo.username == 'system:serviceaccount:{NAMESPACE}:{NAME}'"
-                ),
-            }],
-            "matchConstraints": {
-                "resourceRules": [{
-                    "apiGroups": [""], "apiVersions": ["v1"], "resources": ["secrets"],
-                    "operations": ["CREATE", "UPDATE", "DELETE"],
-                }],
+    grants::fence(
+        name,
+        &[account],
+        &json!([{
+            "apiGroups": [""], "apiVersions": ["v1"], "resources": ["secrets"],
+            "operations": ["CREATE", "UPDATE", "DELETE"],
+        }]),
+        &json!([
+            {
+                "expression": format!("request.operation == 'DELETE' || ({})", is_own("object")),
+                "message": "the token rotator may write its own bootstrap tokens alone",
             },
-            "validations": [
-                {
-                    "expression": format!(
-                        "request.operation == 'DELETE' || ({})", is_own("object")
-                    ),
-                    "message": "the token rotator may write its own bootstrap tokens alone",
-                },
-                {
-                    "expression": format!(
-                        "request.operation == 'CREATE' || ({})", is_own("oldObject")
-                    ),
-                    "message": "the token rotator may change its own bootstrap tokens alone",
-                },
-            ],
-        },
-    }));
-    let binding = Manifest::new(json!({
-        "apiVersion": "admissionregistration.k8s.io/v1",
-        "kind": "ValidatingAdmissionPolicyBinding",
-        "metadata": metadata,
-        "spec": { "policyName": NAME, "validationActions": ["Deny"] },
-    }));
-    [policy, binding]
+            {
+                "expression": format!("request.operation == 'CREATE' || ({})", is_own("oldObject")),
+                "message": "the token rotator may change its own bootstrap tokens alone",
+            },
+        ]),
+    )
 }
 
 /// The flags of `windlass token rotate`.
@@ -167,10 +136,17 @@ pub fn flags(config: &ClusterConfig) -> Vec<String> {
         flags.push(format!("--kms-key={key}"));
     }
     if let Some(parameter) = &config.spec.compat.join_token_parameter {
-        flags.push("--compat=2019".to_owned());
-        flags.push(format!("--compat-parameter={parameter}"));
+        flags.extend(compat_flags(parameter));
     }
     flags
+}
+
+/// The flags by which the bare token is also written, for nodes of the how-to of 2019.
+pub fn compat_flags(parameter: &str) -> [String; 2] {
+    [
+        "--compat=2019".to_owned(),
+        format!("--compat-parameter={parameter}"),
+    ]
 }
 
 fn daemon_set(config: &ClusterConfig) -> Manifest {
@@ -180,7 +156,7 @@ fn daemon_set(config: &ClusterConfig) -> Manifest {
     Manifest::new(json!({
         "apiVersion": "apps/v1",
         "kind": "DaemonSet",
-        "metadata": metadata(NAMESPACE),
+        "metadata": metadata(NAME, NAMESPACE),
         "spec": {
             "selector": { "matchLabels": selector },
             "template": {

@@ -1,14 +1,17 @@
+{{/* Names and selectors are those of the Go autoscaler's chart, so that a release of its is upgraded
+     in place, and a role that trusts its service account trusts this one. */}}
 {{- define "windlass.name" -}}
-{{- default "cluster-autoscaler" .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
+{{- default (printf "%s-cluster-autoscaler" .Values.cloudProvider) .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
 
 {{- define "windlass.fullname" -}}
+{{- $name := default (printf "%s-cluster-autoscaler" .Values.cloudProvider) .Values.nameOverride -}}
 {{- if .Values.fullnameOverride -}}
 {{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" -}}
-{{- else if contains (include "windlass.name" .) .Release.Name -}}
-{{- .Release.Name | trunc 63 | trimSuffix "-" -}}
+{{- else if eq $name .Release.Name -}}
+{{- $name | trunc 63 | trimSuffix "-" -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name (include "windlass.name" .) | trunc 63 | trimSuffix "-" -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
 {{- end -}}
 
@@ -34,21 +37,41 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end }}
 {{- end -}}
 
-{{/* Values that mean another cloud, and groups that nobody can find. */}}
-{{- define "windlass.check" -}}
-{{- if ne .Values.cloudProvider "aws" -}}
-{{- fail (printf "cloudProvider: %q: Windlass scales groups of AWS alone, expected aws" .Values.cloudProvider) -}}
+{{/* Annotations whose keys and values are templates; takes (list $ map). */}}
+{{- define "windlass.annotations" -}}
+{{- $root := index . 0 -}}
+{{- range $key, $text := index . 1 }}
+{{ tpl $key $root | quote }}: {{ tpl (toString $text) $root | quote }}
+{{- end }}
 {{- end -}}
-{{- range list "autoscalingGroupsnamePrefix" "azureClientID" "azureResourceGroup" "azureSubscriptionID" "azureTenantID" "azureClusterName" "magnumClusterName" "clusterAPIKubeconfigSecret" -}}
-{{- if index $.Values . -}}
-{{- fail (printf "%s is a value of another cloud: leave it out" .) -}}
+
+{{/* The value of a flag, out of extraArgs and customArgs; takes (list $ "name"). */}}
+{{- define "windlass.flag" -}}
+{{- $name := index . 1 -}}
+{{- $found := "" -}}
+{{- range $key, $value := (index . 0).Values.extraArgs -}}
+{{- if eq (mustRegexFind "^[^_]+" $key) $name -}}
+{{- $found = ternary "true" (toString $value) (kindIs "invalid" $value) -}}
 {{- end -}}
 {{- end -}}
-{{- if not (or .Values.autoDiscovery.clusterName .Values.autoscalingGroups) -}}
-{{- fail "name the cluster in autoDiscovery.clusterName, or the groups in autoscalingGroups" -}}
+{{- range (index . 0).Values.customArgs -}}
+{{- $words := splitn "=" 2 (toString . | trimPrefix "-" | trimPrefix "-") -}}
+{{- if eq $words._0 $name -}}
+{{- $found = default "true" $words._1 -}}
+{{- end -}}
+{{- end -}}
+{{- $found -}}
+{{- end -}}
+
+{{/* Whether a flag is on, or may be since the environment decides; takes (list $ "name" default). */}}
+{{- define "windlass.isOn" -}}
+{{- $value := include "windlass.flag" (list (index . 0) (index . 1)) | lower -}}
+{{- if contains "$(" $value -}}true
+{{- else if $value -}}{{- if has $value (list "true" "t" "1") -}}true{{- end -}}
+{{- else if index . 2 -}}true
 {{- end -}}
 {{- end -}}
 
-{{- define "windlass.hasKeys" -}}
-{{- if and .Values.awsAccessKeyID .Values.awsSecretAccessKey -}}true{{- end -}}
+{{- define "windlass.hasPriorities" -}}
+{{- if has "priority" (splitList "," (include "windlass.flag" (list . "expander"))) -}}true{{- end -}}
 {{- end -}}
