@@ -1,29 +1,36 @@
 //! `windlass verify`: the scale test on a live cluster.
 
+mod cloud;
 mod cluster;
 mod compare;
+mod interrupts;
+mod preflight;
 mod progress;
 mod report;
+mod run;
 mod sizing;
 mod template;
+mod watches;
 
-use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum};
-use jiff::{SignedDuration, Timestamp};
-use tokio::time::{Instant, sleep};
+use jiff::Timestamp;
+use windlass_aws::price::Prices;
 use windlass_kube::{ConnectOptions, connect};
-use windlass_model::Quantity;
+use windlass_model::{MicroDollars, Quantity};
 
 use crate::{cluster_file, duration, output};
+use cloud::Cloud;
 use cluster::{Cluster, Leftover};
-use progress::{Look, Progress, Step, Verdict};
-use report::Report;
-use sizing::{Asked, Load};
+use interrupts::Interrupts;
+use progress::Progress;
+use report::{Report, Versions};
+use run::Run;
+use sizing::Asked;
 use template::Target;
 
 /// Exit codes.
@@ -34,11 +41,6 @@ mod code {
     pub(super) const INTERRUPTED: u8 = 4;
     pub(super) const NOT_CLEANED_UP: u8 = 5;
 }
-
-/// Most new nodes without `--yes`.
-const MOST_NODES: u32 = 10;
-/// Pause between two looks.
-const PAUSE: Duration = Duration::from_millis(500);
 
 /// Arguments of `windlass verify`.
 #[derive(Args)]
@@ -55,7 +57,8 @@ pub(crate) struct VerifyArgs {
     kubeconfig: Option<String>,
     /// The cluster's configuration file: it tells how big a node of an empty group would be, and
     /// which namespace the autoscaler is in. Without `--group` and `--selector` its first group
-    /// without taints is to grow.
+    /// without taints is to grow. AWS is then asked too: for instances, scaling activities, consoles
+    /// and the join credential.
     #[arg(long, value_name = "FILE", env = "WINDLASS_CONFIG")]
     config: Option<PathBuf>,
     /// Node group that is to grow, by its name in cluster.yaml: pods select its label
@@ -83,6 +86,12 @@ pub(crate) struct VerifyArgs {
     /// Also wait until the new nodes are gone again.
     #[arg(long)]
     scale_down: bool,
+    /// Waves instead: how many nodes more than at the begin each wants, such as `2,0,5,1,0`.
+    #[arg(long, value_name = "NODES", value_delimiter = ',', conflicts_with_all = ["pods", "keep"])]
+    churn: Vec<u32>,
+    /// Go up and down, or through the waves, again and again for so long.
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse, conflicts_with_all = ["pods", "keep"])]
+    soak: Option<Duration>,
     /// How long the scale-down may take.
     #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = duration::parse)]
     scale_down_timeout: Duration,
@@ -148,6 +157,37 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
+    let interrupts = Interrupts::listen()?;
+    tokio::select! {
+        // Until it makes something there is nothing to clean up.
+        prepared = Box::pin(prepare(args, &interrupts)) => match prepared? {
+            Prepared::Ended(code) => Ok(code),
+            Prepared::Ready(ready) => ready.go(args).await,
+        },
+        () = interrupts.reach(1) => Ok(ExitCode::from(code::INTERRUPTED)),
+    }
+}
+
+/// Up to where something is made.
+enum Prepared {
+    /// There is nothing to do, or something stands in the way.
+    Ended(ExitCode),
+    /// All that a run needs.
+    Ready(Box<Ready>),
+}
+
+struct Ready {
+    cluster: Cluster,
+    cloud: Option<Cloud>,
+    sizing: sizing::Sizing,
+    placement: cluster::Placement,
+    waves: Vec<u32>,
+    report: Report,
+    progress: Progress,
+    interrupts: Interrupts,
+}
+
+async fn prepare(args: &VerifyArgs, interrupts: &Interrupts) -> anyhow::Result<Prepared> {
     let config = args.config.as_deref().map(cluster_file::read).transpose()?;
     let of_config = config
         .as_ref()
@@ -167,55 +207,177 @@ async fn verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
         status: args.status_config_map.clone(),
     };
     if args.cleanup {
-        return cleanup(&cluster).await;
+        return cleanup(&cluster).await.map(Prepared::Ended);
     }
     let target = match &config {
         Some(config) if args.selector.is_none() => template::target(config, args.group.as_deref())?,
         _ => None,
     };
-    let selector = selector(args, target.as_ref())?;
-    let problems = preflight(&cluster, args).await?;
+    let cloud = match config {
+        Some(config) => cloud(config).await,
+        None => None,
+    };
+    let waves = waves(args);
+    let most_nodes = waves.iter().copied().max().unwrap_or_default();
+    let problems = preflight::problems(
+        &cluster,
+        args,
+        most_nodes,
+        (cloud.as_ref(), target.as_ref()),
+    )
+    .await?;
     if !problems.is_empty() {
-        for problem in &problems {
-            output::talk(&format!("preflight: {problem}"));
-        }
-        return Ok(ExitCode::from(code::PREFLIGHT_FAILED));
+        return Ok(in_the_way(&problems));
     }
-    let baseline = cluster.baseline(selector.as_ref()).await?;
+    let selector = selector(args, target.as_ref())?;
+    let placement = cluster.placement(selector).await?;
+    let baseline = cluster.baseline(&placement).await?;
     let asked = Asked {
-        nodes: args.nodes,
         pods: args.pods,
         cpu_milli: args.cpu.map(Quantity::millis_ceil),
         memory_bytes: args.memory.units_ceil(),
     };
     let new_node = target.as_ref().and_then(|target| target.cpu_milli);
-    let Some(load) = sizing::load(&baseline.rooms, new_node, asked) else {
-        output::talk(
-            "preflight: no ready node tells how big a new one would be: name the cluster's file \
-             with --config, or give the size of a pod with --cpu",
-        );
-        return Ok(ExitCode::from(code::PREFLIGHT_FAILED));
+    let Some(sizing) = sizing::sizing(&baseline.rooms, new_node, asked) else {
+        return Ok(in_the_way(&[
+            "no ready node tells how big a new one would be: name the cluster's file with --config, \
+             or give the size of a pod with --cpu"
+                .to_owned(),
+        ]));
     };
-    let Load {
-        pods, cpu_milli, ..
-    } = load;
-    output::talk(&format!(
-        "want +{} nodes: {pods} pods of {}/{}",
-        args.nodes,
-        Quantity::from_millis(cpu_milli),
+    let ready = baseline.rooms.iter().map(|room| room.empty_cpu_milli);
+    let biggest = ready.chain(new_node).max();
+    let is_too_big = biggest.is_some_and(|biggest| biggest < sizing.cpu_milli);
+    let began = Timestamp::now();
+    let mut report = Report::new(
+        &format!("{:x}", began.as_millisecond()),
+        began,
+        most_nodes,
+        sizing.pods(most_nodes),
+    );
+    report.versions = Versions {
+        windlass: env!("CARGO_PKG_VERSION").to_owned(),
+        kubernetes: cluster.version().await?,
+    };
+    report.config_hash = config_hash(args, &waves, sizing);
+    report.dollars_per_hour = dollars(&baseline.instance_types, most_nodes);
+    output::talk(&headline(args, (cloud.as_ref(), target.as_ref()), &report, sizing));
+    if args.dry_run {
+        return Ok(Prepared::Ended(ExitCode::SUCCESS));
+    }
+    Ok(Prepared::Ready(Box::new(Ready {
+        progress: Progress::new(baseline.nodes, baseline.busy).with_pods_too_big(is_too_big),
+        cluster,
+        cloud,
+        sizing,
+        placement,
+        waves,
+        report,
+        interrupts: interrupts.clone(),
+    })))
+}
+
+impl Ready {
+    async fn go(self, args: &VerifyArgs) -> anyhow::Result<ExitCode> {
+        let run = Run {
+            cluster: &self.cluster,
+            cloud: self.cloud.as_ref(),
+            args,
+            sizing: self.sizing,
+            placement: self.placement,
+            waves: self.waves,
+            soak: args.soak,
+            interrupts: self.interrupts,
+        };
+        let report = Box::pin(run.once(self.report, self.progress)).await;
+        let report = report.summed_up();
+        match args.output {
+            Form::Text => output::data(&report.to_text())?,
+            Form::Json => output::document(output::Encoding::Json, &report)?,
+            Form::Junit => output::data(&report.to_junit())?,
+        }
+        Ok(ExitCode::from(report.code))
+    }
+}
+
+fn in_the_way(problems: &[String]) -> Prepared {
+    for problem in problems {
+        output::talk(&format!("preflight: {problem}"));
+    }
+    Prepared::Ended(ExitCode::from(code::PREFLIGHT_FAILED))
+}
+
+/// AWS, where it can be reached; a run does without.
+async fn cloud(config: windlass_provision::cluster_config::ClusterConfig) -> Option<Cloud> {
+    match Cloud::connect(config).await {
+        Ok(cloud) => Some(cloud),
+        Err(error) => {
+            output::talk(&format!("AWS is not asked: {error:#}"));
+            None
+        }
+    }
+}
+
+/// How many nodes more than at the begin each wave wants. What is repeated ends where it began.
+fn waves(args: &VerifyArgs) -> Vec<u32> {
+    let mut waves = if args.churn.is_empty() {
+        vec![args.nodes]
+    } else {
+        args.churn.clone()
+    };
+    let ends_up = waves.last().is_some_and(|nodes| 0 < *nodes);
+    if ends_up && (args.scale_down || args.soak.is_some()) {
+        waves.push(0);
+    }
+    waves
+}
+
+/// What new nodes cost by the hour: none where a type is not known. The dearest type counts.
+fn dollars(instance_types: &std::collections::BTreeSet<String>, nodes: u32) -> Option<f64> {
+    let prices: Option<Vec<MicroDollars>> = instance_types
+        .iter()
+        .map(|it| Prices::built_in(it))
+        .collect();
+    let dearest = prices?.into_iter().max()?;
+    Some(dearest.as_dollars() * f64::from(nodes))
+}
+
+fn headline(
+    args: &VerifyArgs,
+    (cloud, target): (Option<&Cloud>, Option<&Target>),
+    report: &Report,
+    sizing: sizing::Sizing,
+) -> String {
+    let mut words = vec!["windlass verify".to_owned()];
+    words.extend(cloud.map(|cloud| format!("cluster {}", cloud.config().spec.cluster)));
+    words.push(format!("run {}", report.run));
+    let group = args.group.as_ref().or(target.map(|target| &target.group));
+    words.extend(group.map(|group| format!("group {group}")));
+    words.push(format!(
+        "want +{} nodes ({} pods of {}/{})",
+        report.wanted_nodes,
+        report.pods,
+        Quantity::from_millis(sizing.cpu_milli),
         args.memory
     ));
-    if args.dry_run {
-        return Ok(ExitCode::SUCCESS);
-    }
-    let progress = Progress::new(baseline.nodes, baseline.busy);
-    let report = run_once(&cluster, args, load, selector.as_ref(), progress).await?;
-    match args.output {
-        Form::Text => output::data(&report.to_text())?,
-        Form::Json => output::document(output::Encoding::Json, &report)?,
-        Form::Junit => output::data(&report.to_junit())?,
-    }
-    Ok(ExitCode::from(report.code))
+    words.extend(
+        report
+            .dollars_per_hour
+            .map(|dollars| format!("about ${dollars:.3} an hour on demand")),
+    );
+    words.join("  ")
+}
+
+/// Of all that makes the times of two runs comparable. FNV-1a: stable from one build to the next.
+fn config_hash(args: &VerifyArgs, waves: &[u32], sizing: sizing::Sizing) -> String {
+    let text = format!(
+        "{waves:?} {:?} {:?} {} {}",
+        args.group, args.selector, sizing.cpu_milli, sizing.memory_bytes
+    );
+    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    format!("{hash:016x}")
 }
 
 fn selector(
@@ -236,232 +398,13 @@ fn selector(
 }
 
 async fn cleanup(cluster: &Cluster) -> anyhow::Result<ExitCode> {
-    match cluster.leftover().await? {
-        Leftover::Foreign => bail!(
+    if cluster.leftover().await? == Leftover::Foreign {
+        bail!(
             "namespace {} was not made by windlass verify: it is left alone",
             cluster.namespace
-        ),
-        Leftover::None | Leftover::Ours { .. } => {}
+        );
     }
-    cluster.clean_up().await?;
+    cluster.clean_up(None).await?;
     output::talk("Nothing is left.");
     Ok(ExitCode::SUCCESS)
-}
-
-/// All that stands in the way, each with what to do.
-async fn preflight(cluster: &Cluster, args: &VerifyArgs) -> anyhow::Result<Vec<String>> {
-    let mut problems = Vec::new();
-    if MOST_NODES < args.nodes && !args.yes {
-        problems.push(format!(
-            "{} nodes are many: allow more than {MOST_NODES} with --yes",
-            args.nodes
-        ));
-    }
-    match cluster.leftover().await? {
-        Leftover::None => {}
-        Leftover::Foreign => problems.push(format!(
-            "namespace {} is somebody's: name another with --namespace",
-            cluster.namespace
-        )),
-        Leftover::Ours { expires } => {
-            if expires.is_some_and(|expires| Timestamp::now() < expires) {
-                problems.push(format!(
-                    "namespace {} is an earlier run's, or another is under way: `windlass verify \
-                     --cleanup` removes it",
-                    cluster.namespace
-                ));
-            } else {
-                output::talk("removing what an earlier run has left");
-                cluster.clean_up().await?;
-            }
-        }
-    }
-    if !cluster.is_autoscaler_alive().await? {
-        problems.push(format!(
-            "nobody has renewed Lease {}/{} lately: the autoscaler does not run (look at its \
-             Deployment and log), or uses another name (--lease)",
-            cluster.autoscaler_namespace, cluster.lease
-        ));
-    }
-    let groups = cluster.groups().await?;
-    let headroom: i64 = groups
-        .values()
-        .map(|(target, max)| (max - target).max(0))
-        .sum();
-    if !groups.is_empty() && headroom < i64::from(args.nodes) {
-        problems.push(format!(
-            "the groups together may grow by {headroom}: raise `max` in cluster.yaml"
-        ));
-    }
-    let pending = cluster.unschedulable_pods().await?;
-    if !pending.is_empty() && !args.force {
-        problems.push(format!(
-            "pods of others are unschedulable ({}): the result would not be ours; --force goes on",
-            pending.join(", ")
-        ));
-    }
-    Ok(problems)
-}
-
-/// Makes the pods, watches, and cleans up however it ends.
-async fn run_once(
-    cluster: &Cluster,
-    args: &VerifyArgs,
-    load: Load,
-    selector: Option<&(String, String)>,
-    mut progress: Progress,
-) -> anyhow::Result<Report> {
-    let began = Timestamp::now();
-    let run = format!("{:x}", began.as_millisecond());
-    let life = SignedDuration::try_from(args.timeout + args.scale_down_timeout)
-        .unwrap_or(SignedDuration::from_hours(1));
-    let expires = began.checked_add(life).unwrap_or(began);
-    let mut report = Report::new(&run, began, args.nodes, load.pods);
-    let clock = Instant::now();
-    let ended = tokio::select! {
-        ended = drive(cluster, args, (&run, load, selector, expires), &mut progress, &mut report, clock) => Some(ended),
-        _ = tokio::signal::ctrl_c() => None,
-    };
-    report.phases = progress.phases();
-    match ended {
-        Some(Ok(())) => {}
-        Some(Err(error)) => {
-            report.code = code::SCALE_UP_FAILED;
-            report.error = Some(format!("{error:#}"));
-        }
-        None => {
-            output::talk("interrupted: cleaning up (a second time: leave everything)");
-            report.code = code::INTERRUPTED;
-            report.error = Some("interrupted".to_owned());
-        }
-    }
-    if args.keep && report.code != code::INTERRUPTED {
-        return Ok(report);
-    }
-    let cleaned = tokio::select! {
-        cleaned = cluster.clean_up() => cleaned,
-        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
-    };
-    if let Err(error) = cleaned {
-        report.code = code::NOT_CLEANED_UP;
-        output::talk(&format!(
-            "left behind: namespace {0} and PriorityClass windlass-verify ({error:#}); remove them \
-             with `windlass verify --cleanup --namespace {0}`",
-            cluster.namespace
-        ));
-    }
-    Ok(report)
-}
-
-/// Up, and down again if that was asked for.
-async fn drive(
-    cluster: &Cluster,
-    args: &VerifyArgs,
-    (run, load, selector, expires): (&str, Load, Option<&(String, String)>, Timestamp),
-    progress: &mut Progress,
-    report: &mut Report,
-    clock: Instant,
-) -> anyhow::Result<()> {
-    cluster.start(run, load, selector, expires).await?;
-    tell(report, clock, "pods created");
-    let deadline = clock + args.timeout;
-    let mut look = Look::default();
-    loop {
-        // A look that fails is one look less: the deadline decides.
-        if let Ok(seen) = cluster.look().await {
-            look = seen;
-            for step in progress.observe(clock.elapsed().as_secs_f64(), &look) {
-                say(report, step);
-            }
-            let pods = usize::try_from(load.pods).unwrap_or(usize::MAX);
-            if look.pods.len() == pods && look.pods.iter().all(|pod| pod.is_running) {
-                break;
-            }
-        }
-        if deadline <= Instant::now() {
-            report.code = code::SCALE_UP_FAILED;
-            report.verdict = Some(Verdict::of(progress, &look));
-            return Ok(());
-        }
-        sleep(PAUSE).await;
-    }
-    report.new_nodes = progress.new_nodes(&look).cloned().collect();
-    let new_nodes = report.new_nodes.len();
-    let is_short = u32::try_from(new_nodes).is_ok_and(|new_nodes| new_nodes < args.nodes);
-    if is_short && args.pods.is_none() {
-        report.code = code::SCALE_UP_FAILED;
-        report.verdict = Some(Verdict::RoomWasFree { new_nodes });
-        return Ok(());
-    }
-    if args.scale_down {
-        down(cluster, args, progress, report, clock).await?;
-    }
-    Ok(())
-}
-
-async fn down(
-    cluster: &Cluster,
-    args: &VerifyArgs,
-    progress: &Progress,
-    report: &mut Report,
-    clock: Instant,
-) -> anyhow::Result<()> {
-    cluster.end_load().await?;
-    tell(report, clock, "pods deleted");
-    let deadline = Instant::now() + args.scale_down_timeout;
-    let mut left = usize::MAX;
-    loop {
-        if let Ok(look) = cluster.look().await {
-            let lost: Vec<String> = progress.lost_nodes(&look).cloned().collect();
-            let surplus = progress.surplus(&look);
-            if !lost.is_empty() {
-                report.code = code::SCALE_DOWN_FAILED;
-                report.error = Some(format!(
-                    "nodes with pods of others are gone: {}",
-                    lost.join(", ")
-                ));
-                return Ok(());
-            }
-            if surplus < left {
-                left = surplus;
-                tell(report, clock, &format!("{left} nodes more than before"));
-            }
-            if surplus == 0 {
-                report.scaled_down = Some(clock.elapsed().as_secs_f64());
-                return Ok(());
-            }
-            if deadline <= Instant::now() {
-                report.code = code::SCALE_DOWN_FAILED;
-                report.error = Some(format!(
-                    "{surplus} nodes were not removed in time; `windlass explain node` says why \
-                     each stays"
-                ));
-                return Ok(());
-            }
-        }
-        sleep(PAUSE).await;
-    }
-}
-
-fn tell(report: &mut Report, clock: Instant, what: &str) {
-    say(
-        report,
-        Step {
-            seconds: clock.elapsed().as_secs_f64(),
-            what: what.to_owned(),
-        },
-    );
-}
-
-fn say(report: &mut Report, step: Step) {
-    let minutes = (step.seconds / 60.0).floor();
-    let seconds = step.seconds - minutes * 60.0;
-    // A person at a terminal reads along; so does a log.
-    let mark = if std::io::stderr().is_terminal() {
-        "›"
-    } else {
-        ""
-    };
-    output::talk(&format!("{mark}{minutes:02}:{seconds:04.1}  {}", step.what));
-    report.steps.push(step);
 }

@@ -3,18 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use windlass_kube::{Api, ApiError};
 use windlass_model::Quantity;
 
+use super::interrupts::Interrupts;
 use super::progress::{Look, NodeState, PodState};
 use super::sizing::{Load, Room};
+use super::watches::Watches;
 use crate::json::{items, text};
 
-/// Name of the Deployment, and of the `PriorityClass`.
-const NAME: &str = "windlass-verify";
 /// The label of everything that a run makes.
 const LABEL: &str = "windlass.dev/verify";
 /// The annotation with the time after which a run's leftovers may be removed.
@@ -24,6 +24,20 @@ const PRIORITY: i32 = -5;
 /// The image of a pod that does nothing: the one that kubeadm's nodes have for their sandboxes, so
 /// that there is nothing to pull.
 const IMAGE: &str = "registry.k8s.io/pause:3.10.2";
+/// Taint that a cloud controller takes away.
+pub(super) const UNINITIALIZED: &str = "node.cloudprovider.kubernetes.io/uninitialized";
+/// Taints that say something of a node's state and that no pod of a run tolerates: they go, or the
+/// node does, or the node is not for such pods.
+const OF_STATE: [&str; 4] = [
+    "node.kubernetes.io/",
+    "node.cloudprovider.kubernetes.io/",
+    "node-role.kubernetes.io/",
+    "ToBeDeletedByClusterAutoscaler",
+];
+/// The annotation of the status object with the time at which it was written.
+const LAST_UPDATED: &str = "cluster-autoscaler.kubernetes.io/last-updated";
+/// How long a create whose answer was lost may still be carried out.
+const LATE: Duration = Duration::from_secs(20);
 /// How long a namespace may take to go.
 const GONE: Duration = Duration::from_mins(2);
 
@@ -36,13 +50,54 @@ pub(super) struct Cluster {
     pub(super) status: String,
 }
 
+/// What the pods of a run are like.
+#[derive(Clone, Debug)]
+pub(super) struct Placement {
+    /// Label that they select nodes by.
+    pub(super) selector: Option<(String, String)>,
+    /// Taints that they tolerate, as `key=value:Effect`.
+    pub(super) tolerated: BTreeSet<String>,
+}
+
+/// What the autoscaler has written of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Status {
+    /// When, in its words.
+    pub(super) written: String,
+    /// Its groups: target and maximum, by name.
+    pub(super) groups: BTreeMap<String, (i64, i64)>,
+}
+
+/// How the making of a run's objects ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Started {
+    /// All of them are there.
+    All,
+    /// It was interrupted in between.
+    Interrupted,
+    /// Another run has the namespace.
+    Taken,
+}
+
+/// A create, and whether it is known what came of it.
+#[derive(Debug)]
+pub(super) struct StartError {
+    pub(super) error: anyhow::Error,
+    /// It may be carried out yet.
+    pub(super) is_uncertain: bool,
+}
+
 /// Where the run's namespace stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Leftover {
     /// There is none.
     None,
-    /// An earlier run's.
+    /// A run's.
     Ours {
+        /// Which run's.
+        run: String,
+        /// Its uid.
+        uid: String,
         /// When it may be removed; in the past or unreadable: now.
         expires: Option<Timestamp>,
     },
@@ -54,6 +109,8 @@ pub(super) enum Leftover {
 pub(super) struct Baseline {
     /// Room on the ready ones that take pods of the run.
     pub(super) rooms: Vec<Room>,
+    /// Types of those.
+    pub(super) instance_types: BTreeSet<String>,
     /// Names of all.
     pub(super) nodes: BTreeSet<String>,
     /// Names of those that have pods beside their DaemonSets'.
@@ -73,13 +130,17 @@ impl Cluster {
             Err(error) if error.is_not_found() => return Ok(Leftover::None),
             Err(error) => return Err(error).context("look for an earlier run"),
         };
-        if namespace["metadata"]["labels"][LABEL].is_null() {
+        let Some(run) = namespace["metadata"]["labels"][LABEL].as_str() else {
             return Ok(Leftover::Foreign);
-        }
+        };
         let expires = namespace["metadata"]["annotations"][EXPIRES]
             .as_str()
             .and_then(|time| time.parse().ok());
-        Ok(Leftover::Ours { expires })
+        Ok(Leftover::Ours {
+            run: run.to_owned(),
+            uid: text(&namespace, "/metadata/uid").to_owned(),
+            expires,
+        })
     }
 
     /// Whether somebody renewed the autoscaler's lease within twice its duration.
@@ -102,18 +163,22 @@ impl Cluster {
         Ok(is_held && now.duration_since(renewed) < SignedDuration::from_secs(2 * duration))
     }
 
-    /// Groups of the status object: name, target and maximum. Empty where it is not written.
-    pub(super) async fn groups(&self) -> anyhow::Result<BTreeMap<String, (i64, i64)>> {
+    /// What the autoscaler has written of itself; none where it writes nothing.
+    pub(super) async fn status(&self) -> anyhow::Result<Option<Status>> {
         let path = format!(
             "/api/v1/namespaces/{}/configmaps/{}",
             self.autoscaler_namespace, self.status
         );
         let object: Value = match self.api.get(&path).await {
             Ok(object) => object,
-            Err(error) if error.is_not_found() => return Ok(BTreeMap::new()),
+            Err(error) if error.is_not_found() => return Ok(None),
             Err(error) => return Err(error).context("read the autoscaler's status"),
         };
-        Ok(groups_of(text(&object, "/data/status")))
+        let annotation = &object["metadata"]["annotations"][LAST_UPDATED];
+        Ok(Some(Status {
+            written: annotation.as_str().unwrap_or_default().to_owned(),
+            groups: groups_of(text(&object, "/data/status")),
+        }))
     }
 
     /// Pods of others that fit nowhere, as `namespace/name`.
@@ -130,18 +195,43 @@ impl Cluster {
             .collect())
     }
 
-    /// The nodes before a run.
-    pub(super) async fn baseline(
+    /// The taints of the nodes that a selector names, which are the group's.
+    pub(super) async fn placement(
         &self,
-        selector: Option<&(String, String)>,
-    ) -> anyhow::Result<Baseline> {
+        selector: Option<(String, String)>,
+    ) -> anyhow::Result<Placement> {
+        let mut tolerated = BTreeSet::new();
+        if let Some((key, value)) = &selector {
+            let nodes: Value = self.api.get("/api/v1/nodes").await.context("list nodes")?;
+            let of_the_group = items(&nodes).filter(|node| {
+                node["metadata"]["labels"][key.as_str()].as_str() == Some(value.as_str())
+            });
+            tolerated.extend(
+                of_the_group
+                    .flat_map(hard_taints)
+                    .filter(|taint| !OF_STATE.iter().any(|prefix| taint.starts_with(prefix))),
+            );
+        }
+        Ok(Placement {
+            selector,
+            tolerated,
+        })
+    }
+
+    /// The nodes before a run.
+    pub(super) async fn baseline(&self, placement: &Placement) -> anyhow::Result<Baseline> {
         let nodes: Value = self.api.get("/api/v1/nodes").await.context("list nodes")?;
         let pods: Value = self.api.get("/api/v1/pods").await.context("list pods")?;
+        let takers = || items(&nodes).filter(|node| takes_pods(node, placement));
+        let instance_type = |node: &Value| {
+            let labels = &node["metadata"]["labels"];
+            labels["node.kubernetes.io/instance-type"]
+                .as_str()
+                .map(str::to_owned)
+        };
         Ok(Baseline {
-            rooms: items(&nodes)
-                .filter(|node| takes_pods(node, selector))
-                .map(|node| room(node, &pods))
-                .collect(),
+            rooms: takers().map(|node| room(node, &pods)).collect(),
+            instance_types: takers().filter_map(instance_type).collect(),
             nodes: items(&nodes)
                 .map(|node| text(node, "/metadata/name").to_owned())
                 .collect(),
@@ -153,53 +243,104 @@ impl Cluster {
         })
     }
 
-    /// Makes the namespace and all that is in it.
+    /// Version of the API server, such as `v1.36.3`.
+    pub(super) async fn version(&self) -> anyhow::Result<String> {
+        let version: Value = self.api.get("/version").await.context("ask its version")?;
+        Ok(text(&version, "/gitVersion").to_owned())
+    }
+
+    /// Whether somebody else has a `PriorityClass` of the name.
+    pub(super) async fn priority_class_is_foreign(&self) -> anyhow::Result<bool> {
+        Ok(self
+            .priority_class()
+            .await?
+            .is_some_and(|class| class["metadata"]["labels"][LABEL].is_null()))
+    }
+
+    async fn priority_class(&self) -> anyhow::Result<Option<Value>> {
+        match self.api.get(&self.priority_class_path()).await {
+            Ok(class) => Ok(Some(class)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error).context("look for its PriorityClass"),
+        }
+    }
+
+    fn priority_class_path(&self) -> String {
+        format!(
+            "/apis/scheduling.k8s.io/v1/priorityclasses/{}",
+            self.namespace
+        )
+    }
+
+    /// Makes the namespace and all that is in it. No call is given up in the middle, so that what
+    /// there is to clean up is known; an interrupt is seen between two.
     pub(super) async fn start(
         &self,
         run: &str,
         load: Load,
-        selector: Option<&(String, String)>,
+        placement: &Placement,
         expires: Timestamp,
-    ) -> anyhow::Result<()> {
+        interrupts: &Interrupts,
+    ) -> Result<Started, StartError> {
         let labels = json!({ LABEL: run });
+        let name = &self.namespace;
         let namespace = json!({
             "apiVersion": "v1",
             "kind": "Namespace",
             "metadata": {
-                "name": self.namespace,
+                "name": name,
                 "labels": {
                     LABEL: run, "pod-security.kubernetes.io/enforce": "restricted",
                 },
                 "annotations": { EXPIRES: expires.to_string() },
             },
         });
-        self.create("/api/v1/namespaces", &namespace).await?;
+        match self.create("/api/v1/namespaces", &namespace).await {
+            Err(error) if error.is_conflict() => {
+                let there = self.leftover().await.map_err(StartError::certain)?;
+                // An answer that was lost, and the call made again.
+                if !matches!(there, Leftover::Ours { run: of, .. } if of == run) {
+                    return Ok(Started::Taken);
+                }
+            }
+            result => result.map_err(StartError::of)?,
+        }
         let class = json!({
             "apiVersion": "scheduling.k8s.io/v1",
             "kind": "PriorityClass",
-            "metadata": { "name": NAME, "labels": labels },
+            "metadata": { "name": name, "labels": labels },
             "value": PRIORITY,
             "preemptionPolicy": "Never",
             "description": "Pods of windlass verify",
         });
-        let classes = "/apis/scheduling.k8s.io/v1/priorityclasses";
-        match self.create(classes, &class).await {
-            Err(error) if error.is_conflict() => {}
-            result => result?,
-        }
-        let own = format!("/api/v1/namespaces/{}", self.namespace);
         let quota = json!({
             "apiVersion": "v1",
             "kind": "ResourceQuota",
-            "metadata": { "name": NAME, "labels": labels },
-            "spec": { "hard": { "pods": load.pods.to_string() } },
+            "metadata": { "name": name, "labels": labels },
+            "spec": { "hard": { "pods": load.most_pods.to_string() } },
         });
-        self.create(&format!("{own}/resourcequotas"), &quota)
-            .await?;
-        let deployments = format!("/apis/apps/v1/namespaces/{}/deployments", self.namespace);
-        self.create(&deployments, &deployment(run, load, selector))
-            .await?;
-        Ok(())
+        let deployment = deployment(name, run, load, placement);
+        for (path, object) in [
+            (
+                "/apis/scheduling.k8s.io/v1/priorityclasses".to_owned(),
+                class,
+            ),
+            (format!("/api/v1/namespaces/{name}/resourcequotas"), quota),
+            (
+                format!("/apis/apps/v1/namespaces/{name}/deployments"),
+                deployment,
+            ),
+        ] {
+            if 0 < interrupts.count() {
+                return Ok(Started::Interrupted);
+            }
+            match self.create(&path, &object).await {
+                // An earlier run's PriorityClass, which the preflight has looked at.
+                Err(error) if error.is_conflict() => {}
+                result => result.map_err(StartError::of)?,
+            }
+        }
+        Ok(Started::All)
     }
 
     async fn create(&self, path: &str, object: &Value) -> Result<(), ApiError> {
@@ -207,70 +348,132 @@ impl Cluster {
         created.await.map(drop)
     }
 
-    /// Deletes the Deployment, so that its pods go.
-    pub(super) async fn end_load(&self) -> anyhow::Result<()> {
+    /// Sets the number of pods.
+    pub(super) async fn scale(&self, pods: u32) -> anyhow::Result<()> {
         let path = format!(
-            "/apis/apps/v1/namespaces/{}/deployments/{NAME}",
+            "/apis/apps/v1/namespaces/{0}/deployments/{0}",
             self.namespace
         );
-        let deleted = self.api.delete(&path, None).await;
-        deleted.context("delete the Deployment").map(drop)
+        let replicas = json!({ "spec": { "replicas": pods } });
+        let scaled = self.api.merge::<serde::de::IgnoredAny>(&path, &replicas);
+        scaled.await.context("scale the Deployment").map(drop)
     }
 
-    /// Removes everything that a run has made, and waits until it is gone.
-    pub(super) async fn clean_up(&self) -> anyhow::Result<()> {
-        let classes = format!("/apis/scheduling.k8s.io/v1/priorityclasses/{NAME}");
-        let deleted = self.api.delete(&classes, None).await;
-        deleted.context("delete the PriorityClass")?;
-        let path = format!("/api/v1/namespaces/{}", self.namespace);
-        let deleted = self.api.delete(&path, None).await;
-        deleted.with_context(|| format!("delete namespace {}", self.namespace))?;
+    /// Removes everything that a run has made, any run's if none is named, and waits until it is
+    /// gone. What another run or somebody else has made is left alone.
+    pub(super) async fn clean_up(&self, run: Option<&str>) -> anyhow::Result<()> {
+        let is_ours = |of: &str| run.is_none_or(|run| run == of);
+        if let Some(class) = self.priority_class().await?
+            && class["metadata"]["labels"][LABEL]
+                .as_str()
+                .is_some_and(is_ours)
+        {
+            let uid = text(&class, "/metadata/uid");
+            let path = self.priority_class_path();
+            let deleted = self.api.delete(&path, Some(uid)).await;
+            gone(deleted).context("delete the PriorityClass")?;
+        }
         let begun = tokio::time::Instant::now();
-        while self.leftover().await? != Leftover::None {
+        let mut asked = false;
+        while let Leftover::Ours { run: of, uid, .. } = self.leftover().await? {
+            if !is_ours(&of) {
+                break;
+            }
+            if !asked {
+                let path = format!("/api/v1/namespaces/{}", self.namespace);
+                let deleted = self.api.delete(&path, Some(&uid)).await;
+                gone(deleted).with_context(|| format!("delete namespace {}", self.namespace))?;
+                asked = true;
+            }
             if GONE <= begun.elapsed() {
                 bail!(
                     "namespace {} is still being deleted: look at its conditions",
                     self.namespace
                 );
             }
-            tokio::time::sleep(Duration::from_millis(500)).await;
+            tokio::time::sleep(Duration::from_millis(300)).await;
         }
         Ok(())
     }
 
+    /// The same after a call of which nobody knows what came: it may be carried out late.
+    pub(super) async fn clean_up_late(&self, run: &str) -> anyhow::Result<()> {
+        let begun = tokio::time::Instant::now();
+        loop {
+            self.clean_up(Some(run)).await?;
+            if LATE <= begun.elapsed() {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+
     /// One look.
-    pub(super) async fn look(&self) -> anyhow::Result<Look> {
-        let own = format!("/api/v1/namespaces/{}", self.namespace);
-        let pods: Value = self.api.get(&format!("{own}/pods")).await?;
-        let events: Value = self.api.get(&format!("{own}/events")).await?;
-        let nodes: Value = self.api.get("/api/v1/nodes").await?;
+    pub(super) async fn look(
+        &self,
+        watches: &mut Watches,
+        placement: &Placement,
+    ) -> anyhow::Result<Look> {
+        watches.refresh().await?;
+        let [pods, events, nodes] = watches.lists();
         let messages = |reason: &str| {
-            items(&events)
+            items(events)
                 .filter(|event| text(event, "/reason") == reason)
                 .map(|event| text(event, "/message").to_owned())
                 .collect()
         };
         Ok(Look {
-            pods: items(&pods).map(pod_state).collect(),
-            nodes: items(&nodes)
-                .map(|node| (text(node, "/metadata/name").to_owned(), node_state(node)))
+            pods: items(pods)
+                .filter(|pod| pod["metadata"]["deletionTimestamp"].is_null())
+                .map(|pod| (text(pod, "/metadata/name").to_owned(), pod_state(pod)))
+                .collect(),
+            nodes: items(nodes)
+                .map(|node| {
+                    let name = text(node, "/metadata/name").to_owned();
+                    (name, node_state(node, placement))
+                })
                 .collect(),
             triggered: messages("TriggeredScaleUp"),
             refused: messages("NotTriggerScaleUp"),
             is_autoscaler_alive: self.is_autoscaler_alive().await?,
-            groups: self.groups().await?,
+            groups: self.status().await?.unwrap_or_default().groups,
+            instances: BTreeMap::new(),
         })
     }
 }
 
-fn deployment(run: &str, load: Load, selector: Option<&(String, String)>) -> Value {
+impl StartError {
+    fn of(error: ApiError) -> Self {
+        Self {
+            is_uncertain: matches!(error, ApiError::Timeout(_) | ApiError::Transport(_)),
+            error: anyhow!(error).context("make the run's objects"),
+        }
+    }
+
+    fn certain(error: anyhow::Error) -> Self {
+        Self {
+            error,
+            is_uncertain: false,
+        }
+    }
+}
+
+/// Of a delete with a uid: the one that was meant is gone, also where another has its name.
+fn gone(deleted: Result<bool, ApiError>) -> Result<(), ApiError> {
+    match deleted {
+        Err(error) if error.is_conflict() => Ok(()),
+        other => other.map(drop),
+    }
+}
+
+fn deployment(name: &str, run: &str, load: Load, placement: &Placement) -> Value {
     let resources = json!({
         "cpu": Quantity::from_millis(load.cpu_milli).to_string(),
         "memory": Quantity::from_bytes(load.memory_bytes).to_string(),
     });
     let mut pod = json!({
         "automountServiceAccountToken": false,
-        "priorityClassName": NAME,
+        "priorityClassName": name,
         "terminationGracePeriodSeconds": 1,
         "securityContext": {
             "runAsNonRoot": true,
@@ -287,13 +490,20 @@ fn deployment(run: &str, load: Load, selector: Option<&(String, String)>) -> Val
             },
         }],
     });
-    if let Some((key, value)) = selector {
+    if let Some((key, value)) = &placement.selector {
         pod["nodeSelector"] = json!({ key: value });
+    }
+    if !placement.tolerated.is_empty() {
+        pod["tolerations"] = placement
+            .tolerated
+            .iter()
+            .map(|it| toleration(it))
+            .collect();
     }
     json!({
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": { "name": NAME, "labels": { LABEL: run } },
+        "metadata": { "name": name, "labels": { LABEL: run } },
         "spec": {
             "replicas": load.pods,
             "selector": { "matchLabels": { LABEL: run } },
@@ -302,22 +512,53 @@ fn deployment(run: &str, load: Load, selector: Option<&(String, String)>) -> Val
     })
 }
 
+/// The toleration of a taint `key=value:Effect`.
+fn toleration(taint: &str) -> Value {
+    let (taint, effect) = taint.rsplit_once(':').unwrap_or((taint, ""));
+    match taint.split_once('=') {
+        Some((key, value)) => json!({
+            "key": key, "operator": "Equal", "value": value, "effect": effect,
+        }),
+        None => json!({ "key": taint, "operator": "Exists", "effect": effect }),
+    }
+}
+
 fn pod_state(pod: &Value) -> PodState {
     let conditions = pod["status"]["conditions"].as_array();
     let unschedulable = conditions.into_iter().flatten().find(|condition| {
         condition["type"] == "PodScheduled" && condition["reason"] == "Unschedulable"
     });
-    let is_bound = !text(pod, "/spec/nodeName").is_empty();
+    let node = Some(text(pod, "/spec/nodeName")).filter(|name| !name.is_empty());
     PodState {
         unschedulable: unschedulable
-            .filter(|_| !is_bound)
+            .filter(|_| node.is_none())
             .map(|condition| text(condition, "/message").to_owned()),
-        is_bound,
+        node: node.map(str::to_owned),
         is_running: text(pod, "/status/phase") == "Running",
     }
 }
 
-fn node_state(node: &Value) -> NodeState {
+/// Taints that keep pods away, as `key=value:Effect`.
+fn hard_taints(node: &Value) -> Vec<String> {
+    let taints = node["spec"]["taints"].as_array();
+    taints
+        .into_iter()
+        .flatten()
+        .filter(|taint| taint["effect"] != "PreferNoSchedule")
+        .map(|taint| {
+            let value = text(taint, "/value");
+            let key = text(taint, "/key");
+            let effect = text(taint, "/effect");
+            if value.is_empty() {
+                format!("{key}:{effect}")
+            } else {
+                format!("{key}={value}:{effect}")
+            }
+        })
+        .collect()
+}
+
+fn node_state(node: &Value, placement: &Placement) -> NodeState {
     let conditions = node["status"]["conditions"].as_array();
     let ready = conditions
         .into_iter()
@@ -332,36 +573,33 @@ fn node_state(node: &Value) -> NodeState {
         )),
         None => Some("no condition Ready yet".to_owned()),
     };
-    let taints = node["spec"]["taints"].as_array();
+    let taints = hard_taints(node);
+    let lacks =
+        placement.selector.as_ref().and_then(|(key, value)| {
+            match node["metadata"]["labels"][key.as_str()].as_str() {
+                Some(found) if found == value => None,
+                Some(found) => Some(format!("its label {key} is {found}, the pods want {value}")),
+                None => Some(format!("it has no label {key}, the pods want {value}")),
+            }
+        });
     NodeState {
         not_ready,
+        is_uninitialized: taints.iter().any(|taint| taint.starts_with(UNINITIALIZED)),
         taints: taints
             .into_iter()
-            .flatten()
-            .filter(|taint| taint["effect"] != "PreferNoSchedule")
-            .map(|taint| {
-                let value = text(taint, "/value");
-                let key = text(taint, "/key");
-                let effect = text(taint, "/effect");
-                if value.is_empty() {
-                    format!("{key}:{effect}")
-                } else {
-                    format!("{key}={value}:{effect}")
-                }
-            })
+            .filter(|taint| !placement.tolerated.contains(taint))
             .collect(),
+        lacks,
+        provider_id: text(node, "/spec/providerID").to_owned(),
     }
 }
 
-fn takes_pods(node: &Value, selector: Option<&(String, String)>) -> bool {
-    let state = node_state(node);
-    let is_selected = selector.is_none_or(|(key, value)| {
-        node["metadata"]["labels"][key.as_str()].as_str() == Some(value.as_str())
-    });
+fn takes_pods(node: &Value, placement: &Placement) -> bool {
+    let state = node_state(node, placement);
     state.not_ready.is_none()
         && state.taints.is_empty()
+        && state.lacks.is_none()
         && node["spec"]["unschedulable"] != true
-        && is_selected
 }
 
 /// What is free on a node, and what a new one of its kind would have.
@@ -449,6 +687,19 @@ mod tests {
                       name: web\n";
         assert_eq!(groups_of(status), [("web".to_owned(), (2, 5))].into());
         assert!(groups_of("Initializing").is_empty());
+    }
+
+    #[test]
+    fn a_taint_is_tolerated_as_it_is() {
+        assert_eq!(
+            toleration("dedicated=gpu:NoSchedule"),
+            json!({ "key": "dedicated", "operator": "Equal", "value": "gpu",
+                    "effect": "NoSchedule" })
+        );
+        assert_eq!(
+            toleration("dedicated:NoExecute"),
+            json!({ "key": "dedicated", "operator": "Exists", "effect": "NoExecute" })
+        );
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! How a run is told: for people, as JSON, as `JUnit`.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::progress::{Phases, Step, Verdict};
+use super::progress::{NodeTimes, Phases, PodTimes, Step, Verdict};
 use crate::junit::{self, Case};
 
 /// All that a run has to say.
@@ -27,12 +28,71 @@ pub(super) struct Report {
     pub(super) scaled_down: Option<f64>,
     /// What happened.
     pub(super) steps: Vec<Step>,
+    /// The waves that came to their end.
+    pub(super) waves: Vec<Wave>,
+    /// When each new node came so far.
+    pub(super) nodes: Vec<NodeTimes>,
+    /// When each pod came so far.
+    pub(super) pod_times: Vec<PodTimes>,
+    /// Percentiles of the times, in seconds.
+    pub(super) percentiles: BTreeMap<&'static str, Percentiles>,
+    /// What ran.
+    pub(super) versions: Versions,
+    /// Hash of what was asked for: runs with another do not compare.
+    pub(super) config_hash: String,
+    /// Price of the new nodes by the hour, in US dollars, where it is known.
+    pub(super) dollars_per_hour: Option<f64>,
     /// Why the scale-up failed.
     pub(super) verdict: Option<Verdict>,
     /// What else went wrong.
     pub(super) error: Option<String>,
     /// Exit code; 0 is a pass.
     pub(super) code: u8,
+}
+
+/// A wave of pods.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Wave {
+    /// How many nodes more than at the begin it wanted.
+    pub(super) nodes: u32,
+    /// How long it took until they were there, or no more were.
+    pub(super) seconds: f64,
+}
+
+/// What ran.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(super) struct Versions {
+    /// This program.
+    pub(super) windlass: String,
+    /// The API server.
+    pub(super) kubernetes: String,
+}
+
+/// Of some times, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(super) struct Percentiles {
+    p50: f64,
+    p90: f64,
+    p99: f64,
+    max: f64,
+}
+
+impl Percentiles {
+    /// By the nearest rank; none of nothing.
+    fn of(mut times: Vec<f64>) -> Option<Self> {
+        times.sort_by(f64::total_cmp);
+        let max = *times.last()?;
+        let at = |percent: usize| {
+            let rank = (times.len() * percent).div_ceil(100).max(1);
+            times.get(rank - 1).copied().unwrap_or(max)
+        };
+        Some(Self {
+            p50: at(50),
+            p90: at(90),
+            p99: at(99),
+            max,
+        })
+    }
 }
 
 impl Report {
@@ -46,10 +106,50 @@ impl Report {
             phases: Phases::default(),
             scaled_down: None,
             steps: Vec::new(),
+            waves: Vec::new(),
+            nodes: Vec::new(),
+            pod_times: Vec::new(),
+            percentiles: BTreeMap::new(),
+            versions: Versions::default(),
+            config_hash: String::new(),
+            dollars_per_hour: None,
             verdict: None,
             error: None,
             code: 0,
         }
+    }
+
+    /// Works out the percentiles.
+    pub(super) fn summed_up(mut self) -> Self {
+        let pods = self.pod_times.iter();
+        let nodes = self.nodes.iter();
+        let waves = |is_down: bool| -> Vec<f64> {
+            let waves = self
+                .waves
+                .iter()
+                .filter(|wave| (wave.nodes == 0) == is_down);
+            waves.map(|wave| wave.seconds).collect()
+        };
+        let times = [
+            (
+                "pod_running",
+                pods.filter_map(|pod| Some(pod.running? - pod.created))
+                    .collect(),
+            ),
+            (
+                "node_ready",
+                nodes
+                    .filter_map(|node| Some(node.ready? - node.registered))
+                    .collect(),
+            ),
+            ("wave_up", waves(false)),
+            ("wave_to_nothing", waves(true)),
+        ];
+        self.percentiles = times
+            .into_iter()
+            .filter_map(|(name, times)| Some((name, Percentiles::of(times)?)))
+            .collect();
+        self
     }
 
     fn why(&self) -> String {
@@ -66,18 +166,29 @@ impl Report {
         let mut text = String::from("PASS");
         let phases = &self.phases;
         for (name, time) in [
-            ("decided", phases.decided),
-            ("registered", phases.registered),
-            ("ready", phases.ready),
             ("first pod", phases.first_running),
-            ("last pod", phases.all_running),
-            ("scaled down", self.scaled_down),
+            ("last", phases.all_running),
         ] {
             if let Some(time) = time {
                 let _ = write!(text, "  {name} {time:.1} s");
             }
         }
+        for (name, seconds) in phases.durations() {
+            let _ = write!(text, "  {name} {seconds:.1}");
+        }
+        if let Some(time) = self.scaled_down {
+            let _ = write!(text, "  scaled down {time:.1} s");
+        }
         text.push('\n');
+        if 2 < self.waves.len() {
+            for (name, of) in &self.percentiles {
+                let Percentiles { p50, p90, p99, max } = of;
+                let _ = writeln!(
+                    text,
+                    "{name}: p50 {p50:.1} s, p90 {p90:.1} s, p99 {p99:.1} s, max {max:.1} s"
+                );
+            }
+        }
         text
     }
 
@@ -114,8 +225,14 @@ mod tests {
     fn a_pass_has_the_times_of_its_phases() {
         let mut report = report();
         report.phases.decided = Some(1.04);
+        report.phases.registered = Some(4.0);
+        report.phases.ready = Some(5.5);
+        report.phases.first_running = Some(8.0);
         report.phases.all_running = Some(9.5);
-        assert_eq!(report.to_text(), "PASS  decided 1.0 s  last pod 9.5 s\n");
+        assert_eq!(
+            report.to_text(),
+            "PASS  first pod 8.0 s  last 9.5 s  decide 1.0  boot+join 3.0  ready 1.5  start 4.0\n"
+        );
         assert!(report.to_junit().contains("tests=\"1\" failures=\"0\""));
     }
 
@@ -134,6 +251,14 @@ mod tests {
         assert!(report.to_junit().contains("Insufficient &lt;cpu&gt;"));
         let json = serde_json::to_value(&report).unwrap();
         assert_eq!(json["verdict"]["verdict"], "no-group-fits");
+    }
+
+    #[test]
+    fn percentiles_are_of_the_nearest_rank() {
+        let times = (1..=10).rev().map(f64::from).collect();
+        let of = Percentiles::of(times).unwrap();
+        assert_eq!((of.p50, of.p90, of.p99, of.max), (5.0, 9.0, 10.0, 10.0));
+        assert_eq!(Percentiles::of(Vec::new()), None);
     }
 
     #[test]
