@@ -1,6 +1,7 @@
 //! `windlass doctor`: every precondition, read-only, one line each with what to do.
 
 mod aws;
+mod credential;
 mod kubernetes;
 
 use std::process::ExitCode;
@@ -34,6 +35,10 @@ pub(crate) struct DoctorArgs {
     /// Look again, for so long, while something does not work: what was just applied takes its time.
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration::parse)]
     wait: Duration,
+    /// Also try a bootstrap token: make one of five minutes, log in with it, wait for its signature,
+    /// and delete it.
+    #[arg(long)]
+    probe: bool,
     /// How the findings are printed.
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
     output: Format,
@@ -171,8 +176,8 @@ async fn look(args: &DoctorArgs, config: &ClusterConfig) -> Findings {
     let mut findings = Findings::default();
     let groups = config.spec.groups.len();
     findings.ok(format!("the configuration is valid ({groups} groups)"));
-    aws::look(config, &mut findings).await;
-    kubernetes::look(config, args.kubeconfig.clone(), &mut findings).await;
+    let published = aws::look(config, &mut findings).await;
+    kubernetes::look(config, args, published.as_ref(), &mut findings).await;
     findings
 }
 

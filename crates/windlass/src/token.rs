@@ -142,7 +142,7 @@ fn duration_or_zero(text: &str) -> anyhow::Result<Duration> {
 }
 
 /// A generator that nobody can foresee.
-fn random() -> anyhow::Result<ChaCha20Rng> {
+pub(crate) fn random() -> anyhow::Result<ChaCha20Rng> {
     use rand::SeedableRng as _;
     ChaCha20Rng::try_from_rng(&mut SysRng).context("read the system's random numbers")
 }

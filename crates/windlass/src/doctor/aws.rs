@@ -17,23 +17,30 @@ use super::Findings;
 /// Maxima of all groups together from which on many instances may read the parameter at once.
 const MANY_NODES: u32 = 200;
 
-pub(super) async fn look(config: &ClusterConfig, findings: &mut Findings) {
+/// Looks at AWS; gives what is published there.
+pub(super) async fn look(config: &ClusterConfig, findings: &mut Findings) -> Option<JoinDocument> {
     let options = Options {
         region: Some(config.spec.region.clone()),
         ..Options::default()
     };
     let client = match Client::connect(options).await {
         Ok(client) => client,
-        Err(error) => return findings.fail(error.to_string(), "give AWS credentials"),
+        Err(error) => {
+            findings.fail(error.to_string(), "give AWS credentials");
+            return None;
+        }
     };
     match client.sts().get_caller_identity().await {
         Ok(caller) => findings.ok(format!("AWS answers as {}", caller.arn)),
-        Err(error) => return failed(findings, &error),
+        Err(error) => {
+            failed(findings, &error);
+            return None;
+        }
     }
     subnets(&client, config, findings).await;
     stock_image(&client, config, findings).await;
     resources(&client, config, findings).await;
-    credential(&client, config, findings).await;
+    let published = credential(&client, config, findings).await;
     launches(&client, config, findings).await;
     let most: u32 = config.spec.groups.iter().map(|group| group.max).sum();
     if MANY_NODES < most {
@@ -42,6 +49,7 @@ pub(super) async fn look(config: &ClusterConfig, findings: &mut Findings) {
             "raise Parameter Store's throughput in its settings: 40 reads a second is the default",
         );
     }
+    published
 }
 
 fn failed(findings: &mut Findings, error: &CallError) {
@@ -148,17 +156,25 @@ async fn resources(client: &Client, config: &ClusterConfig, findings: &mut Findi
     }
 }
 
-async fn credential(client: &Client, config: &ClusterConfig, findings: &mut Findings) {
+async fn credential(
+    client: &Client,
+    config: &ClusterConfig,
+    findings: &mut Findings,
+) -> Option<JoinDocument> {
     let name = config.join_parameter();
     let found = match client.ssm().get_parameter(&name).await {
         Ok(found) => found,
-        Err(error) => return failed(findings, &error),
+        Err(error) => {
+            failed(findings, &error);
+            return None;
+        }
     };
     let Some(parameter) = found else {
-        return findings.fail(
+        findings.fail(
             format!("parameter {name} is not there: no node can join"),
             "`windlass provision apply`, and run the token rotator",
         );
+        return None;
     };
     if config.join_key().is_none() {
         findings.warn(
@@ -171,10 +187,11 @@ async fn credential(client: &Client, config: &ClusterConfig, findings: &mut Find
     let document = match JoinDocument::from_value(&parameter.value) {
         Ok(document) => document,
         Err(error) => {
-            return findings.fail(
+            findings.fail(
                 format!("{name} holds no join credential: {error}"),
                 "run the token rotator: `windlass manifests --component token-rotator`",
             );
+            return None;
         }
     };
     let left = document.expires.duration_since(Timestamp::now());
@@ -203,6 +220,7 @@ async fn credential(client: &Client, config: &ClusterConfig, findings: &mut Find
             "mend spec.endpoint, or --endpoint of the rotator",
         );
     }
+    Some(document)
 }
 
 /// Launches that failed within the last hour.

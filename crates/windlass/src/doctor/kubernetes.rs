@@ -4,31 +4,36 @@ mod joining;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
-use windlass_kube::{Api, ApiError, ConnectOptions, connect};
+use windlass_kube::{Api, ApiError, ConnectOptions, Endpoint};
 use windlass_provision::cluster_config::{CloudProvider, ClusterConfig, CredentialsSource};
 use windlass_provision::cluster_info::{self, ClusterInfo};
+use windlass_provision::document::JoinDocument;
 use windlass_provision::manifests::autoscaler;
 
-use super::Findings;
-use crate::json::text;
+use super::{DoctorArgs, Findings, credential};
+use crate::json::{items, text};
 
 /// How long a node may be without its cloud's properties before somebody should look.
 const INITIALIZED_WITHIN: SignedDuration = SignedDuration::from_mins(5);
 const UNINITIALIZED: &str = "node.cloudprovider.kubernetes.io/uninitialized";
 
+/// More than this, and tokens and leases expire at other times than their keepers think.
+const MOST_SKEW: SignedDuration = SignedDuration::from_mins(1);
+
 pub(super) async fn look(
     config: &ClusterConfig,
-    kubeconfig: Option<String>,
+    args: &DoctorArgs,
+    published: Option<&JoinDocument>,
     findings: &mut Findings,
 ) {
     let options = ConnectOptions {
-        kubeconfig,
+        kubeconfig: args.kubeconfig.clone(),
         kubernetes: None,
         queries_per_second: 20.0,
         burst: 40,
     };
-    let api = match connect(&options).await {
-        Ok(api) => api,
+    let endpoint = match Endpoint::find(&options).await {
+        Ok(endpoint) => endpoint,
         Err(error) => {
             return findings.fail(
                 format!("no way to the API server: {error}"),
@@ -36,18 +41,25 @@ pub(super) async fn look(
             );
         }
     };
-    if !version(&api, config, findings).await {
+    let api = &endpoint.api;
+    if !version(api, config, findings).await {
         return;
     }
-    discovery_document(&api, config, findings).await;
-    joining::look(&api, config, findings).await;
-    uploaded_certificates(&api, findings).await;
-    lease(&api, config, findings).await;
-    deployment(&api, config, findings).await;
-    nodes(&api, config, findings).await;
+    clock(api, findings).await;
+    let info = discovery_document(api, config, findings).await;
+    joining::look(api, config, findings).await;
+    uploaded_certificates(api, findings).await;
+    credential::look(api, config, info.as_ref(), published, findings).await;
+    if args.probe {
+        credential::probe(&endpoint, findings).await;
+    }
+    lease(api, config, findings).await;
+    deployment(api, config, findings).await;
+    nodes(api, config, findings).await;
+    verification(api, findings).await;
 }
 
-fn failed(findings: &mut Findings, what: &str, error: &ApiError) {
+pub(super) fn failed(findings: &mut Findings, what: &str, error: &ApiError) {
     let fix = match error.code() {
         Some(403) => "use a kubeconfig that may read it",
         Some(401) => "renew the kubeconfig's credential",
@@ -87,7 +99,64 @@ async fn version(api: &Api, config: &ClusterConfig, findings: &mut Findings) -> 
     true
 }
 
-async fn discovery_document(api: &Api, config: &ClusterConfig, findings: &mut Findings) {
+async fn clock(api: &Api, findings: &mut Findings) {
+    let Ok(theirs) = api.server_time().await else {
+        return;
+    };
+    let skew = theirs.duration_since(Timestamp::now()).abs();
+    if MOST_SKEW < skew {
+        findings.warn(
+            format!(
+                "the API server's clock differs from this one by {} s",
+                skew.as_secs()
+            ),
+            "run chrony on both: tokens expire by one and are renewed by the other",
+        );
+    }
+}
+
+/// What `windlass verify` would stop at.
+async fn verification(api: &Api, findings: &mut Findings) {
+    let path = "/api/v1/namespaces?labelSelector=windlass.dev%2Fverify";
+    if let Ok(list) = api.get::<Value>(path).await {
+        for namespace in items(&list) {
+            let name = text(namespace, "/metadata/name");
+            findings.warn(
+                format!("a run of windlass verify is under way in namespace {name}, or has left it"),
+                format!("`windlass verify --cleanup --namespace {name}`, if nobody runs it"),
+            );
+        }
+    }
+    let path = "/api/v1/pods?fieldSelector=status.phase%3DPending";
+    let list: Value = match api.get(path).await {
+        Ok(list) => list,
+        Err(error) => return failed(findings, "pending pods", &error),
+    };
+    let waiting: Vec<String> = items(&list)
+        .filter(|pod| {
+            let conditions = pod["status"]["conditions"].as_array();
+            let mut conditions = conditions.into_iter().flatten();
+            conditions.any(|it| it["type"] == "PodScheduled" && it["reason"] == "Unschedulable")
+        })
+        .map(|pod| {
+            let namespace = text(pod, "/metadata/namespace");
+            format!("{namespace}/{}", text(pod, "/metadata/name"))
+        })
+        .collect();
+    match waiting.first() {
+        None => findings.ok("no pod waits for room"),
+        Some(first) => findings.warn(
+            format!("{} pods wait for room, such as {first}", waiting.len()),
+            "`windlass explain pod` tells why no group takes them",
+        ),
+    }
+}
+
+async fn discovery_document(
+    api: &Api,
+    config: &ClusterConfig,
+    findings: &mut Findings,
+) -> Option<ClusterInfo> {
     let path = format!(
         "/api/v1/namespaces/{}/configmaps/{}",
         cluster_info::NAMESPACE,
@@ -97,20 +166,25 @@ async fn discovery_document(api: &Api, config: &ClusterConfig, findings: &mut Fi
     let config_map: Value = match api.get(&path).await {
         Ok(config_map) => config_map,
         Err(error) if error.is_not_found() => {
-            return findings.fail(
+            findings.fail(
                 format!("{what} is not there: no token is signed, no node can join"),
                 "`kubeadm init phase bootstrap-token`",
             );
+            return None;
         }
-        Err(error) => return failed(findings, what, &error),
+        Err(error) => {
+            failed(findings, what, &error);
+            return None;
+        }
     };
     let info = match ClusterInfo::from_config_map(&config_map) {
         Ok(info) => info,
         Err(error) => {
-            return findings.fail(
+            findings.fail(
                 format!("{what}: {error}"),
                 "`kubeadm init phase bootstrap-token`",
             );
+            return None;
         }
     };
     let served = cluster_info::endpoint_of(&info.server).unwrap_or_default();
@@ -127,6 +201,7 @@ async fn discovery_document(api: &Api, config: &ClusterConfig, findings: &mut Fi
             "nodes that discover by token end up at the former: make them agree",
         );
     }
+    Some(info)
 }
 
 /// The control plane's keys, which holders of a bootstrap token may read while they are there.
