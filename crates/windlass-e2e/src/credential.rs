@@ -137,16 +137,17 @@ pub fn service_account_kubeconfig(testbed: &Testbed, name: &str) -> Result<PathB
 }
 
 /// Applies what `windlass manifests` renders of a component for the example's cluster, as an operator
-/// does. Nothing runs its pods.
-pub fn apply_component(testbed: &Testbed, tool: &Tool, component: &str) -> Result<()> {
+/// does, and gives it. Nothing runs its pods.
+pub fn apply_component(testbed: &Testbed, tool: &Tool, component: &str) -> Result<Vec<Value>> {
     let config = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/cluster.yaml");
     let render = ["manifests", "--config", config, "-o", "json", "--component"];
     let rendered = tool.run(&[&render[..], &[component]].concat())?.expect(0)?;
     let list: Value = serde_json::from_str(&rendered.stdout)?;
-    for object in list["items"].as_array().context("a list")? {
+    let objects = list["items"].as_array().context("a list")?;
+    for object in objects {
         testbed.cluster().apply_object(object)?;
     }
-    Ok(())
+    Ok(objects.clone())
 }
 
 /// The API server as another user, whose entry in a kubeconfig is `user`.

@@ -13,7 +13,8 @@
 //! features once more.)
 //!
 //! Here is what they have in common: [`Run`] starts `windlass run` with the flags of the how-to,
-//! under the rights of the Go autoscaler's chart, and gives a [`Windlass`] to watch and to kill.
+//! under the rights that `windlass manifests` renders for its flags and no others, and gives a
+//! [`Windlass`] to watch and to kill.
 //! The binary is `$WINDLASS_BIN`, else the one that cargo has built beside the tests.
 //!
 //! ```no_run
@@ -41,6 +42,7 @@ mod imds;
 mod join;
 mod permissions;
 mod pods;
+mod rights;
 mod secrets;
 mod spare_node;
 mod ssm;
@@ -57,6 +59,7 @@ pub use imds::{Imds, Instance};
 pub use join::{Machine, Network, described_instance, lone_instance, prepare_for_joins};
 pub use permissions::{called, check_exactly, check_granted, granted, granted_for};
 pub use pods::run_pod;
+pub use rights::{check_rights, rights_of};
 pub use secrets::{ArgumentLists, check_what_was_said, files_with};
 pub use ssm::{Parameter, Ssm, ssm_error};
 
@@ -68,23 +71,50 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
+use kube::api::{Api, DeleteParams, ListParams};
+use serde_json::json;
 use windlass_provision::iam::Actor;
+use windlass_provision::manifests;
 use windlass_testbed::{Process, Proxy, Spec, Testbed, User, wait_for};
 
 pub use spare_node::SpareNode;
 
-/// The shared test bed, empty, with the rights of the Go autoscaler's chart granted. Every test
-/// begins with it.
+/// The shared test bed, empty, and without any right of an autoscaler: [`Run::start`] grants those
+/// that its flags ask for. Every test begins with it.
 pub fn testbed() -> Result<&'static Testbed> {
     let testbed = windlass_testbed::shared();
     testbed.clear()?;
-    grant_rights(testbed)?;
+    take_rights(testbed)?;
     Ok(testbed)
 }
 
-/// Grants the rights of the Go autoscaler's chart, as [`testbed`] does.
+/// Grants the rights of the Go autoscaler's chart, for programs that are not ours.
 pub fn grant_rights(testbed: &Testbed) -> Result<()> {
     testbed.cluster().apply(DROP_IN_RBAC)
+}
+
+/// Takes all rights from the autoscaler's account that earlier tests have granted.
+fn take_rights(testbed: &Testbed) -> Result<()> {
+    let cluster = testbed.cluster();
+    let rendered = ListParams::default().labels(
+        "app.kubernetes.io/name in (cluster-autoscaler, cluster-autoscaler-token-rotation)",
+    );
+    let parameters = DeleteParams::default();
+    let everywhere = Api::<ClusterRoleBinding>::all(cluster.client());
+    cluster.run(everywhere.delete_collection(&parameters, &rendered))?;
+    for namespace in ["kube-system", "kube-public"] {
+        let bindings = cluster.api::<RoleBinding>(namespace);
+        cluster.run(bindings.delete_collection(&parameters, &rendered))?;
+    }
+    for kind in ["ClusterRoleBinding", "RoleBinding"] {
+        cluster.delete_object(&json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": kind,
+            "metadata": { "name": "cluster-autoscaler", "namespace": "kube-system" },
+        }))?;
+    }
+    Ok(())
 }
 
 const DROP_IN_RBAC: &str = include_str!("../../../testbed/manifests/drop-in-rbac.yaml");
@@ -94,10 +124,19 @@ const DROP_IN_RBAC: &str = include_str!("../../../testbed/manifests/drop-in-rbac
 pub struct Run {
     flags: Vec<String>,
     environment: Vec<(String, String)>,
-    user: User,
     kubeconfig: Option<PathBuf>,
     aws: Option<String>,
     host_name: Option<String>,
+    rights: Rights,
+}
+
+/// What the autoscaler's account may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rights {
+    /// What is rendered for the flags.
+    Rendered,
+    /// What it may already.
+    AsTheyAre,
 }
 
 impl Run {
@@ -121,10 +160,10 @@ impl Run {
         Self {
             flags: flags.into_iter().map(str::to_owned).collect(),
             environment: Vec::new(),
-            user: User::ClusterAutoscaler,
             kubeconfig: None,
             aws: None,
             host_name: None,
+            rights: Rights::Rendered,
         }
     }
 
@@ -149,16 +188,9 @@ impl Run {
         self
     }
 
-    /// As another user of the API server.
-    #[must_use]
-    pub fn user(mut self, user: User) -> Self {
-        self.user = user;
-        self
-    }
-
-    /// Through a proxy before the API server; set the user first.
+    /// Through a proxy before the API server.
     pub fn api_server_through(mut self, testbed: &Testbed, proxy: &Proxy) -> Result<Self> {
-        self.kubeconfig = Some(testbed.kubeconfig_through(self.user, proxy)?);
+        self.kubeconfig = Some(testbed.kubeconfig_through(User::ClusterAutoscaler, proxy)?);
         Ok(self)
     }
 
@@ -174,6 +206,24 @@ impl Run {
     pub fn host_name(mut self, name: &str) -> Self {
         self.host_name = Some(name.to_owned());
         self
+    }
+
+    /// With what rights there are already.
+    #[must_use]
+    pub fn without_rights(mut self) -> Self {
+        self.rights = Rights::AsTheyAre;
+        self
+    }
+
+    /// Grants what `windlass manifests` renders for these flags, in roles of the process's name.
+    pub fn grant_rights(&self, testbed: &Testbed, name: &str) -> Result<()> {
+        let role = format!("cluster-autoscaler-{name}");
+        let rendered = manifests::rights_of_run("cluster-autoscaler", &role, &self.flags);
+        // With flags that are not valid it ends before it needs any.
+        for manifest in rendered.into_iter().flatten() {
+            testbed.cluster().apply_object(&manifest.object)?;
+        }
+        Ok(())
     }
 
     /// Who it is to AWS.
@@ -192,11 +242,14 @@ impl Run {
 
     /// Starts it. Its log is `NAME.log` beside those of the parts.
     pub fn start(&self, testbed: &'static Testbed, name: &str) -> Result<Windlass> {
+        if self.rights == Rights::Rendered {
+            self.grant_rights(testbed, name)?;
+        }
         let address = format!("127.0.0.1:{}", testbed.free_port()?);
         let kubeconfig = self
             .kubeconfig
             .clone()
-            .unwrap_or_else(|| testbed.kubeconfig(self.user));
+            .unwrap_or_else(|| testbed.kubeconfig(User::ClusterAutoscaler));
         let aws = self.aws.clone().unwrap_or_else(|| testbed.moto_url());
         let calls = testbed.proxy_before(&aws)?;
         let mut arguments = vec!["run".to_owned()];

@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use serde_json::json;
 use windlass_e2e::{Run, SpareNode};
 use windlass_testbed::proxy::{Act, Matcher};
 use windlass_testbed::{Group, Part, Workload};
@@ -51,16 +50,11 @@ fn the_api_server_forbids_everything_at_first() -> Result<()> {
     testbed.aws().create_group(&group)?;
     let cluster = testbed.cluster();
     cluster.wait_for_ready_nodes(1, SOON)?;
-    let binding = json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "ClusterRoleBinding",
-        "metadata": {"name": "cluster-autoscaler"},
-    });
-    cluster.delete_object(&binding)?;
-    let windlass = Run::of_cluster("demo").start(testbed, "windlass")?;
+    let run = Run::of_cluster("demo").without_rights();
+    let windlass = run.start(testbed, "windlass")?;
     windlass.wait_for_log("may not list and watch: see the ClusterRole", SOON)?;
     windlass.check_for_panics()?;
-    windlass_e2e::grant_rights(testbed)?;
+    run.grant_rights(testbed, "windlass")?;
     let web = Workload::new("web", 2).requests("1500m", "64Mi");
     cluster.deploy(&web)?;
     cluster.wait_until_all_run("default", "web", 2, 2 * SOON)?;

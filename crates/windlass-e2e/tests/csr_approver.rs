@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use jiff::Timestamp;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
 use kube::Api;
@@ -13,8 +14,8 @@ use kube::api::{DeleteParams, ListParams, PostParams};
 use rcgen::SanType;
 use serde_json::json;
 use windlass_e2e::{
-    Tool, apply_component, called, check_exactly, check_granted, check_what_was_said, client_as,
-    granted, lone_instance, prepare_for_joins, service_account_kubeconfig,
+    Tool, apply_component, called, check_exactly, check_granted, check_rights, check_what_was_said,
+    client_as, granted, lone_instance, prepare_for_joins, rights_of, service_account_kubeconfig,
 };
 use windlass_provision::iam::Actor;
 use windlass_testbed::{Group, Process, Proxy, Spec, Testbed, wait_for};
@@ -262,6 +263,7 @@ fn only_the_clusters_own_instances_get_a_nodes_certificate() -> Result<()> {
 
 #[test]
 fn a_second_join_and_a_late_one_are_denied_and_an_operator_can_let_back() -> Result<()> {
+    let began = Timestamp::now();
     let (testbed, mut tool) = begin()?;
     let ours = lone_instance(
         testbed,
@@ -293,6 +295,17 @@ fn a_second_join_and_a_late_one_are_denied_and_an_operator_can_let_back() -> Res
     denied(testbed, "twice", "csr-approver allow")?;
     ensure!(!second.log().contains("panicked"), "{}", second.log());
     second.check_granted()?;
+    let rendered = apply_component(testbed, &tool, "csr-approver")?;
+    // Admission asks for the right to approve for a signer; there is no request of its own for it.
+    let of_admission = ["approve certificates.k8s.io/signers"];
+    let rights = rights_of(&rendered);
+    check_rights(
+        testbed,
+        began,
+        "windlass-csr-approver",
+        &rights,
+        &of_admission,
+    )?;
     eprintln!("{}", check_what_was_said(testbed, tool.secrets())?);
     Ok(())
 }

@@ -6,9 +6,13 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
+use kube::Api;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
-use windlass_e2e::Run;
-use windlass_testbed::{Testbed, User, wait_for};
+use windlass_e2e::{Credential, Run, Tool, prepare_for_joins};
+use windlass_testbed::{Part, Testbed, User, Workload, wait_for};
 
 const SOON: Duration = Duration::from_mins(1);
 
@@ -44,7 +48,11 @@ fn windlass(testbed: &Testbed, arguments: &[&str]) -> Result<Output> {
 
 /// The findings, as `standing what`.
 fn findings(testbed: &Testbed) -> Result<Vec<String>> {
-    let output = windlass(testbed, &["doctor", "-o", "json"])?;
+    findings_with(testbed, &[])
+}
+
+fn findings_with(testbed: &Testbed, flags: &[&str]) -> Result<Vec<String>> {
+    let output = windlass(testbed, &[&["doctor", "-o", "json"], flags].concat())?;
     let findings: Value = serde_json::from_slice(&output.stdout)
         .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
     let text = |finding: &Value, field: &str| finding[field].as_str().unwrap_or("").to_owned();
@@ -72,6 +80,11 @@ fn expect(findings: &[String], standing: &str, part: &str) -> Result<()> {
 fn what_is_missing_is_told_and_then_found_to_be_there() -> Result<()> {
     let testbed = windlass_e2e::testbed()?;
     cluster_file(testbed)?;
+    // Another test may have had kubeadm make it.
+    testbed.cluster().delete_object(&json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": { "name": "cluster-info", "namespace": "kube-public" },
+    }))?;
     let began = jiff::Timestamp::now();
     let before = findings(testbed)?;
     expect(&before, "ok", "the configuration is valid")?;
@@ -131,6 +144,133 @@ fn what_is_missing_is_told_and_then_found_to_be_there() -> Result<()> {
     expect(&after, "failed", "holds no join credential")?;
     expect(&after, "failed", "looks for k8s.io/cluster-autoscaler/dem0")?;
     Ok(())
+}
+
+/// What joining nodes and `windlass verify` need: told when it is there, and when it is taken away.
+#[test]
+fn each_precondition_of_joining_is_told_when_it_is_broken() -> Result<()> {
+    let testbed = windlass_e2e::testbed()?;
+    cluster_file(testbed)?;
+    prepare_for_joins(testbed)?;
+    let cluster = testbed.cluster();
+    let rotate = ["token", "rotate", "--once", "--spread=0s", "--cluster=demo"];
+    Tool::of(testbed).run(&rotate)?.expect(0)?;
+    let credential = Credential::of(testbed, "demo");
+    let published = credential.published()?;
+
+    let whole = findings_with(testbed, &["--probe"])?;
+    expect(&whole, "ok", "joining nodes may ask for their certificates")?;
+    expect(&whole, "ok", "is known, and signed")?;
+    expect(&whole, "ok", "a token that was tried logs in")?;
+    expect(&whole, "ok", "a token that was tried is signed")?;
+    expect(&whole, "ok", "no pod waits for room")?;
+    let secrets = cluster.api::<Secret>("kube-system");
+    let tried = testbed.run(secrets.list(&ListParams::default()))?;
+    let is_tried = |secret: &Secret| {
+        let data = secret
+            .data
+            .as_ref()
+            .and_then(|data| data.get("description"));
+        data.is_some_and(|text| text.0 == b"windlass doctor --probe")
+    };
+    ensure!(
+        !tried.iter().any(is_tried),
+        "the token that was tried is there"
+    );
+
+    // Rights.
+    let bindings = Api::<ClusterRoleBinding>::all(cluster.client());
+    for (name, words) in [
+        ("kubeadm:kubelet-bootstrap", "system:node-bootstrapper for"),
+        (
+            "kubeadm:node-autoapprove-certificate-rotation",
+            "certificatesigningrequests:selfnodeclient for",
+        ),
+        (
+            "kubeadm:node-autoapprove-bootstrap",
+            "certificatesigningrequests:nodeclient for",
+        ),
+    ] {
+        testbed.run(bindings.delete(name, &DeleteParams::default()))?;
+        expect(&findings(testbed)?, "failed", words)?;
+    }
+    let component = ["manifests", "--component", "bootstrap-rbac", "-o", "json"];
+    let rendered: Value = serde_json::from_slice(&windlass(testbed, &component)?.stdout)?;
+    for object in rendered["items"].as_array().context("a list")? {
+        cluster.apply_object(object)?;
+    }
+    expect(
+        &findings(testbed)?,
+        "ok",
+        "joining nodes may ask for their certificates",
+    )?;
+
+    // Requests are approved unseen although the file wants them looked at.
+    let file = testbed.directory().join("cluster.yaml");
+    let plain = fs::read_to_string(&file)?;
+    fs::write(&file, format!("{plain}  csr: {{verify: true}}\n"))?;
+    let unseen = findings(testbed)?;
+    expect(&unseen, "failed", "requests are approved unseen")?;
+    expect(
+        &unseen,
+        "failed",
+        "the approver of certificate requests is not there",
+    )?;
+    fs::write(&file, &plain)?;
+
+    // A subnet that is not there.
+    fs::write(
+        &file,
+        plain.replace("subnets: [", "subnets: [subnet-0123456789abcdef0, "),
+    )?;
+    expect(
+        &findings(testbed)?,
+        "failed",
+        "there is no subnet subnet-0123456789abcdef0",
+    )?;
+    fs::write(&file, &plain)?;
+
+    // A signature of somebody else's, none, and a token that is gone.
+    let info = cluster.api::<ConfigMap>("kube-public");
+    let key = format!("jws-kubeconfig-{}", published.id());
+    testbed.stop(Part::ControllerManager);
+    for (value, words) in [
+        (json!("forged"), "is not the token's"),
+        (Value::Null, "has no signature"),
+    ] {
+        let patch = json!({ "data": { key.as_str(): value } });
+        let parameters = PatchParams::default();
+        testbed.run(info.patch("cluster-info", &parameters, &Patch::Merge(&patch)))?;
+        expect(&findings(testbed)?, "failed", words)?;
+    }
+    let unsigned = findings_with(testbed, &["--probe"])?;
+    expect(&unsigned, "failed", "a token that was tried is not signed")?;
+    let name = format!("bootstrap-token-{}", published.id());
+    testbed.run(secrets.delete(&name, &DeleteParams::default()))?;
+    expect(&findings(testbed)?, "failed", "its Secret is gone")?;
+    testbed.restart(Part::ControllerManager)
+}
+
+#[test]
+fn what_a_verification_would_stop_at_is_told() -> Result<()> {
+    let testbed = windlass_e2e::testbed()?;
+    cluster_file(testbed)?;
+    let cluster = testbed.cluster();
+    let left = json!({
+        "apiVersion": "v1", "kind": "Namespace",
+        "metadata": { "name": "windlass-verify", "labels": { "windlass.dev/verify": "7f" } },
+    });
+    cluster.apply_object(&left)?;
+    cluster.deploy(&Workload::new("huge", 1).requests("64", "64Mi"))?;
+    wait_for("a pod that fits nowhere", SOON, || {
+        Ok(expect(&findings(testbed)?, "warning", "pods wait for room").is_ok())
+    })?;
+    expect(
+        &findings(testbed)?,
+        "warning",
+        "in namespace windlass-verify",
+    )?;
+    cluster.delete_object(&left)
 }
 
 #[test]

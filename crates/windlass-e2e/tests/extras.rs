@@ -1,11 +1,14 @@
 //! The optional features on a real API server, with their definitions installed.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
+use jiff::Timestamp;
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams};
 use serde_json::{Value, json};
-use windlass_e2e::{Run, Windlass};
+use windlass_e2e::{Run, Windlass, check_rights, rights_of};
+use windlass_provision::manifests;
 use windlass_testbed::{Boot, Group, Testbed, Workload, wait_for};
 
 const SOON: Duration = Duration::from_mins(1);
@@ -14,15 +17,13 @@ const DEFINITIONS: [&str; 3] = [
     include_str!("../../../deploy/crds/capacitybuffers.yaml"),
     include_str!("../../../deploy/crds/capacityquotas.yaml"),
 ];
-const RBAC: &str = include_str!("../../../testbed/manifests/extras-rbac.yaml");
 const CHECK: &str = "check-capacity.autoscaling.x-k8s.io";
 const ATOMIC: &str = "best-effort-atomic-scale-up.autoscaling.x-k8s.io";
 
-/// The test bed with the definitions, the rights, and a group of one node of two cores.
+/// The test bed with the definitions, and a group of one node of two cores.
 fn testbed() -> Result<&'static Testbed> {
     let testbed = windlass_e2e::testbed()?;
     let cluster = testbed.cluster();
-    cluster.apply(RBAC)?;
     for definition in DEFINITIONS {
         cluster.apply(definition)?;
     }
@@ -98,6 +99,28 @@ fn start(testbed: &'static Testbed, flags: &[&str]) -> Result<Windlass> {
     Ok(windlass)
 }
 
+/// What a feature's flags add to the rights is used, by the API server's audit log. Where lists are
+/// streamed nobody lists.
+fn nothing_is_spare(
+    testbed: &Testbed,
+    began: Timestamp,
+    flags: &[&str],
+    excepted: &[&str],
+) -> Result<()> {
+    let rights = |flags: &[&str]| -> Result<BTreeSet<String>> {
+        let flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
+        let rendered = manifests::rights_of_run("cluster-autoscaler", "it", &flags);
+        let rendered = rendered.map_err(|errors| anyhow!("{errors:?}"))?;
+        let objects: Vec<Value> = rendered.into_iter().map(|it| it.object).collect();
+        Ok(rights_of(&objects))
+    };
+    let without = rights(&[])?;
+    let mut added = rights(flags)?;
+    added.retain(|right| !without.contains(right) && !right.starts_with("list "));
+    ensure!(!added.is_empty(), "{flags:?} ask for nothing");
+    check_rights(testbed, began, "cluster-autoscaler", &added, excepted)
+}
+
 fn in_namespace(testbed: &Testbed, namespace: &str) -> Result<()> {
     testbed.cluster().apply_object(&json!({
         "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace},
@@ -129,6 +152,7 @@ fn request(namespace: &str, name: &str, class: &str, count: u32) -> Value {
 
 #[test]
 fn a_request_is_answered_and_an_atomic_one_brings_nodes() -> Result<()> {
+    let began = Timestamp::now();
     let testbed = testbed()?;
     let cluster = testbed.cluster();
     let windlass = start(testbed, &["--enable-provisioning-requests"])?;
@@ -171,7 +195,13 @@ fn a_request_is_answered_and_an_atomic_one_brings_nodes() -> Result<()> {
     cluster.apply_object(&without_template)?;
     let broken = ("ProvisioningRequest", namespace, "broken");
     wait_for_condition(testbed, broken, ("Failed", "True", "FailedToCreatePods"))?;
-    windlass.check_for_panics()
+    windlass.check_for_panics()?;
+    nothing_is_spare(
+        testbed,
+        began,
+        &["--enable-provisioning-requests"],
+        &["delete autoscaling.x-k8s.io/provisioningrequests"],
+    )
 }
 
 #[test]
@@ -264,6 +294,7 @@ fn a_buffer_brings_nodes_and_follows_its_deployment() -> Result<()> {
 
 #[test]
 fn a_buffer_s_template_is_completed_by_a_dry_run() -> Result<()> {
+    let began = Timestamp::now();
     let testbed = testbed()?;
     let cluster = testbed.cluster();
     let windlass = start(testbed, &["--capacity-buffer-controller-enabled"])?;
@@ -291,11 +322,28 @@ fn a_buffer_s_template_is_completed_by_a_dry_run() -> Result<()> {
         testbed.aws().group("web")?.desired == 1,
         "nothing is injected"
     );
-    windlass.check_for_panics()
+    windlass.check_for_panics()?;
+    nothing_is_spare(
+        testbed,
+        began,
+        &["--capacity-buffer-controller-enabled"],
+        &[
+            // A template whose source changes is another test's.
+            "update /podtemplates",
+            "get /pods",
+            "get /replicationcontrollers",
+            "get apps/daemonsets",
+            "get apps/deployments",
+            "get apps/replicasets",
+            "get apps/statefulsets",
+            "get batch/jobs",
+        ],
+    )
 }
 
 #[test]
 fn a_quota_stops_a_group_and_tells_what_is_used() -> Result<()> {
+    let began = Timestamp::now();
     let testbed = testbed()?;
     let cluster = testbed.cluster();
     cluster.apply_object(&json!({
@@ -322,7 +370,8 @@ fn a_quota_stops_a_group_and_tells_what_is_used() -> Result<()> {
         testbed.aws().group("web")?.desired == 2,
         "the quota allows two nodes"
     );
-    windlass.check_for_panics()
+    windlass.check_for_panics()?;
+    nothing_is_spare(testbed, began, &["--capacity-quotas-enabled"], &[])
 }
 
 #[test]

@@ -291,6 +291,7 @@ fn windlass_and_client_go_take_turns() -> Result<()> {
     let group = Group::new("web").sizes(1, 10, 1).discovered_by("demo");
     testbed.aws().create_group(&group)?;
 
+    windlass_e2e::grant_rights(testbed)?;
     let mut go = client_go(testbed, "go-1")?;
     wait_for_holder(testbed, "go-1", SOON)?;
     let mut windlass = Replica::start(testbed, "windlass-1", &[])?;

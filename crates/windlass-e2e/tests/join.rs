@@ -20,7 +20,7 @@ use kube::api::DeleteParams;
 use serde_json::{Value, json};
 use windlass_e2e::{
     ArgumentLists, Credential, Imds, Instance, Machine, Network, Tool, check_what_was_said,
-    files_with, grant_rights, joinable_testbed, lone_instance, prepare_for_joins, ssm_error,
+    files_with, joinable_testbed, lone_instance, prepare_for_joins, ssm_error,
 };
 use windlass_testbed::proxy::{Act, Matcher};
 use windlass_testbed::{Group, Options, Part, Process, Spec, Testbed, is_ready, wait_for};
@@ -30,10 +30,7 @@ const SOON: Duration = Duration::from_mins(5);
 const UNMET_HERE: &[&str] = &["SystemVerification", "Swap"];
 /// The second test bed, and whose turn it is.
 static SECOND: LazyLock<Testbed> = LazyLock::new(|| {
-    let started = Testbed::start(Options::default()).and_then(|testbed| {
-        grant_rights(&testbed)?;
-        Ok(testbed)
-    });
+    let started = Testbed::start(Options::default());
     started.unwrap_or_else(|error| panic!("the second test bed does not start: {error:#}"))
 });
 static TURN: Mutex<()> = Mutex::new(());

@@ -282,6 +282,7 @@ fn a_proxy_before_aws_records_fails_drops_and_holds() -> Result<()> {
 #[test]
 fn a_proxy_before_the_api_server_streams_watches_and_cuts_them() -> Result<()> {
     let testbed = windlass_e2e::testbed()?;
+    windlass_e2e::grant_rights(testbed)?;
     let proxy = testbed.proxy_api_server()?;
     let kubeconfig = testbed.kubeconfig_through(User::ClusterAutoscaler, &proxy)?;
     // client-go's leader election as a client that renews, watches nothing and is not ours.

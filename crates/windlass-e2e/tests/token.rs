@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use jiff::Timestamp;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
@@ -19,12 +20,12 @@ use kube::api::{ListParams, PostParams};
 use serde_json::{Value, json};
 use windlass_e2e::{
     ArgumentLists, Credential, Run, Ssm, Tool, apply_component, bearer, called, check_exactly,
-    check_granted, check_what_was_said, granted, joinable_testbed, service_account_kubeconfig,
-    ssm_error, who_is,
+    check_granted, check_rights, check_what_was_said, granted, joinable_testbed, rights_of,
+    service_account_kubeconfig, ssm_error, who_is,
 };
 use windlass_provision::iam::Actor;
 use windlass_testbed::proxy::{Act, Matcher};
-use windlass_testbed::{Part, Process, Proxy, Spec, Testbed, User, wait_for};
+use windlass_testbed::{Part, Process, Proxy, Spec, Testbed, wait_for};
 
 /// The authenticator and the signer work from caches of the API server's objects, and one of the
 /// tests takes the signer away for some seconds.
@@ -369,8 +370,9 @@ fn openssl_pin(testbed: &Testbed) -> Result<String> {
 #[test]
 fn the_rotators_account_may_do_what_it_does() -> Result<()> {
     let mut scene = Scene::begin("account")?;
+    let began = Timestamp::now();
     let admin = scene.tool.clone();
-    apply_component(scene.testbed, &admin, "token-rotator")?;
+    let rendered = apply_component(scene.testbed, &admin, "token-rotator")?;
     let kubeconfig = service_account_kubeconfig(scene.testbed, "windlass-token-rotator")?;
     scene.tool = admin.clone().kubeconfig(&kubeconfig);
     scene.rotate(&[], 0)?;
@@ -379,7 +381,26 @@ fn the_rotators_account_may_do_what_it_does() -> Result<()> {
     let (told, talk) = scene.rotate(&[], 0)?;
     ensure!(told.contains("Secret was gone"), "{told}");
     ensure!(!talk.contains("the event was not written"), "{talk}");
-    Ok(())
+    // Old ones go once nobody boots with them any more.
+    let superseded = scene.credential.published()?;
+    wait_for("another token", SOON, || {
+        let (told, _) = scene.rotate(&["--renew-after", "1s", "--boot-budget", "1s"], 0)?;
+        Ok(told.starts_with("renewed"))
+    })?;
+    wait_for("the superseded token to be swept", SOON, || {
+        scene.rotate(&["--boot-budget", "1s"], 0)?;
+        Ok(!exists(scene.testbed, superseded.id())?)
+    })?;
+    // A signer that sleeps is woken by a change, and the Secret is changed only for that.
+    let only_then = ["patch /secrets"];
+    let rights = rights_of(&rendered);
+    check_rights(
+        scene.testbed,
+        began,
+        "windlass-token-rotator",
+        &rights,
+        &only_then,
+    )
 }
 
 const CREATE_AND_GET: &str = r#"
@@ -747,7 +768,7 @@ fn by_lease_one_rotator_acts_at_a_time() -> Result<()> {
 #[test]
 fn the_autoscaler_keeps_the_credential_fresh_where_it_is_told_to() -> Result<()> {
     let mut scene = Scene::begin("run")?;
-    let run = Run::of_cluster("run").user(User::Admin);
+    let run = Run::of_cluster("run");
     {
         let without = run.start(scene.testbed, "run-without-rotation")?;
         wait_for("the autoscaler to be at work", SOON, || {

@@ -13,6 +13,7 @@ mod grants;
 pub mod monitoring;
 pub mod rbac;
 pub mod rotator;
+mod upstream;
 pub mod verify;
 pub mod yaml;
 
@@ -65,7 +66,7 @@ pub fn upstream_rights(config: &ClusterConfig) -> Vec<Manifest> {
         "cluster-autoscaler-upstream",
         &config.spec.autoscaler.namespace,
         &autoscaler::labels(),
-        &rbac::upstream_only(),
+        &upstream::upstream_only(),
     )
 }
 

@@ -1,5 +1,6 @@
 //! What the API server's audit log says.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -51,20 +52,65 @@ impl AuditRecord {
     }
 }
 
+/// Which of its rights an account has used.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RightsUsed {
+    /// What was allowed, each as `verb group/resource`, such as `get /nodes`.
+    pub allowed: BTreeSet<String>,
+    /// What was forbidden, likewise.
+    pub forbidden: BTreeSet<String>,
+}
+
 pub(crate) fn read(path: &Path, since: Timestamp) -> Result<Vec<AuditRecord>> {
-    let file = File::open(path).with_context(|| format!("open `{}`", path.display()))?;
     let mut records = Vec::new();
+    events(path, |event| {
+        // Reads, and leases, are recorded of some accounts only.
+        if !READS.contains(&event.verb.as_str()) && !event.is_about("leases") {
+            records.extend(event.record().filter(|record| since <= record.received));
+        }
+    })?;
+    Ok(records)
+}
+
+pub(crate) fn rights(path: &Path, since: Timestamp, user: &str) -> Result<RightsUsed> {
+    let mut found = RightsUsed::default();
+    events(path, |event| {
+        if event.user.username != user || event.request_received_timestamp < since {
+            return;
+        }
+        let (Some(object), Some(status)) = (event.object_ref, event.response_status) else {
+            return;
+        };
+        let subresource = match object.subresource.as_str() {
+            "" => String::new(),
+            subresource => format!("/{subresource}"),
+        };
+        let right = format!(
+            "{} {}/{}{subresource}",
+            event.verb, object.api_group, object.resource
+        );
+        let rights = match status.code {
+            403 => &mut found.forbidden,
+            _ => &mut found.allowed,
+        };
+        rights.insert(right);
+    })?;
+    Ok(found)
+}
+
+/// The verbs that change nothing.
+const READS: [&str; 3] = ["get", "list", "watch"];
+
+fn events(path: &Path, mut see: impl FnMut(Event)) -> Result<()> {
+    let file = File::open(path).with_context(|| format!("open `{}`", path.display()))?;
     for line in BufReader::new(file).lines() {
         let line = line.with_context(|| format!("read `{}`", path.display()))?;
         // The last line may be half written: it is whole at the next look.
-        let Ok(event) = serde_json::from_str::<Event>(&line) else {
-            continue;
-        };
-        if let Some(record) = event.record().filter(|record| since <= record.received) {
-            records.push(record);
+        if let Ok(event) = serde_json::from_str::<Event>(&line) {
+            see(event);
         }
     }
-    Ok(records)
+    Ok(())
 }
 
 #[derive(Deserialize)]
@@ -87,8 +133,9 @@ struct Account {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 struct ObjectReference {
+    api_group: String,
     resource: String,
     subresource: String,
     namespace: String,
@@ -102,6 +149,11 @@ struct ResponseStatus {
 }
 
 impl Event {
+    fn is_about(&self, resource: &str) -> bool {
+        let object = self.object_ref.as_ref();
+        object.is_some_and(|object| object.resource == resource)
+    }
+
     fn record(self) -> Option<AuditRecord> {
         let object = self.object_ref?;
         (self.stage == "ResponseComplete").then(|| AuditRecord {

@@ -111,11 +111,24 @@ impl User {
 }
 
 /// What is said of the API server's requests: the scheduler's verdicts with their content, other
-/// changes of pods and nodes too, who changed what for the rest, and nothing of reads.
+/// changes of pods and nodes too, who changed what for the rest, and nothing of reads, save by the
+/// accounts of Windlass, of which the log tells which of their rights they use.
 const AUDIT_POLICY: &str = r#"apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: ["RequestReceived"]
 rules:
+- level: Metadata
+  users: &accounts
+  - system:serviceaccount:kube-system:cluster-autoscaler
+  - system:serviceaccount:kube-system:windlass-csr-approver
+  - system:serviceaccount:kube-system:windlass-token-rotator
+  - system:serviceaccount:kube-system:windlass-verify
+  verbs: ["get", "list", "watch"]
+- level: Metadata
+  users: *accounts
+  resources:
+  - group: "coordination.k8s.io"
+    resources: ["leases"]
 - level: None
   verbs: ["get", "list", "watch"]
 - level: None

@@ -53,7 +53,7 @@ pub mod proxy;
 mod testbed;
 mod wait;
 
-pub use audit::AuditRecord;
+pub use audit::{AuditRecord, RightsUsed};
 pub use aws::{Aws, Group, GroupState, Instance, REGION};
 pub use cluster::{Cluster, PodWatch, Workload, is_ready, phase};
 pub use control_plane::{Part, User};

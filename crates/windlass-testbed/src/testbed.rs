@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use tokio::runtime::Runtime;
 use windlass_parts::Parts;
 
-use crate::audit::{self, AuditRecord};
+use crate::audit::{self, AuditRecord, RightsUsed};
 use crate::aws::Aws;
 use crate::cluster::Cluster;
 use crate::control_plane::{Layout, Part, User};
@@ -200,6 +200,12 @@ impl Testbed {
     /// The records of the audit log whose request came at or after `since`.
     pub fn audit(&self, since: Timestamp) -> Result<Vec<AuditRecord>> {
         audit::read(&self.audit_log(), since)
+    }
+
+    /// What one of Windlass's service accounts (by its whole name, `system:serviceaccount:…`) has
+    /// asked for since then, reads included, by the audit log.
+    pub fn rights_used(&self, since: Timestamp, user: &str) -> Result<RightsUsed> {
+        audit::rights(&self.audit_log(), since, user)
     }
 
     /// `leaderelect`, client-go's leader election as a program.

@@ -4,6 +4,7 @@ mod cloud;
 mod cluster;
 mod compare;
 mod interrupts;
+mod objects;
 mod preflight;
 mod progress;
 mod report;
@@ -214,7 +215,7 @@ async fn prepare(args: &VerifyArgs, interrupts: &Interrupts) -> anyhow::Result<P
         _ => None,
     };
     let cloud = match config {
-        Some(config) => cloud(config).await,
+        Some(config) => Box::pin(cloud(config)).await,
         None => None,
     };
     let waves = waves(args);
@@ -261,7 +262,12 @@ async fn prepare(args: &VerifyArgs, interrupts: &Interrupts) -> anyhow::Result<P
     };
     report.config_hash = config_hash(args, &waves, sizing);
     report.dollars_per_hour = dollars(&baseline.instance_types, most_nodes);
-    output::talk(&headline(args, (cloud.as_ref(), target.as_ref()), &report, sizing));
+    output::talk(&headline(
+        args,
+        (cloud.as_ref(), target.as_ref()),
+        &report,
+        sizing,
+    ));
     if args.dry_run {
         return Ok(Prepared::Ended(ExitCode::SUCCESS));
     }

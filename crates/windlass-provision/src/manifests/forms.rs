@@ -290,13 +290,13 @@ fn named_by(flag: &str, default: &str) -> String {
 
 /// When the chart's values switch a feature on.
 fn chart_condition(feature: Feature) -> Option<String> {
+    const CONTROLLER: &str = "capacity-buffer-controller-enabled";
     let is_on = |flag: &str, default: bool| {
         format!("include \"windlass.isOn\" (list $ \"{flag}\" {default})")
     };
     let is_on_of_two = |first: &str, second: &str| {
         format!("or ({}) ({})", is_on(first, false), is_on(second, false))
     };
-    const CONTROLLER: &str = "capacity-buffer-controller-enabled";
     match feature {
         Feature::Always => None,
         Feature::ScaleDown => Some(is_on("scale-down-enabled", true)),

@@ -101,10 +101,14 @@ pub struct Right {
     pub feature: Feature,
 }
 
+/// Of the optional APIs.
+pub(super) const GROUP: &str = "autoscaling.x-k8s.io";
+
 /// Reading a resource is listing it once and watching it from then on.
 const WATCH: &[&str] = &["list", "watch"];
 
-fn cluster(
+/// A right in the whole cluster.
+pub(super) fn cluster(
     api_group: &'static str,
     resources: &'static [&'static str],
     verbs: &'static [&'static str],
@@ -123,7 +127,7 @@ fn cluster(
 }
 
 /// A right in the autoscaler's own namespace, on objects of these names if there are any.
-fn own(
+pub(super) fn own(
     api_group: &'static str,
     resources: &'static [&'static str],
     names: &[&str],
@@ -226,31 +230,9 @@ fn acting() -> Vec<Right> {
     ]
 }
 
-/// Optional APIs.
-fn optional() -> Vec<Right> {
-    const GROUP: &str = "autoscaling.x-k8s.io";
+/// Buffers of spare capacity.
+fn buffers() -> Vec<Right> {
     vec![
-        cluster(
-            GROUP,
-            &["provisioningrequests"],
-            &["get", "list", "watch", "delete"],
-            "Requests for capacity; those that are long over are deleted.",
-            Feature::ProvisioningRequests,
-        ),
-        cluster(
-            GROUP,
-            &["provisioningrequests/status"],
-            &["update"],
-            "Answering requests for capacity.",
-            Feature::ProvisioningRequests,
-        ),
-        cluster(
-            "",
-            &["podtemplates"],
-            WATCH,
-            "The pods that a request stands for.",
-            Feature::ProvisioningRequests,
-        ),
         cluster(
             GROUP,
             &["capacitybuffers"],
@@ -314,6 +296,33 @@ fn optional() -> Vec<Right> {
             "Trying a buffer's pod by a dry run, as admission would make it. RBAC cannot tell dry \
              runs from others.",
             Feature::BufferDryRun,
+        ),
+    ]
+}
+
+/// Optional APIs.
+fn optional() -> Vec<Right> {
+    vec![
+        cluster(
+            GROUP,
+            &["provisioningrequests"],
+            &["get", "list", "watch", "delete"],
+            "Requests for capacity; those that are long over are deleted.",
+            Feature::ProvisioningRequests,
+        ),
+        cluster(
+            GROUP,
+            &["provisioningrequests/status"],
+            &["update"],
+            "Answering requests for capacity.",
+            Feature::ProvisioningRequests,
+        ),
+        cluster(
+            "",
+            &["podtemplates"],
+            WATCH,
+            "The pods that a request stands for.",
+            Feature::ProvisioningRequests,
         ),
         cluster(
             GROUP,
@@ -390,7 +399,14 @@ fn in_namespace(config: &Config) -> Vec<Right> {
 
 /// Every right, whatever is switched on.
 fn all(config: &Config) -> Vec<Right> {
-    [seeing(), acting(), optional(), in_namespace(config)].concat()
+    [
+        seeing(),
+        acting(),
+        optional(),
+        buffers(),
+        in_namespace(config),
+    ]
+    .concat()
 }
 
 /// The rights that a configuration needs.
@@ -418,80 +434,6 @@ pub fn rule(right: &Right) -> Value {
         rule["resourceNames"] = json!(right.names);
     }
     rule
-}
-
-/// What the Go autoscaler's chart grants and Windlass never uses: for those who change one for the
-/// other and back, with the same roles.
-pub fn upstream_only() -> Vec<Right> {
-    const WHY: &str = "Granted by the Go autoscaler's chart; not used.";
-    let unused = |group, resources, verbs| cluster(group, resources, verbs, WHY, Feature::Always);
-    let mut lock = unused("", &["endpoints"], &["get", "update"]);
-    lock.names = vec!["cluster-autoscaler".to_owned()];
-    vec![
-        unused("", &["endpoints"], &["create", "patch"]),
-        lock,
-        unused("", &["pods/status"], &["update"]),
-        unused("", &["podtemplates"], &["get", "list", "watch"]),
-        unused(
-            "",
-            &[
-                "namespaces",
-                "persistentvolumeclaims",
-                "persistentvolumes",
-                "pods",
-                "replicationcontrollers",
-                "services",
-            ],
-            &["get"],
-        ),
-        unused("", &["configmaps"], &["get", "list", "watch"]),
-        unused("batch", &["cronjobs"], &["get", "list", "watch"]),
-        unused("batch", &["jobs"], &["get", "patch"]),
-        unused(
-            "apps",
-            &["daemonsets", "replicasets", "statefulsets"],
-            &["get"],
-        ),
-        unused(
-            "storage.k8s.io",
-            &[
-                "csidrivers",
-                "csinodes",
-                "csistoragecapacities",
-                "storageclasses",
-                "volumeattachments",
-            ],
-            &["get"],
-        ),
-        unused(
-            "resource.k8s.io",
-            &["deviceclasses", "resourceclaims", "resourceslices"],
-            &["get"],
-        ),
-        unused(
-            "autoscaling.x-k8s.io",
-            &["provisioningrequests", "provisioningrequests/status"],
-            &["get", "list", "watch", "update", "patch"],
-        ),
-        unused(
-            "autoscaling.x-k8s.io",
-            &["capacityquotas"],
-            &["get", "list", "watch"],
-        ),
-        unused(
-            "autoscaling.x-k8s.io",
-            &["capacityquotas/status"],
-            &["update", "patch"],
-        ),
-        own(
-            "",
-            &["configmaps"],
-            &["cluster-autoscaler-status"],
-            &["delete"],
-            WHY,
-            Feature::Always,
-        ),
-    ]
 }
 
 /// Roles and bindings of a service account that has their name.
@@ -609,16 +551,16 @@ mod tests {
     #[test]
     fn by_default_nothing_is_used_that_the_go_autoscalers_chart_does_not_grant() {
         let text = include_str!("../../../../testbed/manifests/drop-in-rbac.yaml");
-        let roles: Vec<Value> = serde_saphyr::from_multiple(text).unwrap();
+        let granted: Vec<Value> = serde_saphyr::from_multiple(text).unwrap();
         let has = |list: &Value, wanted: &str| {
             list.as_array()
                 .is_some_and(|list| list.iter().any(|it| it == wanted))
         };
         let is_granted = |right: &Right, resource: &str, verb: &str| {
-            let rules = roles
+            let applicable = granted
                 .iter()
                 .filter(|role| right.reach == Reach::Namespace || role["kind"] == "ClusterRole");
-            rules
+            applicable
                 .flat_map(|role| role["rules"].as_array().into_iter().flatten())
                 .filter(|rule| {
                     let names = &rule["resourceNames"];

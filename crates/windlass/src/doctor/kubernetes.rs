@@ -122,7 +122,9 @@ async fn verification(api: &Api, findings: &mut Findings) {
         for namespace in items(&list) {
             let name = text(namespace, "/metadata/name");
             findings.warn(
-                format!("a run of windlass verify is under way in namespace {name}, or has left it"),
+                format!(
+                    "a run of windlass verify is under way in namespace {name}, or has left it"
+                ),
                 format!("`windlass verify --cleanup --namespace {name}`, if nobody runs it"),
             );
         }

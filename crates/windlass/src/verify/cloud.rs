@@ -36,7 +36,7 @@ impl Cloud {
     /// The name in AWS of a group of the file.
     pub(super) fn aws_name(&self, group: &str) -> Option<String> {
         let mut groups = self.config.groups();
-        let found = groups.find(|it| it.group.name.to_string() == group)?;
+        let found = groups.find(|it| it.group.name == group)?;
         Some(found.aws_name)
     }
 
