@@ -5,7 +5,7 @@
 //! nothing that they do not grant ([`check_granted`]). That nothing is granted in vain is asserted
 //! where an actor does all that it ever does ([`check_exactly`]): the autoscaler in `aws`, the worker
 //! node in `join_faults`, the rotator in `token`, the approver in `csr_approver`, the provisioner in
-//! `provision`.
+//! `provision`, the builder of images in `ami_faults`.
 
 use std::collections::BTreeSet;
 

@@ -15,7 +15,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
-use windlass_e2e::{Ssm, expect, ssm_error};
+use windlass_e2e::{Ssm, called, check_exactly, expect, granted, granted_for, ssm_error};
+use windlass_provision::iam::{Actor, Feature};
 use windlass_testbed::proxy::{Act, HeldRequest, Hold, Matcher, Request};
 use windlass_testbed::{Testbed, wait_for};
 
@@ -30,6 +31,7 @@ const MANY: usize = 100;
 struct Scene {
     testbed: &'static Testbed,
     config: PathBuf,
+    is_paused: Arc<AtomicBool>,
     is_over: Arc<AtomicBool>,
     player: Option<thread::JoinHandle<Result<()>>>,
 }
@@ -73,11 +75,14 @@ impl Scene {
         fs::write(&config, document.to_string())?;
         let is_over = Arc::new(AtomicBool::new(false));
         let end = Arc::clone(&is_over);
+        let is_paused = Arc::new(AtomicBool::new(false));
+        let pause = Arc::clone(&is_paused);
         Ok(Self {
             testbed,
             config,
+            is_paused,
             is_over,
-            player: Some(thread::spawn(move || play_builders(testbed, &end))),
+            player: Some(thread::spawn(move || play_builders(testbed, &pause, &end))),
         })
     }
 
@@ -133,12 +138,19 @@ impl Scene {
 }
 
 /// Plays the builders: each says that all went well, and stops.
-fn play_builders(testbed: &'static Testbed, is_over: &AtomicBool) -> Result<()> {
+fn play_builders(
+    testbed: &'static Testbed,
+    is_paused: &AtomicBool,
+    is_over: &AtomicBool,
+) -> Result<()> {
     let sections = testbed.directory().join("sections");
     fs::write(&sections, "section clean ok 0.1s\n")?;
     let mut played = BTreeSet::new();
     while !is_over.load(Ordering::SeqCst) {
         thread::sleep(Duration::from_millis(30));
+        if is_paused.load(Ordering::SeqCst) {
+            continue;
+        }
         let running = [
             ("Filter.1.Name", "tag-key"),
             ("Filter.1.Value.1", "windlass.dev/build"),
@@ -538,4 +550,70 @@ fn launched_by<'a>(parameters: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)>
     let mut all = parameters.to_vec();
     all.push(("InstanceType", "m5.large"));
     all
+}
+
+#[test]
+fn who_builds_and_prunes_may_do_just_that() -> Result<()> {
+    let scene = Scene::begin()?;
+    let aws = scene.testbed.aws();
+    let proxy = scene.testbed.proxy_aws()?;
+    // A builder that stops and has said nothing: its console is asked for.
+    scene.is_paused.store(true, Ordering::SeqCst);
+    let build = scene.build(proxy.url())?.spawn()?;
+    let mut builder = None;
+    wait_for("a builder", SOON, || {
+        let by_tag = [
+            ("Filter.1.Name", "tag-key"),
+            ("Filter.1.Value.1", "windlass.dev/build"),
+            ("Filter.2.Name", "instance-state-name"),
+            ("Filter.2.Value.1", "running"),
+        ];
+        let described = aws.query("ec2", "DescribeInstances", &by_tag)?;
+        builder = values(&described, "instanceId").into_iter().next();
+        Ok(builder.is_some())
+    })?;
+    let builder = builder.context("a builder")?;
+    aws.query("ec2", "StopInstances", &[("InstanceId.1", &builder)])?;
+    expect(&build.wait_with_output()?, 1, "has not said how it went")?;
+    scene.is_paused.store(false, Ordering::SeqCst);
+
+    expect(&scene.build(proxy.url())?.output()?, 0, "ami-")?;
+    let groups = [
+        ("by-template", "LaunchTemplate.LaunchTemplateName"),
+        ("by-configuration", "LaunchConfigurationName"),
+    ];
+    let template = [
+        ("LaunchTemplateName", "by-template"),
+        ("LaunchTemplateData.ImageId", "ami-1e749f67"),
+        ("LaunchTemplateData.InstanceType", "m5.large"),
+    ];
+    aws.query("ec2", "CreateLaunchTemplate", &template)?;
+    let configuration = [
+        ("LaunchConfigurationName", "by-configuration"),
+        ("ImageId", "ami-1e749f67"),
+        ("InstanceType", "m5.large"),
+    ];
+    aws.query("autoscaling", "CreateLaunchConfiguration", &configuration)?;
+    for (name, source) in groups {
+        let group = [
+            ("AutoScalingGroupName", name),
+            (source, name),
+            ("MinSize", "0"),
+            ("MaxSize", "1"),
+            ("AvailabilityZones.member.1", "us-west-2a"),
+        ];
+        aws.query("autoscaling", "CreateAutoScalingGroup", &group)?;
+    }
+    Ssm::of(scene.testbed).delete("/windlass/prod/image/amd64")?;
+    let commands: [&[&str]; 3] = [&["list"], &["prune", "--keep", "0", "--yes"], &["gc"]];
+    for arguments in commands {
+        expect(&scene.command(proxy.url(), arguments)?.output()?, 0, "")?;
+    }
+    let mut called = called(&proxy);
+    // The role is looked at too, which is the provisioner's to make.
+    let of_role = granted_for(&[Feature::ProvisionBuilder]);
+    called.retain(|action| !of_role.contains(action));
+    check_exactly(&granted(&[Actor::AmiBuilder]), &called)?;
+    scene.tidy()?;
+    scene.end()
 }

@@ -171,7 +171,7 @@ async fn attempt(client: &Client, action: &str) -> Result<(), CallError> {
         .map(drop)
 }
 
-const NAMES: [&str; 28] = [
+const NAMES: [&str; 29] = [
     "DescribeAutoScalingGroups",
     "DescribeScalingActivities",
     "SetDesiredCapacity",
@@ -188,6 +188,7 @@ const NAMES: [&str; 28] = [
     "SetInstanceHealth",
     "GetInstanceTypesFromInstanceRequirements",
     "DescribeSecurityGroups",
+    "DescribeSnapshots",
     "DescribeSubnets",
     "GetConsoleOutput",
     "CopyImage",

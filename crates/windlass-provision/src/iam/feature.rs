@@ -43,6 +43,8 @@ pub enum Feature {
     AmiBuild,
     /// The id of a new machine image is written to a parameter.
     AmiAnnouncement,
+    /// Old machine images and what killed builds have left are listed and removed.
+    AmiPruning,
     /// The building instance says how far it is.
     AmiReport,
     /// The cluster's resources are made, changed and deleted.
@@ -67,7 +69,7 @@ pub enum Feature {
 
 impl Feature {
     /// All of them, in the order of the documents.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::Groups,
         Self::LaunchTemplates,
         Self::LaunchConfigurations,
@@ -87,6 +89,7 @@ impl Feature {
         Self::Approval,
         Self::AmiBuild,
         Self::AmiAnnouncement,
+        Self::AmiPruning,
         Self::AmiReport,
         Self::Provision,
         Self::ProvisionBuilder,
@@ -105,7 +108,7 @@ impl Feature {
             Self::Join | Self::JoinReport | Self::JoinTags => Actor::Node,
             Self::Rotation => Actor::Rotator,
             Self::Approval => Actor::CsrApprover,
-            Self::AmiBuild | Self::AmiAnnouncement => Actor::AmiBuilder,
+            Self::AmiBuild | Self::AmiAnnouncement | Self::AmiPruning => Actor::AmiBuilder,
             Self::AmiReport => Actor::AmiInstance,
             Self::Provision
             | Self::ProvisionBuilder
@@ -142,6 +145,7 @@ impl Feature {
             Self::Approval => "approval",
             Self::AmiBuild => "ami-build",
             Self::AmiAnnouncement => "ami-announcement",
+            Self::AmiPruning => "ami-pruning",
             Self::AmiReport => "ami-report",
             Self::Provision => "provision",
             Self::ProvisionBuilder => "provision-builder",
@@ -206,6 +210,7 @@ impl Feature {
             }
             Self::ProvisionRoll => "`windlass provision roll`",
             Self::AmiAnnouncement => "`spec.ami.publish.parameter`",
+            Self::AmiPruning => "`windlass ami list`, `prune` and `gc`",
             Self::LaunchTemplates => "groups have launch templates or mixed-instances policies",
             Self::LaunchConfigurations => "groups have launch configurations",
             Self::InstanceTypes => "unless `--aws-use-static-instance-list`",
@@ -245,6 +250,7 @@ impl Feature {
             Self::JoinTags => "such nodes do not join",
             Self::AmiBuild | Self::AmiReport => "no image is built",
             Self::AmiAnnouncement => "the image's id is written nowhere",
+            Self::AmiPruning => "old images and what killed builds have left stay",
             Self::Provision => "nothing is provisioned",
             Self::ProvisionBuilder => "the builder's role is to be made by hand",
             Self::ProvisionImages => "images are to be named by their ids",

@@ -203,6 +203,23 @@ impl Feature {
                 actions: &["ssm:PutParameter"],
                 scope: Scope::AmiParameters,
             }],
+            Self::AmiPruning => &[
+                Grant {
+                    sid: "LookAtUsersOfImages",
+                    actions: &[
+                        "autoscaling:DescribeAutoScalingGroups",
+                        "autoscaling:DescribeLaunchConfigurations",
+                        "ec2:DescribeLaunchTemplateVersions",
+                        "ec2:DescribeSnapshots",
+                    ],
+                    scope: Scope::Everything,
+                },
+                Grant {
+                    sid: "ReadAnnouncedImages",
+                    actions: &["ssm:GetParameter"],
+                    scope: Scope::AmiParameters,
+                },
+            ],
             Self::AmiReport => &[Grant {
                 sid: "WriteReport",
                 actions: &["ssm:PutParameter"],
