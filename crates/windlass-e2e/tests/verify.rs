@@ -6,6 +6,9 @@
 //! | autoscaler not running | `an_autoscaler_that_ends_meanwhile_is_told` |
 //! | no group fits, at maximum, taints | `each_verdict_is_named_rightly` |
 //! | no instance came; an instance, and no node | `aws_says_whether_there_is_an_instance` |
+//! | node not Ready, not initialized, other labels than promised | `each_stage_of_a_node_is_told` |
+//! | pods that do not run | `pods_that_do_not_run_are_told` |
+//! | a group was raised, and no node (AWS not asked) | `a_node_that_does_not_come_is_told` |
 //! | it has said nothing | `an_autoscaler_that_says_nothing_is_told` |
 //! | room was free | `room_that_gets_free_is_no_pass` |
 //! | nodes were not removed in time; nodes with pods of others are gone | `a_scale_down_that_fails_is_told` |
@@ -19,15 +22,15 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use kube::ResourceExt;
-use kube::api::{Api, ListParams};
+use kube::api::{Api, DeleteParams, ListParams};
 use serde_json::{Value, json};
 use windlass_e2e::{Run, Tool, Windlass, apply_component, expect, service_account_kubeconfig};
 use windlass_faults::Supply;
 use windlass_testbed::proxy::{Act, HeldRequest, Hold, Matcher};
-use windlass_testbed::{Boot, Group, Proxy, Testbed, User, Workload, wait_for};
+use windlass_testbed::{Boot, Group, Kubelet, Proxy, Testbed, User, Workload, wait_for};
 
 const SOON: Duration = Duration::from_secs(90);
 const WORDS: &str = "We currently do not have sufficient m5.large capacity.";
@@ -258,6 +261,107 @@ fn each_verdict_is_named_rightly() -> Result<()> {
         "--force",
     ];
     expect(&verify_as(&kubeconfig, &arguments)?, 1, "full (1 of 1)")?;
+    nothing_is_left(testbed)
+}
+
+/// A run on one group alone, from zero.
+fn on(selector: &str) -> [&str; 3] {
+    [selector, "--cpu=1500m", "--timeout=20s"]
+}
+
+#[test]
+fn each_stage_of_a_node_is_told() -> Result<()> {
+    let testbed = windlass_e2e::testbed()?;
+    let soon = || Boot::after(Duration::from_secs(1));
+    let mut unready = soon();
+    unready.kubelet = Kubelet::HasNoNetwork;
+    tier(testbed, "unready", unready)?;
+    let mut raw = soon();
+    let uninitialized = [
+        "node.cloudprovider.kubernetes.io/uninitialized",
+        "true",
+        "NoSchedule",
+    ];
+    raw.taints.push(uninitialized.map(str::to_owned).into());
+    tier(testbed, "raw", raw)?;
+    // The group's tags promise `tier=other`, and its nodes have another tier.
+    let mut other = soon();
+    other
+        .labels
+        .insert("tier".to_owned(), "mistyped".to_owned());
+    tier(testbed, "other", other)?;
+    let _windlass = running(testbed)?;
+    for name in ["unready", "raw", "other"] {
+        in_the_status(testbed, name)?;
+    }
+    let kubeconfig = account(testbed)?;
+    for (selector, parts) in [
+        (
+            "--selector=tier=unready",
+            [
+                "a node registered and is not Ready:",
+                "cni plugin not initialized",
+            ],
+        ),
+        (
+            "--selector=tier=raw",
+            [
+                "a node was not initialized:",
+                "run a cloud controller manager",
+            ],
+        ),
+        (
+            "--selector=tier=other",
+            ["the pods do not go there:", "its label tier is mistyped"],
+        ),
+    ] {
+        let mut arguments = on(selector).to_vec();
+        // The nodes of the runs before are still there, and not all of them well.
+        arguments.push("--force");
+        let told = expect(&verify_as(&kubeconfig, &arguments)?, 1, parts[0])?;
+        ensure!(told.contains(parts[1]), "no `{}`: {told}", parts[1]);
+    }
+    nothing_is_left(testbed)
+}
+
+#[test]
+fn a_node_that_does_not_come_is_told() -> Result<()> {
+    let testbed = windlass_e2e::testbed()?;
+    tier(testbed, "never", Boot::never())?;
+    let _windlass = running(testbed)?;
+    in_the_status(testbed, "never")?;
+    let output = verify(testbed, &on("--selector=tier=never"))?;
+    let told = expect(&output, 1, "a group was raised, and no node registered:")?;
+    ensure!(told.contains("never"), "{told}");
+    nothing_is_left(testbed)
+}
+
+#[test]
+fn pods_that_do_not_run_are_told() -> Result<()> {
+    let testbed = windlass_e2e::testbed()?;
+    let mut boot = Boot::after(Duration::from_secs(1));
+    boot.kubelet = Kubelet::StartsNothing;
+    tier(testbed, "idle", boot)?;
+    let _windlass = running(testbed)?;
+    in_the_status(testbed, "idle")?;
+    let kubeconfig = account(testbed)?;
+    let mut child = command(&kubeconfig, &on("--selector=tier=idle"))?
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .context("start windlass verify")?;
+    let pods = Api::<Pod>::namespaced(testbed.cluster().client(), "windlass-verify");
+    wait_for("pods that are to end", SOON, || {
+        let found = testbed.run(pods.list(&ListParams::default()))?;
+        Ok(found
+            .iter()
+            .any(|pod| pod.metadata.deletion_timestamp.is_some()))
+    })?;
+    // The kubelet comes back, and says that they have ended.
+    let at_once = DeleteParams::default().grace_period(0);
+    testbed.run(pods.delete_collection(&at_once, &ListParams::default()))?;
+    let output = wait_with_output(&mut child)?;
+    expect(&output, 1, "the pods have nodes and do not run")?;
     nothing_is_left(testbed)
 }
 

@@ -31,6 +31,29 @@ const JOINED: &str = "windlass-testbed/instance";
 /// The prefix of the group tags that promise labels, as upstream's AWS provider reads them.
 const LABEL_TAG: &str = "k8s.io/cluster-autoscaler/node-template/label/";
 
+/// What the kubelet of a node does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kubelet {
+    /// All that it should: kwok plays it.
+    Runs,
+    /// It registers and is not Ready, for want of a network.
+    HasNoNetwork,
+    /// It says that it is Ready, and starts and ends no pod.
+    StartsNothing,
+}
+
+impl Kubelet {
+    /// The Node's conditions as long as nobody plays the kubelet.
+    fn conditions(self) -> Value {
+        let (status, reason, message) = match self {
+            Self::Runs => return json!([]),
+            Self::HasNoNetwork => ("False", "KubeletNotReady", "cni plugin not initialized"),
+            Self::StartsNothing => ("True", "KubeletReady", "kubelet is posting ready status"),
+        };
+        json!([{"type": "Ready", "status": status, "reason": reason, "message": message}])
+    }
+}
+
 /// How the instances of a group boot.
 #[derive(Clone, Debug)]
 pub struct Boot {
@@ -48,6 +71,8 @@ pub struct Boot {
     pub taints: Vec<(String, String, String)>,
     /// Further capacity, such as `("nvidia.com/gpu", "1")`; over what the type offers.
     pub capacity: BTreeMap<String, String>,
+    /// What its kubelet does.
+    pub kubelet: Kubelet,
 }
 
 impl Boot {
@@ -62,6 +87,7 @@ impl Boot {
             labels: BTreeMap::new(),
             taints: Vec::new(),
             capacity: BTreeMap::new(),
+            kubelet: Kubelet::Runs,
         }
     }
 
@@ -315,13 +341,17 @@ impl Worker {
             .iter()
             .map(|(key, value, effect)| json!({"key": key, "value": value, "effect": effect}))
             .collect();
+        let mut annotations = json!({JOINED: instance.id});
+        if boot.kubelet == Kubelet::Runs {
+            annotations["kwok.x-k8s.io/node"] = json!("fake");
+        }
         let node: Node = typed(json!({
             "apiVersion": "v1",
             "kind": "Node",
             "metadata": {
                 "name": name,
                 "labels": labels,
-                "annotations": {"kwok.x-k8s.io/node": "fake", JOINED: instance.id},
+                "annotations": annotations,
             },
             "spec": {
                 "providerID": format!("aws:///{}/{}", instance.zone, instance.id),
@@ -330,6 +360,7 @@ impl Worker {
             "status": {
                 "capacity": capacity,
                 "allocatable": allocatable,
+                "conditions": boot.kubelet.conditions(),
                 "addresses": [
                     {"type": "InternalIP", "address": described.private_ip},
                     {"type": "InternalDNS", "address": name},

@@ -57,7 +57,7 @@ pub use audit::{AuditRecord, RightsUsed};
 pub use aws::{Aws, Group, GroupState, Instance, REGION};
 pub use cluster::{Cluster, PodWatch, Workload, is_ready, phase};
 pub use control_plane::{Part, User};
-pub use joiner::{Boot, Joiner};
+pub use joiner::{Boot, Joiner, Kubelet};
 pub use process::{Process, Spec, processes_of};
 pub use proxy::Proxy;
 pub use testbed::{Options, Testbed, shared};
