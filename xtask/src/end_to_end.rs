@@ -31,15 +31,16 @@ const IN_TURN: &[&str] = &["join", "howto", "from_zero"];
 /// The longest, which begin first so that none is left to run by itself at the end.
 const LONGEST_FIRST: &[&str] = &[
     "join",
-    "failover",
-    "ami",
-    "ami_faults",
-    "from_zero",
-    "aws_outages",
-    "scale_down_kill",
-    "api_server_outages",
     "verify",
+    "ami_faults",
+    "failover",
+    "aws_outages",
+    "api_server_outages",
+    "scale_down_kill",
+    "ami",
+    "provision",
     "scale_down",
+    "aws",
     "testbed",
 ];
 /// Suites that join a real node, and need its programs.
@@ -53,7 +54,7 @@ const TOGETHER: &[(&str, &str)] = &[("token", "--test-threads=32"), ("join", "--
 /// Longest time for one suite.
 const DEADLINE: Duration = Duration::from_mins(15);
 /// Suites wait more than they compute, and a test bed takes some 600 MiB.
-const AT_A_TIME: usize = 5;
+const AT_A_TIME: usize = 6;
 
 /// Which suites are to be run.
 pub(crate) enum Wanted<'a> {

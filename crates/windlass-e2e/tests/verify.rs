@@ -22,10 +22,11 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
-use k8s_openapi::api::core::v1::{Namespace, Pod};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use kube::ResourceExt;
-use kube::api::{Api, DeleteParams, ListParams};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use windlass_e2e::{Run, Tool, Windlass, apply_component, expect, service_account_kubeconfig};
 use windlass_faults::Supply;
@@ -336,6 +337,24 @@ fn a_node_that_does_not_come_is_told() -> Result<()> {
     nothing_is_left(testbed)
 }
 
+/// What kubelets go on saying, whether or not they start anything.
+fn say_that_kubelets_are_ready(testbed: &Testbed, selector: &str) -> Result<()> {
+    let nodes = Api::<Node>::all(testbed.cluster().client());
+    let ready = json!({"status": {"conditions": [{
+        "type": "Ready",
+        "status": "True",
+        "reason": "KubeletReady",
+        "message": "kubelet is posting ready status",
+        "lastHeartbeatTime": Timestamp::now(),
+    }]}});
+    let of_group = ListParams::default().labels(selector);
+    for node in testbed.run(nodes.list(&of_group))? {
+        let (name, patch) = (node.name_any(), Patch::Strategic(&ready));
+        testbed.run(nodes.patch_status(&name, &PatchParams::default(), &patch))?;
+    }
+    Ok(())
+}
+
 #[test]
 fn pods_that_do_not_run_are_told() -> Result<()> {
     let testbed = windlass_e2e::testbed()?;
@@ -352,6 +371,7 @@ fn pods_that_do_not_run_are_told() -> Result<()> {
         .context("start windlass verify")?;
     let pods = Api::<Pod>::namespaced(testbed.cluster().client(), "windlass-verify");
     wait_for("pods that are to end", SOON, || {
+        say_that_kubelets_are_ready(testbed, "tier=idle")?;
         let found = testbed.run(pods.list(&ListParams::default()))?;
         Ok(found
             .iter()
