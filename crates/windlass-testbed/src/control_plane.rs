@@ -351,6 +351,9 @@ impl Layout {
             flag("root-ca-file", pki.authority.display()),
             flag("cluster-signing-cert-file", pki.authority.display()),
             flag("cluster-signing-key-file", pki.authority_key.display()),
+            // On a busy machine kwok may renew no lease for the 50 s of the default; all nodes would
+            // then turn unready at once. Tests that want such a node say so.
+            flag("node-monitor-grace-period", "10m"),
         ]);
         Spec::new(
             Part::ControllerManager.name(),
