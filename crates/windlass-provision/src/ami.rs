@@ -3,7 +3,7 @@
 //!
 //! A [`Recipe`] is `spec.ami` with everything that follows from it. The script ([`Recipe::script`]),
 //! the checks ([`Recipe::checks`]), the builder's user data ([`user_data`]) and the Packer template
-//! ([`packer`]) are made of the same recipe and of the same files ([`content`]), so that what is
+//! ([`packer`]) are made of the same recipe and of the same files (module `content`), so that what is
 //! installed and what is looked for cannot part. [`build`] drives EC2.
 
 pub mod build;
