@@ -2,6 +2,7 @@
 //! Terraform's JSON, or a script of plain `aws` commands. Pure, and complete but for what the other
 //! tool cannot say, which is listed.
 
+mod api;
 mod aws_cli;
 mod cloudformation;
 mod terraform;

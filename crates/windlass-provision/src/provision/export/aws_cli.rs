@@ -4,12 +4,12 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::without_nulls;
+use super::{api, without_nulls};
 use crate::provision::execute::{KEY_DESCRIPTION, PARAMETER_DESCRIPTION, PLACEHOLDER};
 use crate::provision::plan::{self, Resources};
 use crate::provision::resource::{
     Group, Key, LaunchConfiguration, LaunchTemplate, NodeRole, Parameter, Profile, Resource,
-    ResourceId, Tags,
+    ResourceId,
 };
 
 const HEAD: &str = "\
@@ -63,13 +63,17 @@ impl Script {
     }
 
     fn key(&mut self, alias: &str, key: &Key) {
+        let tags = key.tags.iter();
+        let key_tags: Value = tags
+            .map(|(name, text)| json!({ "TagKey": name, "TagValue": text }))
+            .collect();
         self.0.push_str("key=$(");
         self.run(
             "aws kms create-key",
             &[
                 ("description", KEY_DESCRIPTION.to_owned()),
                 ("policy", key.policy.to_string()),
-                ("tags", tags(&key.tags, "TagKey", "TagValue").to_string()),
+                ("tags", key_tags.to_string()),
                 ("query", "KeyMetadata.KeyId".to_owned()),
                 ("output", "text".to_owned()),
             ],
@@ -92,7 +96,7 @@ impl Script {
             &[
                 ("role-name", name.to_owned()),
                 ("assume-role-policy-document", role.trust.to_string()),
-                ("tags", tags(&role.tags, "Key", "Value").to_string()),
+                ("tags", api::tags(&role.tags).to_string()),
             ],
         );
         for (policy, document) in &role.policies {
@@ -113,7 +117,7 @@ impl Script {
             "aws iam create-instance-profile",
             &[
                 named.clone(),
-                ("tags", tags(&profile.tags, "Key", "Value").to_string()),
+                ("tags", api::tags(&profile.tags).to_string()),
             ],
         );
         for role in &profile.roles {
@@ -131,7 +135,7 @@ impl Script {
             ("type", "SecureString".to_owned()),
             ("description", PARAMETER_DESCRIPTION.to_owned()),
             ("value", PLACEHOLDER.to_owned()),
-            ("tags", tags(&parameter.tags, "Key", "Value").to_string()),
+            ("tags", api::tags(&parameter.tags).to_string()),
         ];
         if let Some(key) = kms_key {
             options.push(("key-id", key.to_owned()));
@@ -141,7 +145,7 @@ impl Script {
 
     fn template(&mut self, name: &str, template: &LaunchTemplate) {
         let own = json!([{
-            "ResourceType": "launch-template", "Tags": tags(&template.tags, "Key", "Value"),
+            "ResourceType": "launch-template", "Tags": api::tags(&template.tags),
         }]);
         self.run(
             "aws ec2 create-launch-template",
@@ -209,54 +213,21 @@ fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-fn tags(tags: &Tags, key: &str, value: &str) -> Value {
-    tags.iter()
-        .map(|(name, text)| json!({ (key): name, (value): text }))
-        .collect()
-}
-
 fn template_data(template: &LaunchTemplate) -> Value {
     let content = &template.content;
-    let volumes: Vec<Value> = content
-        .volumes
-        .iter()
-        .map(|volume| {
-            let ebs = &volume.ebs;
-            json!({
-                "DeviceName": volume.device,
-                "Ebs": {
-                    "VolumeSize": ebs.size_gib,
-                    "VolumeType": ebs.kind,
-                    "Iops": ebs.iops,
-                    "Throughput": ebs.throughput,
-                    "Encrypted": ebs.encrypted,
-                    "KmsKeyId": ebs.kms_key,
-                    "DeleteOnTermination": ebs.delete_on_termination,
-                },
-            })
-        })
-        .collect();
     let launched: Vec<Value> = content
         .tags
         .iter()
-        .map(|(kind, of_kind)| {
-            json!({ "ResourceType": kind, "Tags": tags(of_kind, "Key", "Value") })
-        })
+        .map(|(kind, of_kind)| json!({ "ResourceType": kind, "Tags": api::tags(of_kind) }))
         .collect();
-    let options = &content.metadata_options;
     without_nulls(json!({
         "ImageId": content.image_id,
         "InstanceType": content.instance_type,
         "IamInstanceProfile": content.instance_profile.as_ref().map(|name| json!({ "Name": name })),
         "SecurityGroupIds": content.security_groups,
         "UserData": content.user_data,
-        "BlockDeviceMappings": volumes,
-        "MetadataOptions": {
-            "HttpTokens": options.http_tokens,
-            "HttpPutResponseHopLimit": options.hop_limit,
-            "HttpEndpoint": options.http_endpoint,
-            "InstanceMetadataTags": options.instance_metadata_tags,
-        },
+        "BlockDeviceMappings": api::template_volumes(&content.volumes),
+        "MetadataOptions": api::template_metadata(&content.metadata_options),
         "InstanceInitiatedShutdownBehavior": content.shutdown_behavior,
         "KeyName": content.key_name,
         "TagSpecifications": launched,
@@ -265,27 +236,8 @@ fn template_data(template: &LaunchTemplate) -> Value {
 
 fn configuration_input(configuration: &LaunchConfiguration) -> Value {
     let content = &configuration.content;
-    let volumes: Vec<Value> = content
-        .volumes
-        .iter()
-        .map(|volume| {
-            let ebs = &volume.ebs;
-            json!({
-                "DeviceName": volume.device,
-                "Ebs": {
-                    "VolumeSize": ebs.size_gib,
-                    "VolumeType": ebs.kind,
-                    "Iops": ebs.iops,
-                    "Throughput": ebs.throughput,
-                    "Encrypted": ebs.encrypted,
-                    "DeleteOnTermination": ebs.delete_on_termination,
-                },
-            })
-        })
-        .collect();
     // The command line itself encodes this one.
     let user_data = content.user_data.as_deref().map(plan::decoded);
-    let options = &content.metadata_options;
     without_nulls(json!({
         "LaunchConfigurationName": content.name,
         "ImageId": content.image_id,
@@ -295,12 +247,8 @@ fn configuration_input(configuration: &LaunchConfiguration) -> Value {
         "UserData": user_data,
         "KeyName": content.key_name,
         "InstanceMonitoring": { "Enabled": false },
-        "BlockDeviceMappings": volumes,
-        "MetadataOptions": {
-            "HttpTokens": options.http_tokens,
-            "HttpPutResponseHopLimit": options.hop_limit,
-            "HttpEndpoint": options.http_endpoint,
-        },
+        "BlockDeviceMappings": api::configured_volumes(&content.volumes),
+        "MetadataOptions": api::configured_metadata(&content.metadata_options),
     }))
 }
 

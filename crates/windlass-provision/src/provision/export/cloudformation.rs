@@ -2,11 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Export, without_nulls};
+use super::{Export, api, without_nulls};
 use crate::provision::execute::KEY_DESCRIPTION;
 use crate::provision::plan::Resources;
 use crate::provision::resource::{
-    Group, Key, LaunchConfiguration, LaunchTemplate, NodeRole, Resource, ResourceId, Tags,
+    Group, Key, LaunchConfiguration, LaunchTemplate, NodeRole, Resource, ResourceId,
 };
 
 /// A `CloudFormation` template.
@@ -109,42 +109,17 @@ fn logical(prefix: &str, name: &str) -> String {
     text
 }
 
-fn cfn_tags(tags: &Tags) -> Vec<Value> {
-    tags.iter()
-        .map(|(key, value)| json!({ "Key": key, "Value": value }))
-        .collect()
-}
-
 fn cfn_key(key: &Key) -> Value {
     json!({
         "Description": KEY_DESCRIPTION,
         "KeyPolicy": key.policy,
         "EnableKeyRotation": key.rotation,
-        "Tags": cfn_tags(&key.tags),
+        "Tags": api::tags(&key.tags),
     })
 }
 
 fn cfn_configuration(id: &ResourceId, configuration: &LaunchConfiguration) -> Value {
     let content = &configuration.content;
-    let volumes: Vec<Value> = content
-        .volumes
-        .iter()
-        .map(|volume| {
-            let ebs = &volume.ebs;
-            json!({
-                "DeviceName": volume.device,
-                "Ebs": {
-                    "VolumeSize": ebs.size_gib,
-                    "VolumeType": ebs.kind,
-                    "Iops": ebs.iops,
-                    "Throughput": ebs.throughput,
-                    "Encrypted": ebs.encrypted,
-                    "DeleteOnTermination": ebs.delete_on_termination,
-                },
-            })
-        })
-        .collect();
-    let options = &content.metadata_options;
     without_nulls(json!({
         "LaunchConfigurationName": id.name,
         "ImageId": content.image_id,
@@ -156,12 +131,8 @@ fn cfn_configuration(id: &ResourceId, configuration: &LaunchConfiguration) -> Va
         "UserData": content.user_data,
         "KeyName": content.key_name,
         "InstanceMonitoring": false,
-        "BlockDeviceMappings": volumes,
-        "MetadataOptions": {
-            "HttpTokens": options.http_tokens,
-            "HttpPutResponseHopLimit": options.hop_limit,
-            "HttpEndpoint": options.http_endpoint,
-        },
+        "BlockDeviceMappings": api::configured_volumes(&content.volumes),
+        "MetadataOptions": api::configured_metadata(&content.metadata_options),
     }))
 }
 
@@ -175,37 +146,17 @@ fn cfn_role(id: &ResourceId, role: &NodeRole) -> Value {
         "RoleName": id.name,
         "AssumeRolePolicyDocument": role.trust,
         "Policies": policies,
-        "Tags": cfn_tags(&role.tags),
+        "Tags": api::tags(&role.tags),
     })
 }
 
 fn cfn_template(id: &ResourceId, template: &LaunchTemplate) -> Value {
     let LaunchTemplate { content, tags, .. } = template;
-    let volumes: Vec<Value> = content
-        .volumes
-        .iter()
-        .map(|volume| {
-            let ebs = &volume.ebs;
-            without_nulls(json!({
-                "DeviceName": volume.device,
-                "Ebs": {
-                    "VolumeSize": ebs.size_gib,
-                    "VolumeType": ebs.kind,
-                    "Iops": ebs.iops,
-                    "Throughput": ebs.throughput,
-                    "Encrypted": ebs.encrypted,
-                    "KmsKeyId": ebs.kms_key,
-                    "DeleteOnTermination": ebs.delete_on_termination,
-                },
-            }))
-        })
-        .collect();
     let launched: Vec<Value> = content
         .tags
         .iter()
-        .map(|(kind, tags)| json!({ "ResourceType": kind, "Tags": cfn_tags(tags) }))
+        .map(|(kind, tags)| json!({ "ResourceType": kind, "Tags": api::tags(tags) }))
         .collect();
-    let options = &content.metadata_options;
     without_nulls(json!({
         "LaunchTemplateName": id.name,
         "LaunchTemplateData": {
@@ -216,16 +167,11 @@ fn cfn_template(id: &ResourceId, template: &LaunchTemplate) -> Value {
             }),
             "SecurityGroupIds": content.security_groups,
             "UserData": content.user_data,
-            "BlockDeviceMappings": volumes,
-            "MetadataOptions": {
-                "HttpTokens": options.http_tokens,
-                "HttpPutResponseHopLimit": options.hop_limit,
-                "HttpEndpoint": options.http_endpoint,
-                "InstanceMetadataTags": options.instance_metadata_tags,
-            },
+            "BlockDeviceMappings": api::template_volumes(&content.volumes),
+            "MetadataOptions": api::template_metadata(&content.metadata_options),
             "TagSpecifications": launched,
         },
-        "TagSpecifications": [{ "ResourceType": "launch-template", "Tags": cfn_tags(tags) }],
+        "TagSpecifications": [{ "ResourceType": "launch-template", "Tags": api::tags(tags) }],
     }))
 }
 
