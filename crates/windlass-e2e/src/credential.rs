@@ -121,13 +121,22 @@ impl Credential {
     }
 }
 
-/// A kubeconfig of a service account of `kube-system`.
-pub fn service_account_kubeconfig(testbed: &Testbed, name: &str) -> Result<PathBuf> {
-    let accounts = testbed.cluster().api::<ServiceAccount>("kube-system");
+/// A token of a service account.
+pub(crate) fn service_account_token(
+    testbed: &Testbed,
+    namespace: &str,
+    name: &str,
+) -> Result<String> {
+    let accounts = testbed.cluster().api::<ServiceAccount>(namespace);
     let request = TokenRequest::default();
     let token =
         testbed.run(accounts.create_token_request(name, &PostParams::default(), &request))?;
-    let token = token.status.context("a token")?.token;
+    token.status.and_then(|it| it.token).context("a token")
+}
+
+/// A kubeconfig of a service account of `kube-system`.
+pub fn service_account_kubeconfig(testbed: &Testbed, name: &str) -> Result<PathBuf> {
+    let token = service_account_token(testbed, "kube-system", name)?;
     let text = fs::read_to_string(testbed.kubeconfig(User::Admin))?;
     let mut kubeconfig: Value = serde_json::from_str(&text)?;
     kubeconfig["users"][0]["user"] = json!({ "token": token });

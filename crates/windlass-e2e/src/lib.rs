@@ -34,6 +34,7 @@
 //! ```
 
 mod account;
+mod at_call;
 mod builder;
 mod command;
 mod credential;
@@ -48,6 +49,7 @@ mod spare_node;
 mod ssm;
 
 pub use account::{Account, account, check_same, without_instances};
+pub use at_call::{nth_call, was_held};
 pub use builder::{launched_builder, play_builder, stop_instance, values};
 pub use command::{Finished, Tool, expect};
 pub use credential::{

@@ -5,13 +5,12 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
-use k8s_openapi::api::authentication::v1::TokenRequest;
-use k8s_openapi::api::core::v1::{Container, Pod, ServiceAccount};
+use k8s_openapi::api::core::v1::{Container, Pod};
 use kube::ResourceExt as _;
-use kube::api::PostParams;
 use windlass_testbed::{Process, Testbed};
 
 use crate::Machine;
+use crate::credential::service_account_token;
 
 /// Where a pod finds its service account.
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -64,11 +63,7 @@ pub fn run_pod(testbed: &Testbed, machine: &Machine, pod: &Pod) -> Result<Proces
 
 /// The files that a pod has of its service account.
 fn service_account(testbed: &Testbed, namespace: &str, name: &str) -> Result<PathBuf> {
-    let accounts = testbed.cluster().api::<ServiceAccount>(namespace);
-    let request = TokenRequest::default();
-    let token =
-        testbed.run(accounts.create_token_request(name, &PostParams::default(), &request))?;
-    let token = token.status.and_then(|it| it.token).context("a token")?;
+    let token = service_account_token(testbed, namespace, name)?;
     let authority = testbed
         .cluster()
         .config_map(namespace, "kube-root-ca.crt")?

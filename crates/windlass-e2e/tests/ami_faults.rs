@@ -8,16 +8,19 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
-use windlass_e2e::{Ssm, called, check_exactly, expect, granted, granted_for, ssm_error};
+use windlass_e2e::{
+    Ssm, called, check_exactly, expect, granted, granted_for, launched_builder, nth_call,
+    ssm_error, stop_instance, values, was_held,
+};
 use windlass_provision::iam::{Actor, Feature};
-use windlass_testbed::proxy::{Act, HeldRequest, Hold, Matcher, Request};
+use windlass_testbed::proxy::{Act, HeldRequest, Hold, Matcher};
 use windlass_testbed::{Testbed, wait_for};
 
 /// Time for one call of a process that has just started on a busy machine.
@@ -189,14 +192,6 @@ fn play_builders(
     Ok(())
 }
 
-/// The contents of all elements of one name.
-fn values(xml: &str, element: &str) -> Vec<String> {
-    xml.split(&format!("<{element}>"))
-        .skip(1)
-        .filter_map(|rest| Some(rest.split_once(&format!("</{element}>"))?.0.to_owned()))
-        .collect()
-}
-
 /// The builds that the described things belong to.
 fn builds(xml: &str) -> Vec<String> {
     xml.split("<key>windlass.dev/build</key>")
@@ -235,22 +230,6 @@ fn left(testbed: &Testbed) -> Result<Vec<String>> {
     Ok(left)
 }
 
-/// One call of a build, the `number`th.
-fn nth(number: usize) -> Matcher {
-    let counter = AtomicUsize::new(0);
-    Matcher::new(move |_| counter.fetch_add(1, Ordering::SeqCst) == number)
-}
-
-/// Whether the call came; not, if the program ended before.
-fn was_held(held: &HeldRequest, child: &mut Child) -> Result<bool> {
-    let mut came = false;
-    wait_for("the call or the end of the program", SOON, || {
-        came = held.wait(Duration::from_millis(20)).is_ok();
-        Ok(came || child.try_wait().context("look at windlass")?.is_some())
-    })?;
-    Ok(came)
-}
-
 /// Holds each call of a build in turn and has `disturb` do something to the build meanwhile; `check`
 /// looks at what came of it. Gives how many calls there were.
 fn at_each_call(
@@ -260,12 +239,12 @@ fn at_each_call(
 ) -> Result<usize> {
     for call in 0..MANY {
         let proxy = scene.testbed.proxy_aws()?;
-        let held = proxy.hold(nth(call), Hold::BeforeAnswering);
+        let held = proxy.hold(nth_call(call, |_| true), Hold::BeforeAnswering);
         let mut child = scene
             .build(proxy.url())?
             .spawn()
             .context("start windlass")?;
-        let came = was_held(&held, &mut child)?;
+        let came = was_held(&held, &mut child, SOON)?;
         if came {
             disturb(&mut child, held)?;
         }
@@ -340,13 +319,12 @@ fn a_build_that_is_interrupted_at_any_call_leaves_nothing() -> Result<()> {
     scene.end()
 }
 
-/// What kind of error AWS gives for a call.
-fn error_for(request: &Request, codes: [&str; 2]) -> Act {
-    let [ec2, ssm] = codes;
-    match request.action.as_deref() {
-        Some(action) if action.ends_with("Parameter") => ssm_error(ssm),
-        _ => Act::ec2_error(400, ec2),
+/// How the service of a call denies it.
+fn denial(action: &str) -> Act {
+    if action.ends_with("Parameter") {
+        return ssm_error("AccessDeniedException");
     }
+    Act::ec2_error(400, "UnauthorizedOperation")
 }
 
 #[test]
@@ -383,8 +361,7 @@ fn a_denied_action_is_named_and_nothing_is_left_once_it_is_allowed() -> Result<(
             continue;
         }
         let proxy = scene.testbed.proxy_aws()?;
-        let codes = ["UnauthorizedOperation", "AccessDeniedException"];
-        proxy.on(Matcher::action(&action), error_for(call, codes));
+        proxy.on(Matcher::action(&action), denial(&action));
         let output = scene.build(proxy.url())?.output()?;
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         let code = output.status.code();
@@ -554,20 +531,7 @@ fn who_builds_and_prunes_may_do_just_that() -> Result<()> {
     // A builder that stops and has said nothing: its console is asked for.
     scene.is_paused.store(true, Ordering::SeqCst);
     let build = scene.build(proxy.url())?.spawn()?;
-    let mut builder = None;
-    wait_for("a builder", SOON, || {
-        let by_tag = [
-            ("Filter.1.Name", "tag-key"),
-            ("Filter.1.Value.1", "windlass.dev/build"),
-            ("Filter.2.Name", "instance-state-name"),
-            ("Filter.2.Value.1", "running"),
-        ];
-        let described = aws.query("ec2", "DescribeInstances", &by_tag)?;
-        builder = values(&described, "instanceId").into_iter().next();
-        Ok(builder.is_some())
-    })?;
-    let builder = builder.context("a builder")?;
-    aws.query("ec2", "StopInstances", &[("InstanceId.1", &builder)])?;
+    stop_instance(scene.testbed, &launched_builder(scene.testbed)?)?;
     expect(&build.wait_with_output()?, 1, "has not said how it went")?;
     scene.is_paused.store(false, Ordering::SeqCst);
 

@@ -16,8 +16,6 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -28,7 +26,9 @@ use k8s_openapi::api::scheduling::v1::PriorityClass;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
-use windlass_e2e::{Run, Tool, Windlass, apply_component, expect, service_account_kubeconfig};
+use windlass_e2e::{
+    Run, Tool, Windlass, apply_component, expect, nth_call, service_account_kubeconfig, was_held,
+};
 use windlass_faults::Supply;
 use windlass_testbed::proxy::{Act, HeldRequest, Hold, Matcher};
 use windlass_testbed::{Boot, Group, Kubelet, Proxy, Testbed, User, Workload, wait_for};
@@ -600,7 +600,7 @@ fn ended_at_each_call(testbed: &'static Testbed, end: End) -> Result<usize> {
             .stderr(Stdio::null())
             .spawn()
             .context("start windlass verify")?;
-        if !was_held(&held, &mut child)? {
+        if !was_held(&held, &mut child, SOON)? {
             let status = child.wait().context("wait for windlass verify")?;
             ensure!(status.success(), "not ended at all: {status}");
             return Ok(call);
@@ -630,26 +630,12 @@ fn ended_at_each_call(testbed: &'static Testbed, end: End) -> Result<usize> {
 }
 
 fn hold(proxy: &Proxy, call: usize, end: End) -> HeldRequest {
-    let counter = Arc::new(AtomicUsize::new(0));
-    let matcher = Matcher::new(move |request| {
-        !request.path.contains("watch=") && counter.fetch_add(1, Ordering::SeqCst) == call
-    });
+    let matcher = nth_call(call, |request| !request.path.contains("watch="));
     let at = match end {
         End::Interrupted => Hold::BeforeForwarding,
         End::Killed => Hold::BeforeAnswering,
     };
     proxy.hold(matcher, at)
-}
-
-/// Whether the call came; not, if the program ended before.
-fn was_held(held: &HeldRequest, child: &mut Child) -> Result<bool> {
-    wait_for("the call or the end of the program", SOON, || {
-        if held.wait(Duration::from_millis(20)).is_ok() {
-            return Ok(Some(true));
-        }
-        let ended = child.try_wait().context("look at windlass verify")?;
-        Ok(ended.map(|_| false))
-    })
 }
 
 /// Of two runs at once in one namespace the second makes nothing and takes nothing away.

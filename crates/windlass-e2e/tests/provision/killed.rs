@@ -1,16 +1,13 @@
 //! A run that is killed at any call of AWS is finished by the next: nothing is made twice, nothing
 //! foreign is touched, nothing is left.
 
-use std::process::{Child, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::process::Stdio;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
-use windlass_e2e::{Ssm, account, check_same, expect};
-use windlass_testbed::proxy::{Hold, Matcher};
-use windlass_testbed::{Group, Testbed, wait_for};
+use windlass_e2e::{Ssm, account, check_same, expect, nth_call, was_held};
+use windlass_testbed::proxy::Hold;
+use windlass_testbed::{Group, Testbed};
 
 use crate::howto::make_as_the_how_to_does;
 use crate::scene::{ALL, SOON, cluster_file_with, command, run};
@@ -106,16 +103,13 @@ fn killed_at_each_call(
     for call in 0..100 {
         prepare()?;
         let proxy = testbed.proxy_aws()?;
-        let counter = Arc::new(AtomicUsize::new(0));
-        let count = Arc::clone(&counter);
-        let matcher = Matcher::new(move |_| count.fetch_add(1, Ordering::SeqCst) == call);
-        let held = proxy.hold(matcher, Hold::BeforeAnswering);
+        let held = proxy.hold(nth_call(call, |_| true), Hold::BeforeAnswering);
         let mut child = command(testbed, proxy.url(), arguments)?
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .context("start windlass")?;
-        if was_held(&held, &mut child)? {
+        if was_held(&held, &mut child, SOON)? {
             child.kill().context("kill windlass")?;
             child.wait().context("wait for windlass")?;
             held.refuse();
@@ -127,18 +121,4 @@ fn killed_at_each_call(
         }
     }
     bail!("it never came to its end")
-}
-
-/// Whether the call came; not, if the program ended before.
-fn was_held(held: &windlass_testbed::proxy::HeldRequest, child: &mut Child) -> Result<bool> {
-    let mut came = false;
-    wait_for("the call or the end of the program", SOON, || {
-        if held.wait(Duration::from_millis(20)).is_ok() {
-            came = true;
-            return Ok(true);
-        }
-        let ended = child.try_wait().context("look at windlass")?;
-        Ok(ended.is_some())
-    })?;
-    Ok(came)
 }
