@@ -18,6 +18,7 @@ use windlass_provision::csr::{CertificateRequest, Rules, Verdict, judge, node_of
 use windlass_provision::token::own_group;
 
 use crate::output;
+use crate::runtime;
 use crate::token::{Cluster, ClusterArgs, install_tls};
 
 /// Arguments of `windlass csr-approver`.
@@ -85,11 +86,7 @@ const BOOTSTRAP_GROUPS: &str = "system:bootstrappers";
 pub(crate) fn run(args: &ApproverArgs) -> anyhow::Result<ExitCode> {
     crate::logging::start();
     install_tls();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("start the runtime")?;
-    runtime.block_on(async {
+    runtime::block_on(async {
         match &args.command {
             Some(ApproverCommand::Allow(args)) => {
                 let cluster = Cluster::connect(&args.cluster).await?;
@@ -106,7 +103,7 @@ pub(crate) fn run(args: &ApproverArgs) -> anyhow::Result<ExitCode> {
                 crate::token::until_told_to_end(approving).await
             }
         }
-    })
+    })?
 }
 
 /// Judges requests until dropped.

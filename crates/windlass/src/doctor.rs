@@ -7,7 +7,6 @@ mod kubernetes;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use clap::Args;
 use serde::Serialize;
 use windlass_provision::cluster_config::ClusterConfig;
@@ -15,6 +14,7 @@ use windlass_provision::cluster_config::ClusterConfig;
 use crate::cluster_file::ConfigArgs;
 use crate::duration;
 use crate::output::{self, Format};
+use crate::runtime;
 
 /// Exit code when something should be looked at.
 const WARNED: u8 = 1;
@@ -135,11 +135,7 @@ pub(crate) fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
             findings.fail(format!("{error:#}"), "mend the file");
             findings
         }
-        Ok(config) => tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .context("start the runtime")?
-            .block_on(Box::pin(patiently(args, &config))),
+        Ok(config) => runtime::block_on(Box::pin(patiently(args, &config)))?,
     };
     match args.output.encoding() {
         None => output::data(&findings.to_text())?,

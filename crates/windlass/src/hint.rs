@@ -4,6 +4,7 @@ use std::io;
 
 use windlass_aws_client::{CallError, ConnectError as NoClient, ErrorClass};
 use windlass_kube::{ApiError, ConnectError as NoApi};
+use windlass_provision::provision::advice;
 
 const CREDENTIALS: &str = "give the pod's service account a role (IRSA or pod identity), or set \
                            AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
@@ -11,6 +12,12 @@ const CREDENTIALS: &str = "give the pod's service account a role (IRSA or pod id
 /// What to do about an error, by the first of its causes for which that is known.
 pub(crate) fn of(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(of_cause)
+}
+
+/// A failed call with what to do about it.
+pub(crate) fn advised(error: CallError) -> anyhow::Error {
+    let hint = advice::advice(&error);
+    anyhow::Error::new(error).context(format!("AWS refused or did not answer; hint: {hint}"))
 }
 
 fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<String> {

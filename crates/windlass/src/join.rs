@@ -19,13 +19,13 @@ use std::fs::File;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use clap::Args;
 use rand::RngExt as _;
 use windlass_aws_client::{Client, Options};
 use windlass_provision::join::{Identity, NodeConfig, Phase, UNIT, backoff};
 
 use crate::output;
+use crate::runtime;
 use attempt::attempt;
 use denial::Known;
 use files::Paths;
@@ -146,11 +146,7 @@ pub(crate) fn run(args: &JoinArgs) -> anyhow::Result<ExitCode> {
     }
     crate::logging::start();
     crate::token::install_tls();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("start the runtime")?;
-    let code = runtime.block_on(Box::pin(join(args)));
+    let code = runtime::block_on(Box::pin(join(args)))?;
     Ok(ExitCode::from(code))
 }
 

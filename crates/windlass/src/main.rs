@@ -33,6 +33,8 @@ mod provision;
 mod reach;
 #[cfg(feature = "cluster")]
 mod run;
+#[cfg(feature = "cluster")]
+mod runtime;
 #[cfg(feature = "simulate")]
 mod scenario_files;
 mod scheduler_config;

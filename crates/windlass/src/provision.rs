@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use windlass_aws_client::autoscaling::Tag;
-use windlass_aws_client::{CallError, Client, Options};
+use windlass_aws_client::{Client, Options};
 use windlass_provision::cluster_config::ClusterConfig;
 use windlass_provision::manifests::yaml;
 use windlass_provision::provision::execute::{ExecuteError, Executor};
@@ -23,7 +23,9 @@ use windlass_provision::provision::{
 };
 
 use crate::cluster_file::ConfigArgs;
+use crate::hint::advised;
 use crate::output::{self, Format};
+use crate::runtime;
 
 /// Exit code of `plan` and `drift` when something differs.
 const DIFFERS: u8 = 2;
@@ -184,36 +186,26 @@ struct DestroyArgs {
 }
 
 pub(crate) fn run(args: &ProvisionArgs) -> anyhow::Result<ExitCode> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("start the runtime")?
-        .block_on(async {
-            match &args.command {
-                ProvisionCommand::Plan(args) => show(args).await,
-                ProvisionCommand::Apply(args) => {
-                    Box::pin(apply(args, args.allow.allowed(), None)).await
-                }
-                ProvisionCommand::Import(args) => import(args).await,
-                ProvisionCommand::Migrate(MigrateArgs { group, apply: args }) => {
-                    let allowed = Allowed {
-                        migrate: true,
-                        ..args.allow.allowed()
-                    };
-                    Box::pin(apply(args, allowed, group.as_deref())).await
-                }
-                ProvisionCommand::Roll(args) => Box::pin(roll::roll(args)).await,
-                ProvisionCommand::Drift(args) => drift(args).await,
-                ProvisionCommand::Export(args) => export(args).await,
-                ProvisionCommand::Destroy(args) => Box::pin(destroy(args)).await,
+    runtime::block_on(async {
+        match &args.command {
+            ProvisionCommand::Plan(args) => show(args).await,
+            ProvisionCommand::Apply(args) => {
+                Box::pin(apply(args, args.allow.allowed(), None)).await
             }
-        })
-}
-
-/// A failed call with what to do about it.
-fn advised(error: CallError) -> anyhow::Error {
-    let hint = advice::advice(&error);
-    anyhow::Error::new(error).context(format!("AWS refused or did not answer; hint: {hint}"))
+            ProvisionCommand::Import(args) => import(args).await,
+            ProvisionCommand::Migrate(MigrateArgs { group, apply: args }) => {
+                let allowed = Allowed {
+                    migrate: true,
+                    ..args.allow.allowed()
+                };
+                Box::pin(apply(args, allowed, group.as_deref())).await
+            }
+            ProvisionCommand::Roll(args) => Box::pin(roll::roll(args)).await,
+            ProvisionCommand::Drift(args) => drift(args).await,
+            ProvisionCommand::Export(args) => export(args).await,
+            ProvisionCommand::Destroy(args) => Box::pin(destroy(args)).await,
+        }
+    })?
 }
 
 /// The file, AWS, and what both say.

@@ -17,14 +17,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use clap::{Args, Subcommand, ValueEnum};
 use jiff::Timestamp;
 use windlass_aws::price::Prices;
 use windlass_kube::{ConnectOptions, connect};
 use windlass_model::{MicroDollars, Quantity};
 
-use crate::{cluster_file, duration, output};
+use crate::{cluster_file, duration, output, runtime};
 use cloud::Cloud;
 use cluster::{Cluster, Leftover};
 use interrupts::Interrupts;
@@ -150,11 +150,7 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
         return compare::run(args).map(|()| ExitCode::SUCCESS);
     }
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("start the runtime")?
-        .block_on(verify(args))
+    runtime::block_on(verify(args))?
 }
 
 async fn verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {

@@ -19,6 +19,7 @@ use windlass_provision::userdata::{self, MAX_LENGTH};
 use super::role;
 use crate::cluster_file::ConfigArgs;
 use crate::output::{self, Format};
+use crate::runtime;
 use crate::userdata::gzipped;
 
 /// Exit code after an interrupt, when all has been cleaned up.
@@ -42,11 +43,7 @@ pub(super) struct BuildArgs {
 }
 
 pub(super) fn run(args: &BuildArgs) -> anyhow::Result<ExitCode> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("start the runtime")?
-        .block_on(Box::pin(build(args)))
+    runtime::block_on(Box::pin(build(args)))?
 }
 
 async fn build(args: &BuildArgs) -> anyhow::Result<ExitCode> {

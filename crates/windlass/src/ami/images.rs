@@ -3,19 +3,20 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use clap::Args;
 use jiff::Timestamp;
-use windlass_aws_client::{CallError, Client, Options};
+use windlass_aws_client::{Client, Options};
 use windlass_provision::ami::build::{self, Outcome};
 use windlass_provision::ami::images::{self, BuiltImage};
 use windlass_provision::ami::leftovers::{self, Leftover};
 use windlass_provision::cluster_config::ClusterConfig;
-use windlass_provision::provision::advice;
 
 use super::build::LEFT;
 use crate::cluster_file::ConfigArgs;
+use crate::hint::advised;
 use crate::output::{self, Format};
+use crate::runtime;
 
 /// How often it is asked whether an instance is gone.
 const POLL: Duration = Duration::from_secs(5);
@@ -57,21 +58,10 @@ pub(super) struct GcArgs {
     dry_run: bool,
 }
 
-/// Runs a command that calls AWS.
-fn with_runtime<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("start the runtime")?
-        .block_on(command)
-}
-
 pub(super) fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
     let config = args.config.read()?;
-    let found = with_runtime(async {
-        let regions = regions(&config).await?;
-        all_images(&config, &regions).await
-    })?;
+    let regions = runtime::block_on(all_images(&config))??;
+    let found: Vec<&BuiltImage> = regions.iter().flat_map(|(_, images)| images).collect();
     match args.output.encoding() {
         None if found.is_empty() => output::talk(&format!(
             "no image of cluster `{}`: `windlass ami build` makes one",
@@ -85,44 +75,37 @@ pub(super) fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
 
 pub(super) fn prune(args: &PruneArgs) -> anyhow::Result<ExitCode> {
     let config = args.config.read()?;
-    with_runtime(async {
-        let regions = regions(&config).await?;
-        let found = all_images(&config, &regions).await?;
-        let of_region = |client: &Client| {
-            let own = found.iter().filter(|it| it.region == client.region());
-            own.cloned().collect::<Vec<_>>()
-        };
-        let gone: Vec<(&Client, BuiltImage)> = regions
-            .iter()
-            .flat_map(|client| {
-                let own = of_region(client);
-                let gone = images::superseded(&own, args.keep);
-                let gone: Vec<_> = gone.into_iter().cloned().collect();
-                gone.into_iter().map(move |image| (client, image))
-            })
-            .collect();
+    runtime::block_on(async {
+        let regions = all_images(&config).await?;
+        let (mut gone, mut shown) = (Vec::new(), Vec::new());
+        for (client, images) in &regions {
+            for image in images::superseded(images, args.keep) {
+                gone.push((client, image));
+                shown.push(image);
+            }
+        }
         if gone.is_empty() {
             output::talk("nothing to remove");
             return Ok(ExitCode::SUCCESS);
         }
-        let shown: Vec<BuiltImage> = gone.iter().map(|(_, image)| image.clone()).collect();
         output::data(&as_table(&shown))?;
-        let question = format!("Remove {} of {} images?", gone.len(), found.len());
+        let all: usize = regions.iter().map(|(_, images)| images.len()).sum();
+        let question = format!("Remove {} of {all} images?", gone.len());
         if args.dry_run || !(args.yes || output::confirmed(&question)?) {
             output::talk("nothing was removed");
             return Ok(ExitCode::SUCCESS);
         }
-        for (client, image) in &gone {
+        for (client, image) in gone {
             images::remove(client, image).await.map_err(advised)?;
             output::talk(&format!("removed {} ({})", image.id, image.region));
         }
         Ok(ExitCode::SUCCESS)
-    })
+    })?
 }
 
 pub(super) fn gc(args: &GcArgs) -> anyhow::Result<ExitCode> {
     let config = args.config.read()?;
-    with_runtime(async {
+    runtime::block_on(async {
         let mut left = Vec::new();
         let mut is_known = args.build.is_none();
         for client in &regions(&config).await? {
@@ -145,7 +128,7 @@ pub(super) fn gc(args: &GcArgs) -> anyhow::Result<ExitCode> {
         } else {
             Ok(ExitCode::from(LEFT))
         }
-    })
+    })?
 }
 
 /// Removes what a build has left if its time is over or it is the one that was asked for, and gives
@@ -215,20 +198,20 @@ async fn regions(config: &ClusterConfig) -> anyhow::Result<Vec<Client>> {
     Ok(clients)
 }
 
-async fn all_images(config: &ClusterConfig, regions: &[Client]) -> anyhow::Result<Vec<BuiltImage>> {
+/// The cluster's images in each of its regions.
+async fn all_images(config: &ClusterConfig) -> anyhow::Result<Vec<(Client, Vec<BuiltImage>)>> {
     let publish = config.spec.ami.as_ref().map(|ami| &ami.publish);
     let mut announced = publish.and_then(|publish| publish.parameter.as_deref());
     let mut all = Vec::new();
-    for client in regions {
-        let found = images::images(client, &config.spec.cluster, announced).await;
-        all.extend(found.map_err(advised)?);
+    for client in regions(config).await? {
         // The parameter is in the first region, the cluster's.
-        announced = None;
+        let found = images::images(&client, &config.spec.cluster, announced.take()).await;
+        all.push((client, found.map_err(advised)?));
     }
     Ok(all)
 }
 
-fn as_table(images: &[BuiltImage]) -> String {
+fn as_table(images: &[&BuiltImage]) -> String {
     let headings = [
         "REGION",
         "IMAGE",
@@ -261,15 +244,9 @@ fn as_table(images: &[BuiltImage]) -> String {
 /// The first users, and how many more there are.
 fn used_by(users: &[String]) -> String {
     const SHOWN: usize = 3;
-    let shown = users.iter().take(SHOWN).cloned().collect::<Vec<_>>();
-    match users.len().checked_sub(SHOWN) {
-        Some(more @ 1..) => format!("{} and {more} more", shown.join(", ")),
+    match users.split_at_checked(SHOWN) {
+        Some((shown, more @ [_, ..])) => format!("{} and {} more", shown.join(", "), more.len()),
         _ if users.is_empty() => "-".to_owned(),
-        _ => shown.join(", "),
+        _ => users.join(", "),
     }
-}
-
-fn advised(error: CallError) -> anyhow::Error {
-    let hint = advice::advice(&error);
-    anyhow::Error::new(error).context(format!("AWS refused or did not answer; hint: {hint}"))
 }

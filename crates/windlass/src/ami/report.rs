@@ -10,6 +10,8 @@ use windlass_aws_client::ssm::PutParameter;
 use windlass_aws_client::{Client, Options, Secret};
 use windlass_provision::ami::report::{self, Report, State};
 
+use crate::runtime;
+
 #[derive(Args)]
 pub(super) struct ReportArgs {
     /// The region.
@@ -37,11 +39,7 @@ enum StateName {
 }
 
 pub(super) fn run(args: &ReportArgs) -> anyhow::Result<ExitCode> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("start the runtime")?
-        .block_on(report(args))
+    runtime::block_on(report(args))?
 }
 
 async fn report(args: &ReportArgs) -> anyhow::Result<ExitCode> {

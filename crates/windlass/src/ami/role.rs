@@ -1,11 +1,12 @@
 //! The role of the instance that builds: made where there is none.
 
-use windlass_aws_client::{CallError, Client};
+use windlass_aws_client::Client;
 use windlass_provision::cluster_config::ClusterConfig;
 use windlass_provision::provision::execute::Executor;
 use windlass_provision::provision::plan::{self, Allowed, Change};
 use windlass_provision::provision::{advice, builder};
 
+use crate::hint::advised;
 use crate::output;
 
 /// Makes the builder's role and instance profile, or what is missing of them. One that somebody
@@ -45,9 +46,4 @@ pub(super) async fn ensure(client: &Client, config: &ClusterConfig) -> anyhow::R
              spec.ami.builder.instanceProfile"
         ))
     })
-}
-
-fn advised(error: CallError) -> anyhow::Error {
-    let hint = advice::advice(&error);
-    anyhow::Error::new(error).context(format!("AWS refused or did not answer; hint: {hint}"))
 }
