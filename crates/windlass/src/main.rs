@@ -17,6 +17,8 @@ mod hint;
 #[cfg(feature = "cluster")]
 mod iam;
 #[cfg(feature = "cluster")]
+mod interrupts;
+#[cfg(feature = "cluster")]
 mod join;
 #[cfg(feature = "cluster")]
 mod json;
@@ -26,6 +28,8 @@ mod junit;
 mod logging;
 #[cfg(feature = "cluster")]
 mod manifests;
+#[cfg(feature = "cluster")]
+mod nodes;
 mod output;
 #[cfg(feature = "cluster")]
 mod provision;

@@ -3,7 +3,6 @@
 mod cloud;
 mod cluster;
 mod compare;
-mod interrupts;
 mod objects;
 mod preflight;
 mod progress;
@@ -24,10 +23,10 @@ use windlass_aws::price::Prices;
 use windlass_kube::{ConnectOptions, connect};
 use windlass_model::{MicroDollars, Quantity};
 
+use crate::interrupts::Interrupts;
 use crate::{cluster_file, duration, output, runtime};
 use cloud::Cloud;
 use cluster::{Cluster, Leftover};
-use interrupts::Interrupts;
 use progress::Progress;
 use report::{Report, Versions};
 use run::Run;

@@ -16,7 +16,7 @@ use super::recipe::Recipe;
 use super::report::{self, Report, State};
 use crate::cluster_config::{Ami, ClusterConfig, SourceReference};
 use crate::provision::OWNER_TAG;
-use crate::provision::execute::{PROFILE_DEADLINE, is_profile_unknown};
+use crate::provision::execute::known_profile;
 
 /// The tag that says which build something belongs to.
 pub const BUILD_TAG: &str = "windlass.dev/build";
@@ -300,15 +300,7 @@ impl Build<'_> {
             client_token: self.id,
             tags: &tags,
         };
-        let begun = Instant::now();
-        loop {
-            match ec2.run_instance(&new).await {
-                Err(error) if is_profile_unknown(&error) && begun.elapsed() < PROFILE_DEADLINE => {
-                    sleep(self.poll).await;
-                }
-                result => return Ok(result?),
-            }
-        }
+        Ok(known_profile(self.poll, || ec2.run_instance(&new)).await?)
     }
 
     /// Waits until the builder has powered itself off, and fails unless it says that all is well.

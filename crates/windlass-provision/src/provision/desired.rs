@@ -1,9 +1,7 @@
 //! What the resources should be. Pure: what AWS alone knows comes in as [`Facts`].
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 
-use sha2::{Digest as _, Sha256};
 use windlass_aws_client::autoscaling::{
     ConfiguredEbs, ConfiguredMetadata, ConfiguredVolume, LaunchConfigurationContent,
 };
@@ -17,6 +15,7 @@ use super::resource::{
 };
 use super::{GROUP_TAG, JOIN_KEY, KEY_TAG, OWNER_TAG};
 use super::{builder, policies};
+use crate::ami::sha256;
 use crate::cluster_config::{ClusterConfig, ResolvedGroup};
 use crate::iam::Place;
 use crate::userdata::{self, UserDataError};
@@ -165,13 +164,8 @@ fn user_data(config: &ClusterConfig, group: &ResolvedGroup<'_>) -> Result<String
 fn configuration_name(aws_name: &str, content: &LaunchConfigurationContent) -> String {
     // Names, texts and numbers always have a JSON form.
     let said = serde_json::to_string(content).unwrap_or_default();
-    let digest = Sha256::digest(said);
-    let mut name = format!("{aws_name}-");
-    for byte in digest.iter().take(DIGEST_BYTES) {
-        // Writing into a String cannot fail.
-        let _ = write!(name, "{byte:02x}");
-    }
-    name
+    let digest = sha256(said.as_bytes());
+    format!("{aws_name}-{}", &digest[..2 * DIGEST_BYTES])
 }
 
 /// Whether a launch configuration's name is one that Windlass gives those of a group of this name.

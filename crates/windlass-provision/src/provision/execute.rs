@@ -15,7 +15,7 @@ use super::plan::{self, Action, Change, KEY_DELETION_DAYS, Plan, Resources};
 use super::resource::{Group, Key, LaunchTemplate, NodeRole, Profile, Resource, ResourceId};
 
 /// How long an instance profile may take until Auto Scaling and EC2 know it.
-pub(crate) const PROFILE_DEADLINE: Duration = Duration::from_mins(1);
+const PROFILE_DEADLINE: Duration = Duration::from_mins(1);
 /// How long the instances of a deleted group may take to go.
 const GONE_DEADLINE: Duration = Duration::from_mins(15);
 /// Pause between two looks.
@@ -120,9 +120,11 @@ impl Executor<'_> {
             (Resource::Key(wanted), _) => self.put_key(name, wanted, None).await,
             (Resource::LaunchConfiguration(wanted), _) => {
                 let autoscaling = self.client.autoscaling();
-                known_profile(|| autoscaling.create_launch_configuration(&wanted.content))
-                    .await
-                    .map(drop)
+                known_profile(PAUSE, || {
+                    autoscaling.create_launch_configuration(&wanted.content)
+                })
+                .await
+                .map(drop)
             }
             (Resource::Role(wanted), Some(Resource::Role(found))) => {
                 self.put_role(name, wanted, Some(found)).await
@@ -328,7 +330,7 @@ impl Executor<'_> {
             ..specification(wanted)
         };
         let tags = tags(wanted);
-        known_profile(|| autoscaling.create_group(name, &empty, &tags)).await?;
+        known_profile(PAUSE, || autoscaling.create_group(name, &empty, &tags)).await?;
         let found = Group {
             min: 0,
             hooks: BTreeMap::new(),
@@ -519,7 +521,10 @@ fn appeared(name: &str) -> CallError {
 
 /// Calls until the instance profile that it names is known everywhere: a new one is only after some
 /// seconds.
-async fn known_profile<T, F>(call: impl Fn() -> F) -> Result<T, CallError>
+pub(crate) async fn known_profile<T, F>(
+    pause: Duration,
+    call: impl Fn() -> F,
+) -> Result<T, CallError>
 where
     F: Future<Output = Result<T, CallError>>,
 {
@@ -527,7 +532,7 @@ where
     loop {
         match call().await {
             Err(error) if is_profile_unknown(&error) && begun.elapsed() < PROFILE_DEADLINE => {
-                sleep(PAUSE).await;
+                sleep(pause).await;
             }
             result => return result,
         }
@@ -580,7 +585,7 @@ fn specification(group: &Group) -> GroupSpecification {
 }
 
 /// Whether a new instance profile is not known everywhere yet, which takes some seconds.
-pub(crate) fn is_profile_unknown(error: &CallError) -> bool {
+fn is_profile_unknown(error: &CallError) -> bool {
     let text = error.message().unwrap_or_default().to_ascii_lowercase();
     error.code() == Some("InvalidIAMInstanceProfile")
         || text.contains("invalid iaminstanceprofile")

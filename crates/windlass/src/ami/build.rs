@@ -7,7 +7,6 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use jiff::Timestamp;
 use rand::RngExt as _;
-use tokio::signal::unix::{SignalKind, signal};
 use windlass_aws_client::{Client, Options};
 use windlass_provision::ami::Recipe;
 use windlass_provision::ami::build::{self, Build, BuildError, Built, Outcome};
@@ -18,6 +17,7 @@ use windlass_provision::userdata::{self, MAX_LENGTH};
 
 use super::role;
 use crate::cluster_file::ConfigArgs;
+use crate::interrupts::Interrupts;
 use crate::output::{self, Format};
 use crate::runtime;
 use crate::userdata::gzipped;
@@ -60,11 +60,14 @@ async fn build(args: &BuildArgs) -> anyhow::Result<ExitCode> {
     let mut name = format!("{}-{}", recipe.image_name(), source_suffix(&source.id));
     let existing = build::existing(&client, &name).await;
     let existing = existing.map_err(|error| advised(error.into()))?;
+    // Until there is something to clean up or to finish, an interrupt ends the program by itself.
+    let interrupts;
     let (built, code) = match existing {
         Some(image) if !args.force => {
             output::talk(&format!("{name} is there already (--force builds another)"));
             let taken_up = build::take_up(&client, &image, poll).await;
             taken_up.map_err(advised)?;
+            interrupts = Interrupts::listen()?;
             let built = Built {
                 name,
                 image: image.id,
@@ -100,15 +103,17 @@ async fn build(args: &BuildArgs) -> anyhow::Result<ExitCode> {
                 poll,
                 say: &say,
             };
-            built(&job, &name).await?
+            interrupts = Interrupts::listen()?;
+            built(&job, &name, &interrupts).await?
         }
     };
     let Some(mut built) = built else {
         return Ok(code);
     };
+    let seen = interrupts.count();
     tokio::select! {
         result = published(&client, &config, &recipe, &mut built, &id, poll) => result?,
-        () = interrupted() => {
+        () = interrupts.reach(seen + 1) => {
             output::talk(&format!(
                 "interrupted: {} is built and not all of spec.ami.publish is done: run it again",
                 built.image
@@ -131,11 +136,15 @@ fn source_suffix(id: &str) -> &str {
 
 /// Builds, and cleans up whatever comes of it, also after an interrupt: gives the image, if there is
 /// one, and how the program is to end.
-async fn built(job: &Build<'_>, name: &str) -> anyhow::Result<(Option<Built>, ExitCode)> {
+async fn built(
+    job: &Build<'_>,
+    name: &str,
+    interrupts: &Interrupts,
+) -> anyhow::Result<(Option<Built>, ExitCode)> {
     output::talk(&format!("building {name} (build {})", job.id));
     let result = tokio::select! {
         result = job.run(name) => Some(result),
-        () = interrupted() => None,
+        () = interrupts.reach(1) => None,
     };
     let outcome = match &result {
         Some(Ok(_)) => Outcome::Keep,
@@ -146,10 +155,10 @@ async fn built(job: &Build<'_>, name: &str) -> anyhow::Result<(Option<Built>, Ex
     }
     let given_up = async {
         if result.is_some() {
-            interrupted().await;
+            interrupts.reach(1).await;
             output::talk("still cleaning up (another interrupt leaves it)");
         }
-        interrupted().await;
+        interrupts.reach(2).await;
     };
     let left = tokio::select! {
         left = build::clean_up(job.client, job.id, outcome, job.poll) => left,
@@ -172,17 +181,6 @@ async fn built(job: &Build<'_>, name: &str) -> anyhow::Result<(Option<Built>, Ex
             Ok((None, ExitCode::from(LEFT)))
         }
         None => Ok((None, left_code.unwrap_or(ExitCode::from(INTERRUPTED)))),
-    }
-}
-
-/// Waits for a signal to end. Where none can be had, none comes.
-async fn interrupted() {
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
     }
 }
 

@@ -12,10 +12,7 @@ use windlass_provision::manifests::autoscaler;
 
 use super::{DoctorArgs, Findings, credential};
 use crate::json::{items, text};
-
-/// How long a node may be without its cloud's properties before somebody should look.
-const INITIALIZED_WITHIN: SignedDuration = SignedDuration::from_mins(5);
-const UNINITIALIZED: &str = "node.cloudprovider.kubernetes.io/uninitialized";
+use crate::nodes::never_initialized;
 
 /// More than this, and tokens and leases expire at other times than their keepers think.
 const MOST_SKEW: SignedDuration = SignedDuration::from_mins(1);
@@ -307,21 +304,8 @@ async fn nodes(api: &Api, config: &ClusterConfig, findings: &mut Findings) {
         Ok(list) => list,
         Err(error) => return failed(findings, "nodes", &error),
     };
-    let now = Timestamp::now();
-    let items: Vec<&Value> = list["items"].as_array().into_iter().flatten().collect();
-    let waiting: Vec<&str> = items
-        .iter()
-        .filter(|node| {
-            let taints = node["spec"]["taints"].as_array();
-            let is_waiting = taints
-                .into_iter()
-                .flatten()
-                .any(|taint| taint["key"] == UNINITIALIZED);
-            let created = text(node, "/metadata/creationTimestamp").parse::<Timestamp>();
-            is_waiting && created.is_ok_and(|time| INITIALIZED_WITHIN < now.duration_since(time))
-        })
-        .map(|node| text(node, "/metadata/name"))
-        .collect();
+    let items: Vec<&Value> = items(&list).collect();
+    let waiting = never_initialized(items.iter().copied(), Timestamp::now());
     control_plane(config, &items, findings);
     if !waiting.is_empty() {
         let fix = match config.spec.cloud_provider {

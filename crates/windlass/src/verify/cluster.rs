@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 use windlass_kube::{Api, ApiError};
 use windlass_model::Quantity;
 
-use super::interrupts::Interrupts;
 use super::objects::{
     groups_of, hard_taints, is_daemon, is_over, node_state, pod_state, room, takes_pods, toleration,
 };
 use super::progress::Look;
 use super::sizing::{Load, Room};
 use super::watches::Watches;
+use crate::interrupts::Interrupts;
 use crate::json::{items, text};
 
 /// The label of everything that a run makes.
@@ -27,8 +27,6 @@ const PRIORITY: i32 = -5;
 /// The image of a pod that does nothing: the one that kubeadm's nodes have for their sandboxes, so
 /// that there is nothing to pull.
 const IMAGE: &str = "registry.k8s.io/pause:3.10.2";
-/// Taint that a cloud controller takes away.
-pub(super) const UNINITIALIZED: &str = "node.cloudprovider.kubernetes.io/uninitialized";
 /// Taints that say something of a node's state and that no pod of a run tolerates: they go, or the
 /// node does, or the node is not for such pods.
 const OF_STATE: [&str; 4] = [

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use windlass_model::Quantity;
 
-use super::cluster::{Placement, UNINITIALIZED};
+use super::cluster::Placement;
 use super::progress::{NodeState, PodState};
 use super::sizing::Room;
 use crate::json::{items, text};
+use crate::nodes::UNINITIALIZED;
 
 fn quantity(value: &Value) -> Option<Quantity> {
     value.as_str()?.parse().ok()

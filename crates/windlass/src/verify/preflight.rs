@@ -8,16 +8,15 @@ use windlass_kube::Api;
 
 use super::VerifyArgs;
 use super::cloud::Cloud;
-use super::cluster::{Cluster, Leftover, UNINITIALIZED};
+use super::cluster::{Cluster, Leftover};
 use super::template::Target;
-use crate::json::{items, text};
+use crate::json::items;
+use crate::nodes::never_initialized;
 
 /// Most new nodes without `--yes`.
 const MOST_NODES: u32 = 10;
 /// A status object that is older is not a running autoscaler's: it writes it every few loops.
 const RECENT: SignedDuration = SignedDuration::from_mins(10);
-/// How long a node may wait for its cloud controller.
-const INITIALIZED_WITHIN: SignedDuration = SignedDuration::from_mins(5);
 
 /// A call that a run makes: group, resource, verb, and whether it is about an object of the run's own
 /// name, or one of the autoscaler's.
@@ -241,19 +240,7 @@ fn age(written: &str, now: Timestamp) -> Option<SignedDuration> {
 /// Nodes that no cloud controller adopts would not take the run's pods either.
 async fn uninitialized(api: &Api, problems: &mut Vec<String>) -> anyhow::Result<()> {
     let nodes: Value = api.get("/api/v1/nodes").await?;
-    let now = Timestamp::now();
-    let waiting: Vec<&str> = items(&nodes)
-        .filter(|node| {
-            let taints = node["spec"]["taints"].as_array();
-            let created = text(node, "/metadata/creationTimestamp").parse::<Timestamp>();
-            taints
-                .into_iter()
-                .flatten()
-                .any(|taint| taint["key"] == UNINITIALIZED)
-                && created.is_ok_and(|time| INITIALIZED_WITHIN < now.duration_since(time))
-        })
-        .map(|node| text(node, "/metadata/name"))
-        .collect();
+    let waiting = never_initialized(items(&nodes), Timestamp::now());
     if !waiting.is_empty() {
         problems.push(format!(
             "never initialized: {}: run a cloud controller manager, or set spec.cloudProvider to \

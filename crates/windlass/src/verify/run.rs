@@ -9,12 +9,12 @@ use tokio::time::Instant;
 
 use super::cloud::Cloud;
 use super::cluster::{Cluster, Placement, StartError, Started};
-use super::interrupts::Interrupts;
 use super::progress::{Look, Progress, Step, Verdict};
 use super::report::{Report, Wave};
 use super::sizing::Sizing;
 use super::watches::Watches;
 use super::{VerifyArgs, code};
+use crate::interrupts::Interrupts;
 use crate::output;
 
 /// Longest time without a look: the lease and the status object are not watched.

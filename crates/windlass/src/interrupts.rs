@@ -6,11 +6,11 @@ use tokio::sync::watch;
 
 /// Counts Ctrl-C and SIGTERM, which is what CI sends.
 #[derive(Clone, Debug)]
-pub(super) struct Interrupts(watch::Receiver<u32>);
+pub(crate) struct Interrupts(watch::Receiver<u32>);
 
 impl Interrupts {
     /// From now on neither signal ends the program by itself.
-    pub(super) fn listen() -> anyhow::Result<Self> {
+    pub(crate) fn listen() -> anyhow::Result<Self> {
         let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
         let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
         let (count, seen) = watch::channel(0);
@@ -28,12 +28,12 @@ impl Interrupts {
     }
 
     /// How many there have been.
-    pub(super) fn count(&self) -> u32 {
+    pub(crate) fn count(&self) -> u32 {
         *self.0.borrow()
     }
 
     /// Waits until there have been so many.
-    pub(super) async fn reach(&self, count: u32) {
+    pub(crate) async fn reach(&self, count: u32) {
         let mut seen = self.0.clone();
         if seen.wait_for(|seen| count <= *seen).await.is_err() {
             // Nobody listens any more: there will be none.
