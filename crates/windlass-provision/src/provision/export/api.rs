@@ -1,10 +1,11 @@
 //! What the command line and `CloudFormation` say in the same words, those of AWS's API.
 
+use serde::Serialize;
 use serde_json::{Value, json};
 use windlass_aws_client::autoscaling::{ConfiguredMetadata, ConfiguredVolume};
 use windlass_aws_client::ec2::{MetadataOptions, TemplateVolume};
 
-use crate::provision::resource::Tags;
+use crate::provision::resource::{Mixed, Tags};
 
 pub(super) fn tags(tags: &Tags) -> Value {
     tags.iter()
@@ -71,5 +72,25 @@ pub(super) fn configured_metadata(options: &ConfiguredMetadata) -> Value {
         "HttpTokens": options.http_tokens,
         "HttpPutResponseHopLimit": options.hop_limit,
         "HttpEndpoint": options.http_endpoint,
+    })
+}
+
+/// A group's policy of several types, all by one launch template.
+pub(super) fn mixed_instances(mixed: &Mixed, template: &impl Serialize) -> Value {
+    let overrides: Vec<Value> = mixed
+        .types
+        .iter()
+        .map(|name| json!({ "InstanceType": name }))
+        .collect();
+    json!({
+        "LaunchTemplate": {
+            "LaunchTemplateSpecification": template,
+            "Overrides": overrides,
+        },
+        "InstancesDistribution": {
+            "OnDemandBaseCapacity": mixed.on_demand_base,
+            "OnDemandPercentageAboveBaseCapacity": mixed.on_demand_percentage,
+            "SpotAllocationStrategy": mixed.spot_allocation_strategy,
+        },
     })
 }

@@ -285,22 +285,7 @@ fn group_input(id: &ResourceId, group: &Group) -> Value {
     match &group.mixed {
         None => input["LaunchTemplate"] = json!(template),
         Some(mixed) => {
-            let overrides: Vec<Value> = mixed
-                .types
-                .iter()
-                .map(|name| json!({ "InstanceType": name }))
-                .collect();
-            input["MixedInstancesPolicy"] = json!({
-                "LaunchTemplate": {
-                    "LaunchTemplateSpecification": template,
-                    "Overrides": overrides,
-                },
-                "InstancesDistribution": {
-                    "OnDemandBaseCapacity": mixed.on_demand_base,
-                    "OnDemandPercentageAboveBaseCapacity": mixed.on_demand_percentage,
-                    "SpotAllocationStrategy": mixed.spot_allocation_strategy,
-                },
-            });
+            input["MixedInstancesPolicy"] = api::mixed_instances(mixed, &template);
         }
     }
     without_nulls(input)

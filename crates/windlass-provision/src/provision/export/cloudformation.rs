@@ -223,22 +223,7 @@ fn cfn_group(id: &ResourceId, group: &Group) -> Value {
             None => properties["LaunchTemplate"] = template,
         },
         Some(mixed) => {
-            let overrides: Vec<Value> = mixed
-                .types
-                .iter()
-                .map(|name| json!({ "InstanceType": name }))
-                .collect();
-            properties["MixedInstancesPolicy"] = json!({
-                "LaunchTemplate": {
-                    "LaunchTemplateSpecification": template,
-                    "Overrides": overrides,
-                },
-                "InstancesDistribution": {
-                    "OnDemandBaseCapacity": mixed.on_demand_base,
-                    "OnDemandPercentageAboveBaseCapacity": mixed.on_demand_percentage,
-                    "SpotAllocationStrategy": mixed.spot_allocation_strategy,
-                },
-            });
+            properties["MixedInstancesPolicy"] = api::mixed_instances(mixed, &template);
         }
     }
     properties
