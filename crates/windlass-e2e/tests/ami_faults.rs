@@ -234,12 +234,13 @@ fn left(testbed: &Testbed) -> Result<Vec<String>> {
 /// looks at what came of it. Gives how many calls there were.
 fn at_each_call(
     scene: &Scene,
+    at: Hold,
     disturb: impl Fn(&mut Child, HeldRequest) -> Result<()>,
     check: impl Fn(&Output) -> Result<()>,
 ) -> Result<usize> {
     for call in 0..MANY {
         let proxy = scene.testbed.proxy_aws()?;
-        let held = proxy.hold(nth_call(call, |_| true), Hold::BeforeAnswering);
+        let held = proxy.hold(nth_call(call, |_| true), at);
         let mut child = scene
             .build(proxy.url())?
             .spawn()
@@ -267,7 +268,7 @@ fn a_build_that_is_killed_at_any_call_leaves_nothing_that_cannot_be_removed() ->
         held.refuse();
         Ok(())
     };
-    let calls = at_each_call(&scene, kill, |_| {
+    let calls = at_each_call(&scene, Hold::BeforeAnswering, kill, |_| {
         // Nobody knows that nobody waits for it: its time is not over.
         let text = expect(&scene.run(&["gc"])?, 0, "")?;
         for build in text.lines().filter_map(|line| line.strip_prefix("build ")) {
@@ -294,14 +295,27 @@ fn a_build_that_is_killed_at_any_call_leaves_nothing_that_cannot_be_removed() ->
 
 #[test]
 fn a_build_that_is_interrupted_at_any_call_leaves_nothing() -> Result<()> {
+    interrupted_at_each_call(Hold::BeforeAnswering)
+}
+
+#[test]
+fn what_is_on_its_way_at_an_interrupt_is_not_left() -> Result<()> {
+    interrupted_at_each_call(Hold::InTransit)
+}
+
+fn interrupted_at_each_call(hold: Hold) -> Result<()> {
     let scene = Scene::begin()?;
     let interrupt = |child: &mut Child, held: HeldRequest| {
         let pid = child.id().to_string();
         Command::new("kill").args(["-INT", &pid]).status()?;
+        if hold == Hold::InTransit {
+            // Time to clean up before it arrives, for a program that does not wait for it.
+            thread::sleep(Duration::from_millis(500));
+        }
         held.release();
         Ok(())
     };
-    let calls = at_each_call(&scene, interrupt, |output| {
+    let calls = at_each_call(&scene, hold, interrupt, |output| {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         // Before there is a build an interrupt ends the program as any other, and while a whole one is
         // cleaned up it changes nothing.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 use windlass_aws_client::ec2::{ImageState, NewInstance};
 use windlass_aws_client::ssm::PutParameter;
@@ -32,6 +33,8 @@ pub const ARCHITECTURE_TAG: &str = "windlass.dev/architecture";
 const IMAGE_TIMEOUT: Duration = Duration::from_hours(1);
 /// How long an instance may take to end, and to let go of its security group.
 const SETTLE_TIMEOUT: Duration = Duration::from_mins(5);
+/// How long it may take until what is new is found by its tag.
+const VISIBLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often something is created whose answer is lost.
 const ATTEMPTS: u32 = 4;
 /// Lines of the console that a failure shows.
@@ -139,6 +142,8 @@ pub struct Build<'a> {
     pub poll: Duration,
     /// Is told how it goes, line by line.
     pub say: &'a (dyn Fn(&str) + Sync),
+    /// Held while something is being created; free at the beginning.
+    pub creating: Mutex<()>,
 }
 
 /// Tags of what is made in the end.
@@ -243,6 +248,27 @@ impl Build<'_> {
         })
     }
 
+    /// Waits until nothing is being created. Who gives up [`Self::run`] does it only then: what a call
+    /// under way makes may come to be after [`clean_up`] has looked for it.
+    pub async fn rest(&self) {
+        drop(self.creating.lock().await);
+    }
+
+    /// Creates something that has the build's tag, and is done when [`clean_up`] would find it.
+    async fn made(
+        &self,
+        create: impl AsyncFn() -> Result<String, CallError>,
+        find: impl AsyncFn() -> Result<Option<String>, CallError>,
+    ) -> Result<String, CallError> {
+        let _creating = self.creating.lock().await;
+        let id = once(create, &find, self.poll).await?;
+        let begun = Instant::now();
+        while find().await?.is_none() && begun.elapsed() < VISIBLE_TIMEOUT {
+            sleep(self.poll).await;
+        }
+        Ok(id)
+    }
+
     fn build_tags(&self) -> BTreeMap<String, String> {
         let mut tags = self.config.spec.tags.clone();
         tags.insert("Name".to_owned(), format!("windlass-ami-{}", self.id));
@@ -272,7 +298,7 @@ impl Build<'_> {
             let found = ec2.security_groups(&of_build, self.id).await?;
             Ok(found.into_iter().next().map(|group| group.id))
         };
-        let security_group = once(create, find, self.poll).await?;
+        let security_group = self.made(create, find).await?;
         let volume = &ami.builder.root_volume;
         let own_type = ami.architecture.builder_type();
         // The device of the image itself, or the builder would have a second disk and the image the
@@ -300,7 +326,12 @@ impl Build<'_> {
             client_token: self.id,
             tags: &tags,
         };
-        Ok(known_profile(self.poll, || ec2.run_instance(&new)).await?)
+        let find = async || {
+            let found = ec2.describe_instances(&of_build, self.id).await?;
+            Ok(found.into_iter().next().map(|instance| instance.id))
+        };
+        let create = async || ec2.run_instance(&new).await;
+        Ok(known_profile(self.poll, || self.made(&create, &find)).await?)
     }
 
     /// Waits until the builder has powered itself off, and fails unless it says that all is well.
@@ -388,7 +419,7 @@ impl Build<'_> {
             let found = ec2.own_images_by_tag(BUILD_TAG, self.id).await?;
             Ok(found.into_iter().next().map(|image| image.id))
         };
-        let image = once(create, find, self.poll).await?;
+        let image = self.made(create, find).await?;
         (self.say)(&format!("{image} is made of its disk"));
         finish(self.client, &image, &tags, self.poll).await?;
         Ok(image)

@@ -72,8 +72,10 @@ impl Debug for Matcher {
 /// Where a request is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hold {
-    /// It has come and upstream knows nothing of it.
+    /// It has come and upstream knows nothing of it; nor will it, if the caller goes away.
     BeforeForwarding,
+    /// It is on its way, and reaches upstream when it is released, whatever becomes of the caller.
+    InTransit,
     /// Upstream has carried it out and the caller does not know.
     BeforeAnswering,
 }

@@ -102,7 +102,30 @@ async fn handle(request: hyper::Request<Incoming>, state: Arc<State>) -> Result<
         requests.len() - 1
     };
     let act = state.act_on(&recorded);
+    let is_in_transit = matches!(
+        act,
+        Some(Act::Hold {
+            at: Hold::InTransit,
+            ..
+        })
+    );
+    let answer = answer(head, body, recorded, index, act, state);
+    if is_in_transit {
+        // A caller that goes away ends what is done in its connection.
+        return tokio::spawn(answer).await.context("answer in transit")?;
+    }
+    answer.await
+}
 
+/// Does with a request what the rules say.
+async fn answer(
+    head: hyper::http::request::Parts,
+    body: Bytes,
+    recorded: Request,
+    index: usize,
+    act: Option<Act>,
+    state: Arc<State>,
+) -> Result<Response<Body>> {
     match &act {
         Some(Act::Answer {
             status,
@@ -124,7 +147,7 @@ async fn handle(request: hyper::Request<Incoming>, state: Arc<State>) -> Result<
         Some(Act::DropBeforeForwarding) => return Err(dropped()),
         Some(Act::Delay(time)) => tokio::time::sleep(*time).await,
         Some(Act::Hold {
-            at: Hold::BeforeForwarding,
+            at: Hold::BeforeForwarding | Hold::InTransit,
             held,
             verdicts,
         }) => {

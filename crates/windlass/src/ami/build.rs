@@ -7,6 +7,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use jiff::Timestamp;
 use rand::RngExt as _;
+use tokio::sync::Mutex;
 use windlass_aws_client::{Client, Options};
 use windlass_provision::ami::Recipe;
 use windlass_provision::ami::build::{self, Build, BuildError, Built, Outcome};
@@ -102,6 +103,7 @@ async fn build(args: &BuildArgs) -> anyhow::Result<ExitCode> {
                 begun: Timestamp::now(),
                 poll,
                 say: &say,
+                creating: Mutex::default(),
             };
             interrupts = Interrupts::listen()?;
             built(&job, &name, &interrupts).await?
@@ -142,17 +144,22 @@ async fn built(
     interrupts: &Interrupts,
 ) -> anyhow::Result<(Option<Built>, ExitCode)> {
     output::talk(&format!("building {name} (build {})", job.id));
+    let interrupted = async {
+        interrupts.reach(1).await;
+        output::talk("interrupted: cleaning up (a second interrupt leaves it)");
+        tokio::select! {
+            () = job.rest() => {}
+            () = interrupts.reach(2) => {}
+        }
+    };
     let result = tokio::select! {
         result = job.run(name) => Some(result),
-        () = interrupts.reach(1) => None,
+        () = interrupted => None,
     };
     let outcome = match &result {
         Some(Ok(_)) => Outcome::Keep,
         _ => Outcome::Discard,
     };
-    if result.is_none() {
-        output::talk("interrupted: cleaning up (a second interrupt leaves it)");
-    }
     let given_up = async {
         if result.is_some() {
             interrupts.reach(1).await;
