@@ -408,6 +408,25 @@ fn a_denied_action_is_named_and_nothing_is_left_once_it_is_allowed() -> Result<(
 }
 
 #[test]
+fn a_builder_that_fails_is_kept_if_that_is_asked_for() -> Result<()> {
+    let scene = Scene::begin()?;
+    scene.is_paused.store(true, Ordering::SeqCst);
+    let mut build = scene.build(&scene.testbed.moto_url())?;
+    let build = build.arg("--on-failure=keep").spawn()?;
+    let builder = launched_builder(scene.testbed)?;
+    stop_instance(scene.testbed, &builder)?;
+    let said = expect(&build.wait_with_output()?, 1, "has not said how it went")?;
+    let left = left(scene.testbed)?;
+    ensure!(left.contains(&builder), "{left:?}");
+    let (_, rest) = said.split_once("gc --build ").context("how it goes")?;
+    let id = rest.split('`').next().context("an id")?;
+    expect(&scene.run(&["gc", "--build", id])?, 0, "removed")?;
+    scene.is_paused.store(false, Ordering::SeqCst);
+    scene.tidy()?;
+    scene.end()
+}
+
+#[test]
 fn an_image_in_use_stays() -> Result<()> {
     let scene = Scene::begin()?;
     let aws = scene.testbed.aws();

@@ -64,13 +64,7 @@ pub(crate) fn ensure(cache: &Path, say: &mut dyn FnMut(&str)) -> Result<Debian> 
         return Ok(debian);
     }
     system::require(&[system::Program::Image])?;
-    let unfinished = directory.with_extension("unfinished");
-    if unfinished.exists() {
-        fs::remove_dir_all(&unfinished)
-            .with_context(|| format!("remove `{}`", unfinished.display()))?;
-    }
-    fs::create_dir_all(&unfinished)
-        .with_context(|| format!("create `{}`", unfinished.display()))?;
+    let unfinished = begin(&directory)?;
     let root = unfinished.join("root");
     say(&format!("installing Debian {SUITE}"));
     let mut debootstrap = Command::new("debootstrap");
@@ -81,13 +75,60 @@ pub(crate) fn ensure(cache: &Path, say: &mut dyn FnMut(&str)) -> Result<Debian> 
     system::run_with_patience(&mut debootstrap, say)?;
     system::run_with_patience(&mut fetch(&root, &unfinished), say)?;
     fs::remove_dir_all(&root).with_context(|| format!("remove `{}`", root.display()))?;
+    finish(&unfinished, &directory)?;
+    Ok(debian)
+}
+
+/// The Packer of that Debian: distributions after it have none.
+pub(crate) fn ensure_packer(
+    cache: &Path,
+    debian: &Debian,
+    say: &mut dyn FnMut(&str),
+) -> Result<PathBuf> {
+    let key = Key::new().add(SUITE.as_bytes());
+    let directory = cache.join(key.name("packer"));
+    let packer = directory.join("usr/bin/packer");
+    if packer.exists() {
+        return Ok(packer);
+    }
+    let unfinished = begin(&directory)?;
+    let root = unfinished.join("root");
+    fs::create_dir(&root).with_context(|| format!("create `{}`", root.display()))?;
+    say(&format!("fetching Packer from Debian {SUITE}"));
+    let script = "set -e; tar -xf \"$2\" -C \"$0\"; cp /etc/resolv.conf \"$0\"/etc; chroot \"$0\" apt-get update -q; \
+                  chroot \"$0\" sh -c 'cd /tmp; apt-get download -q packer'; \
+                  dpkg-deb -x \"$0\"/tmp/packer_*.deb \"$1\"";
+    let mut fetch = Command::new("sh");
+    fetch
+        .args(["-c", script])
+        .args([&root, &unfinished, &debian.base]);
+    system::run_with_patience(&mut fetch, say)?;
+    fs::remove_dir_all(&root).with_context(|| format!("remove `{}`", root.display()))?;
+    finish(&unfinished, &directory)?;
+    Ok(packer)
+}
+
+/// An empty directory to make an entry of the cache in.
+fn begin(directory: &Path) -> Result<PathBuf> {
+    let unfinished = directory.with_extension("unfinished");
+    remove(&unfinished)?;
+    fs::create_dir_all(&unfinished)
+        .with_context(|| format!("create `{}`", unfinished.display()))?;
+    Ok(unfinished)
+}
+
+/// The entry is whole from now on.
+fn finish(unfinished: &Path, directory: &Path) -> Result<()> {
+    remove(directory)?;
+    fs::rename(unfinished, directory).with_context(|| format!("rename `{}`", unfinished.display()))
+}
+
+fn remove(directory: &Path) -> Result<()> {
     if directory.exists() {
-        fs::remove_dir_all(&directory)
+        fs::remove_dir_all(directory)
             .with_context(|| format!("remove `{}`", directory.display()))?;
     }
-    fs::rename(&unfinished, &directory)
-        .with_context(|| format!("rename `{}`", unfinished.display()))?;
-    Ok(debian)
+    Ok(())
 }
 
 /// Fetches the packages and packs the root, in a mount namespace of its own, so that nothing stays

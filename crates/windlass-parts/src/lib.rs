@@ -139,9 +139,12 @@ impl Renderers {
     }
 }
 
-/// Packer, where the distribution has a package of it or somebody has installed it.
-pub fn packer() -> Option<PathBuf> {
-    system::packer()
+/// Packer 1.6.6, the last one that a Debian has: fetched as [`ImageParts::ensure`] does.
+pub fn packer(say: &mut dyn FnMut(&str)) -> Result<PathBuf> {
+    let (cache, _lock) = locked_cache()?;
+    system::require(&[system::Program::Image])?;
+    let debian = image::ensure(&cache, say)?;
+    image::ensure_packer(&cache, &debian, say)
 }
 
 /// The AWS command line, `aws`: built and installed as [`Parts::ensure`] does.

@@ -1,6 +1,6 @@
 //! What the system must bring: Go and Python. On Debian, as root, what is missing is installed.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -168,16 +168,4 @@ fn install(packages: &[&str]) {
             return;
         }
     }
-}
-
-/// Where Packer is, once its package is installed; some distributions have none any more.
-pub(crate) fn packer() -> Option<PathBuf> {
-    let is_there = || {
-        let found = Command::new("packer").arg("version").output();
-        found.is_ok_and(|output| output.stdout.starts_with(b"Packer"))
-    };
-    if !is_there() {
-        install(&["packer"]);
-    }
-    is_there().then(|| PathBuf::from("packer"))
 }

@@ -1,5 +1,8 @@
 //! `windlass provision`: the AWS resources of the node groups.
 
+mod destroy;
+mod drain;
+mod nodes;
 mod roll;
 
 use std::fs;
@@ -14,9 +17,7 @@ use windlass_provision::cluster_config::ClusterConfig;
 use windlass_provision::manifests::yaml;
 use windlass_provision::provision::execute::{ExecuteError, Executor};
 use windlass_provision::provision::lock::{Held, Lock};
-use windlass_provision::provision::plan::{
-    self, Action, Allowed, Change, KeyFate, Plan, Resources,
-};
+use windlass_provision::provision::plan::{self, Action, Allowed, Change, Plan, Resources};
 use windlass_provision::provision::{
     GROUP_TAG, OWNER_TAG, Resource, ResourceId, ResourceKind, advice, desired, export, import,
     observe,
@@ -55,7 +56,7 @@ enum ProvisionCommand {
     /// Print the same resources for another tool.
     Export(ExportArgs),
     /// Delete what carries this cluster's tag.
-    Destroy(DestroyArgs),
+    Destroy(destroy::DestroyArgs),
 }
 
 #[derive(Args)]
@@ -165,26 +166,6 @@ enum ExportFormat {
     AwsCli,
 }
 
-#[derive(Args)]
-struct DestroyArgs {
-    #[command(flatten)]
-    config: ConfigArgs,
-    /// Delete one node group alone, by its name in the file or its former one.
-    #[arg(long, value_name = "NAME")]
-    group: Option<String>,
-    /// Delete groups that still have instances, and these with them: nothing is drained.
-    #[arg(long)]
-    force: bool,
-    /// Also have AWS delete the join credential's key, 30 days from now. Without it the key stays.
-    #[arg(long, conflicts_with = "group")]
-    schedule_key_deletion: bool,
-    /// Do not ask.
-    #[arg(long)]
-    yes: bool,
-    #[command(flatten)]
-    lock: LockArgs,
-}
-
 pub(crate) fn run(args: &ProvisionArgs) -> anyhow::Result<ExitCode> {
     runtime::block_on(async {
         match &args.command {
@@ -203,7 +184,7 @@ pub(crate) fn run(args: &ProvisionArgs) -> anyhow::Result<ExitCode> {
             ProvisionCommand::Roll(args) => Box::pin(roll::roll(args)).await,
             ProvisionCommand::Drift(args) => drift(args).await,
             ProvisionCommand::Export(args) => export(args).await,
-            ProvisionCommand::Destroy(args) => Box::pin(destroy(args)).await,
+            ProvisionCommand::Destroy(args) => Box::pin(destroy::destroy(args)).await,
         }
     })?
 }
@@ -467,56 +448,6 @@ async fn carry_out(ground: &Ground, plan: &Plan) -> anyhow::Result<()> {
     })
 }
 
-async fn destroy(args: &DestroyArgs) -> anyhow::Result<ExitCode> {
-    let config = args.config.read()?;
-    let client = connect(&config).await?;
-    let work = Box::pin(async {
-        let zones = observe::zones(&client, &config).await.map_err(advised)?;
-        let observed = observe::observe(&client, &config, &zones).await;
-        let mut observed = observed.map_err(advised)?;
-        let mut fate = KeyFate::Scheduled;
-        if let Some(group) = &args.group {
-            observed = only_group(&config, group, observed)?;
-        } else if !args.schedule_key_deletion {
-            fate = KeyFate::Kept;
-            tell_of_kept_keys(&config, &observed);
-        }
-        let plan = plan::destruction(&config.spec.cluster, &observed, fate);
-        if plan.is_empty() {
-            output::talk("There is nothing to delete.");
-            return Ok(ExitCode::SUCCESS);
-        }
-        output::talk(plan.to_text().trim_end());
-        refuse_instances(&plan, &observed, args.force)?;
-        if !args.yes && !output::confirmed("Delete this?")? {
-            bail!("nothing was done");
-        }
-        let ground = Ground {
-            config: config.clone(),
-            client: client.clone(),
-            desired: Resources::new(),
-            observed,
-        };
-        carry_out(&ground, &plan).await?;
-        output::talk("Done.");
-        Ok(ExitCode::SUCCESS)
-    });
-    with_lock(&client, &config, &args.lock, work).await
-}
-
-/// A key that stays costs money, and whoever does not know of it pays for ever.
-fn tell_of_kept_keys(config: &ClusterConfig, observed: &Resources) {
-    for (id, found) in observed {
-        if id.kind == ResourceKind::Key && found.owner() == Some(&config.spec.cluster) {
-            output::talk(&format!(
-                "{id} stays: what it has encrypted would be lost for ever. With \
-                 --schedule-key-deletion AWS deletes it in {} days.",
-                plan::KEY_DELETION_DAYS
-            ));
-        }
-    }
-}
-
 /// Group, template and launch configurations of one node group; of a zonal one those of all zones.
 fn only_group(
     config: &ClusterConfig,
@@ -557,27 +488,6 @@ fn only_group(
         bail!("there is neither a group nor a template `{name}`");
     }
     Ok(found)
-}
-
-/// Instances run pods; ending them without a drain has to be asked for.
-fn refuse_instances(plan: &Plan, observed: &Resources, force: bool) -> anyhow::Result<()> {
-    if force {
-        return Ok(());
-    }
-    for change in &plan.changes {
-        if change.action == Action::Destroy
-            && let Some(Resource::Group(group)) = observed.get(&change.id)
-            && 0 < group.instances
-        {
-            bail!(
-                "{} has {} instances: set its `min` and its pods to nothing and let the \
-                 autoscaler drain it, or end them as they are with --force",
-                change.id,
-                group.instances
-            );
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

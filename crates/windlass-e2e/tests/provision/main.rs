@@ -1,6 +1,7 @@
 //! `windlass provision` against moto: what it makes, that doing it again does nothing, and that a
 //! run that ended anywhere is finished by the next.
 
+mod drain;
 mod drift;
 mod errors;
 mod export;

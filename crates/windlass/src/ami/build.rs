@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use rand::RngExt as _;
 use tokio::sync::Mutex;
@@ -38,9 +38,22 @@ pub(super) struct BuildArgs {
     /// How often AWS is asked how far it is.
     #[arg(long, value_name = "DURATION", default_value = "5s")]
     poll: GoDuration,
+    /// What becomes of the builder when there is no image in the end. After an interrupt it is
+    /// terminated in any case.
+    #[arg(long, value_enum, default_value_t = OnFailure::Terminate)]
+    on_failure: OnFailure,
     /// How it is printed.
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
     output: Format,
+}
+
+/// What becomes of the builder of a build that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum OnFailure {
+    /// It is terminated, and all that belongs to it goes.
+    Terminate,
+    /// It stays with all that belongs to it, to be looked at, until `ami gc` removes it.
+    Keep,
 }
 
 pub(super) fn run(args: &BuildArgs) -> anyhow::Result<ExitCode> {
@@ -106,7 +119,7 @@ async fn build(args: &BuildArgs) -> anyhow::Result<ExitCode> {
                 creating: Mutex::default(),
             };
             interrupts = Interrupts::listen()?;
-            built(&job, &name, &interrupts).await?
+            built(&job, &name, args.on_failure, &interrupts).await?
         }
     };
     let Some(mut built) = built else {
@@ -136,11 +149,12 @@ fn source_suffix(id: &str) -> &str {
     &bare[bare.len().saturating_sub(8)..]
 }
 
-/// Builds, and cleans up whatever comes of it, also after an interrupt: gives the image, if there is
-/// one, and how the program is to end.
+/// Builds, and cleans up whatever comes of it, also after an interrupt, unless a failure is to be
+/// looked at: gives the image, if there is one, and how the program is to end.
 async fn built(
     job: &Build<'_>,
     name: &str,
+    on_failure: OnFailure,
     interrupts: &Interrupts,
 ) -> anyhow::Result<(Option<Built>, ExitCode)> {
     output::talk(&format!("building {name} (build {})", job.id));
@@ -155,6 +169,18 @@ async fn built(
     let result = tokio::select! {
         result = job.run(name) => Some(result),
         () = interrupted => None,
+    };
+    let result = match result {
+        Some(Err(error)) if on_failure == OnFailure::Keep => {
+            output::talk(&format!(
+                "kept is what has the tag {}={}; `windlass ami gc --build {}` removes it",
+                build::BUILD_TAG,
+                job.id,
+                job.id
+            ));
+            return Err(advised(error));
+        }
+        result => result,
     };
     let outcome = match &result {
         Some(Ok(_)) => Outcome::Keep,

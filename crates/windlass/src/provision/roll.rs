@@ -1,7 +1,5 @@
 //! `windlass provision roll`: replaces nodes that are not of their group's template any more.
 
-mod nodes;
-
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,13 +8,13 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use tokio::time::Instant;
 use windlass_aws_client::Client;
-use windlass_aws_client::autoscaling::{AutoScalingGroup, Capacity};
-use windlass_kube::{ConnectOptions, connect};
+use windlass_aws_client::autoscaling::AutoScalingGroup;
 use windlass_provision::cluster_config::ClusterConfig;
 use windlass_provision::provision::roll::{self, LaunchedFrom, OldInstance};
 use windlass_provision::provision::{ResourceKind, observe};
 
-use self::nodes::Nodes;
+use super::drain::{self, DrainArgs, Drainer};
+use super::nodes::Nodes;
 use super::{LockArgs, advised};
 use crate::cluster_file::ConfigArgs;
 use crate::{duration, output};
@@ -32,9 +30,6 @@ const PAUSE: Duration = Duration::from_secs(2);
 pub(super) struct RollArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Path of a kubeconfig; without it the pod's own service account is used.
-    #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
-    kubeconfig: Option<String>,
     /// The node group, by its name in the file.
     #[arg(long, value_name = "NAME")]
     group: String,
@@ -47,9 +42,8 @@ pub(super) struct RollArgs {
     /// How long new nodes may take to become Ready.
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration::parse)]
     ready_timeout: Duration,
-    /// How long the pods of a node may take to leave it.
-    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration::parse)]
-    drain_timeout: Duration,
+    #[command(flatten)]
+    drain: DrainArgs,
     /// Also end pods that nobody makes again, and those that say they are not safe to evict.
     #[arg(long)]
     force: bool,
@@ -70,11 +64,10 @@ struct Roll<'a> {
     client: &'a Client,
     /// Name of the Auto Scaling group.
     group: String,
-    nodes: Nodes,
+    nodes: &'a Nodes,
 }
 
 pub(super) async fn roll(args: &RollArgs) -> anyhow::Result<ExitCode> {
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let config = args.config.read()?;
     let client = super::connect(&config).await?;
     let zones = observe::zones(&client, &config).await.map_err(advised)?;
@@ -88,13 +81,7 @@ pub(super) async fn roll(args: &RollArgs) -> anyhow::Result<ExitCode> {
             names.join(", ")
         );
     }
-    let options = ConnectOptions {
-        kubeconfig: args.kubeconfig.clone(),
-        kubernetes: None,
-        queries_per_second: 20.0,
-        burst: 40,
-    };
-    let cluster = connect(&options).await?;
+    let nodes = args.drain.nodes(args.force).await?;
     let mut replaced = 0;
     for group in groups {
         let roll = Roll {
@@ -102,7 +89,7 @@ pub(super) async fn roll(args: &RollArgs) -> anyhow::Result<ExitCode> {
             config: &config,
             client: &client,
             group: group.aws_name,
-            nodes: Nodes::new(cluster.clone(), args.force),
+            nodes: &nodes,
         };
         replaced += Box::pin(roll.run()).await?;
         if args.canary && 0 < replaced {
@@ -139,6 +126,7 @@ impl Roll<'_> {
         if !self.args.yes && !output::confirmed("Replace them?")? {
             bail!("nothing was done");
         }
+        let drainer = Drainer::new(self.client, self.nodes, &self.args.drain)?;
         while !old.is_empty() {
             let group = self.look().await?;
             let wave = roll::wave(
@@ -150,7 +138,7 @@ impl Roll<'_> {
             let next: Vec<OldInstance> = old.drain(..wave as usize).collect();
             // The lock lives for half an hour, and every wave needs less.
             let work = async {
-                self.replace(&group, &next).await?;
+                self.replace(&drainer, &group, &next).await?;
                 Ok(ExitCode::SUCCESS)
             };
             super::with_lock(self.client, self.config, &self.args.lock, Box::pin(work)).await?;
@@ -159,13 +147,7 @@ impl Roll<'_> {
     }
 
     async fn look(&self) -> anyhow::Result<AutoScalingGroup> {
-        let names = [self.group.clone()];
-        let found = self
-            .client
-            .autoscaling()
-            .describe_groups_by_name(&names)
-            .await;
-        let group = found.map_err(advised)?.into_iter().next();
+        let group = drain::group(self.client, &self.group).await?;
         let group = group.with_context(|| {
             format!(
                 "there is no Auto Scaling group `{}`: apply the file first",
@@ -227,7 +209,12 @@ impl Roll<'_> {
     }
 
     /// Starts as many new nodes, and once they are Ready drains and ends the old ones.
-    async fn replace(&self, group: &AutoScalingGroup, old: &[OldInstance]) -> anyhow::Result<()> {
+    async fn replace(
+        &self,
+        drainer: &Drainer<'_>,
+        group: &AutoScalingGroup,
+        old: &[OldInstance],
+    ) -> anyhow::Result<()> {
         let before: BTreeSet<String> = ids(group);
         let more = u32::try_from(old.len()).unwrap_or(u32::MAX);
         let desired = group.desired_capacity.saturating_add(more);
@@ -235,9 +222,20 @@ impl Roll<'_> {
         let grown = autoscaling.set_desired_capacity(&self.group, desired).await;
         grown.map_err(advised)?;
         output::talk(&format!("{desired} instances wanted, {more} of them new"));
-        self.wait_for_new(&before, old.len()).await?;
-        for instance in old {
-            self.end(&instance.id).await?;
+        let come = self.wait_for_new(&before, old.len());
+        drainer.unless_interrupted(come).await.with_context(|| {
+            format!(
+                "no old node was touched, and `{}` goes on wanting the new ones",
+                self.group
+            )
+        })?;
+        for OldInstance { id, .. } in old {
+            let node = drainer.end(id).await;
+            let node = node.context("the node takes pods again, and no other was touched")?;
+            output::talk(&format!(
+                "replaced {} ({id})",
+                node.as_deref().unwrap_or("no node")
+            ));
         }
         Ok(())
     }
@@ -257,9 +255,8 @@ impl Roll<'_> {
             }
             if deadline < Instant::now() {
                 bail!(
-                    "of {count} new nodes {} became Ready in {:?} (new instances: {}): no old one \
-                     was touched, and the group goes on wanting the new ones; look at the new \
-                     one's console, whose last line begins with windlass-join",
+                    "of {count} new nodes {} became Ready in {:?} (new instances: {}): look at the \
+                     new one's console, whose last line begins with windlass-join",
                     ready.len(),
                     self.args.ready_timeout,
                     new.join(", ")
@@ -267,45 +264,6 @@ impl Roll<'_> {
             }
             tokio::time::sleep(PAUSE).await;
         }
-    }
-
-    /// Drains a node and ends its instance. Whatever goes wrong, the node takes pods again.
-    async fn end(&self, instance: &str) -> anyhow::Result<()> {
-        let Some(node) = self.nodes.of_instance(instance).await? else {
-            output::talk(&format!("{instance} is no node: it is ended as it is"));
-            return self.terminate(instance).await;
-        };
-        let reserved = self.nodes.reserve(&node).await?;
-        let drained = tokio::select! {
-            drained = self.nodes.drain(&node, self.args.drain_timeout) => drained,
-            _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
-        };
-        let ended = match drained {
-            Ok(()) => self.terminate(instance).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = ended {
-            self.nodes.give_back(&reserved).await.with_context(|| {
-                format!(
-                    "`{node}` stays cordoned: `kubectl uncordon {node}` and remove its annotation \
-                     {}",
-                    nodes::KEPT
-                )
-            })?;
-            return Err(error).with_context(|| {
-                format!("`{node}` ({instance}) takes pods again, and no other was touched")
-            });
-        }
-        output::talk(&format!("replaced {node} ({instance})"));
-        Ok(())
-    }
-
-    async fn terminate(&self, instance: &str) -> anyhow::Result<()> {
-        let autoscaling = self.client.autoscaling();
-        let ended = autoscaling
-            .terminate_instance(instance, Capacity::Decrement)
-            .await;
-        ended.map_err(advised)
     }
 }
 

@@ -169,6 +169,8 @@ fn cfn_template(id: &ResourceId, template: &LaunchTemplate) -> Value {
             "UserData": content.user_data,
             "BlockDeviceMappings": api::template_volumes(&content.volumes),
             "MetadataOptions": api::template_metadata(&content.metadata_options),
+            "InstanceInitiatedShutdownBehavior": content.shutdown_behavior,
+            "KeyName": content.key_name,
             "TagSpecifications": launched,
         },
         "TagSpecifications": [{ "ResourceType": "launch-template", "Tags": api::tags(tags) }],

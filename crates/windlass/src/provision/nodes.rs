@@ -1,4 +1,4 @@
-//! Nodes as a rolling replacement needs them: which instance is which, cordon, drain and back.
+//! Nodes that are to go: which instance is which, cordon, drain and back.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use windlass_kube::{Api, Eviction, evict};
 
 use crate::json::{items, text};
 
-/// Keeps the autoscaler off a node that is being replaced.
-pub(super) const KEPT: &str = "cluster-autoscaler.kubernetes.io/scale-down-disabled";
+/// Keeps the autoscaler off a node that is being drained.
+const KEPT: &str = "cluster-autoscaler.kubernetes.io/scale-down-disabled";
 const SAFE_TO_EVICT: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict";
 const MIRROR: &str = "kubernetes.io/config.mirror";
 /// Pause before an eviction that a budget has refused is asked for again, and between looks.
@@ -23,7 +23,7 @@ pub(super) struct Nodes {
     force: bool,
 }
 
-/// A node that is kept for its replacement, and how it was before.
+/// A node that is cordoned and kept from the autoscaler, and how it was before.
 pub(super) struct Reserved {
     name: String,
     was_cordoned: bool,
@@ -98,7 +98,12 @@ impl Nodes {
         if !reserved.was_kept {
             change["metadata"] = json!({"annotations": {KEPT: null}});
         }
-        self.patch(&reserved.name, &change).await
+        let name = &reserved.name;
+        self.patch(name, &change).await.with_context(|| {
+            format!(
+                "`{name}` stays cordoned: `kubectl uncordon {name}` and remove its annotation {KEPT}"
+            )
+        })
     }
 
     async fn patch(&self, name: &str, change: &Value) -> anyhow::Result<()> {
