@@ -131,7 +131,7 @@ fn a_replacement_that_fails_leaves_the_old_nodes_as_they_were() -> Result<()> {
     }
     testbed.joiner().set_boot("prod-web", Boot::never());
     let failed = roll(testbed, &["--force", "--ready-timeout=5s"])?;
-    expect(&failed, 1, "no old one was touched")?;
+    expect(&failed, 1, "no old node was touched")?;
     let left = testbed.aws().group("prod-web")?.instance_ids();
     ensure!(
         old.iter().all(|id| left.contains(id)),
