@@ -14,7 +14,9 @@ use serde_json::{Value, json};
 use windlass_provision::iam::Actor;
 use windlass_testbed::{Testbed, User};
 
-use crate::{Finished, Parameter, Ssm, Tool, called, check_granted, prepare_for_joins};
+use crate::{
+    Finished, Parameter, Ssm, Tool, called, check_granted, prepare_for_joins, wait_until_granted,
+};
 
 /// The shared test bed, emptied and prepared for joins once for the whole process: for suites whose
 /// tests run at the same time, each with a cluster's name of its own.
@@ -156,6 +158,7 @@ pub fn apply_component(testbed: &Testbed, tool: &Tool, component: &str) -> Resul
     for object in objects {
         testbed.cluster().apply_object(object)?;
     }
+    wait_until_granted(testbed, objects)?;
     Ok(objects.clone())
 }
 

@@ -61,7 +61,7 @@ pub use imds::{Imds, Instance};
 pub use join::{Machine, Network, described_instance, lone_instance, prepare_for_joins};
 pub use permissions::{called, check_exactly, check_granted, granted, granted_for};
 pub use pods::run_pod;
-pub use rights::{check_rights, rights_of};
+pub use rights::{check_rights, rights_of, wait_until_granted};
 pub use secrets::{ArgumentLists, check_what_was_said, files_with};
 pub use ssm::{Parameter, Ssm, ssm_error};
 
@@ -222,10 +222,12 @@ impl Run {
         let role = format!("cluster-autoscaler-{name}");
         let rendered = manifests::rights_of_run("cluster-autoscaler", &role, &self.flags);
         // With flags that are not valid it ends before it needs any.
-        for manifest in rendered.into_iter().flatten() {
-            testbed.cluster().apply_object(&manifest.object)?;
+        let rendered = rendered.into_iter().flatten();
+        let objects: Vec<_> = rendered.map(|manifest| manifest.object).collect();
+        for object in &objects {
+            testbed.cluster().apply_object(object)?;
         }
-        Ok(())
+        rights::wait_until_granted(testbed, &objects)
     }
 
     /// Who it is to AWS.

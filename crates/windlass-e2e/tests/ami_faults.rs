@@ -132,7 +132,11 @@ impl Scene {
         Ssm::of(self.testbed).delete("/windlass/prod/image/amd64")?;
         expect(&self.run(&["prune", "--keep", "0", "--yes"])?, 0, "")?;
         expect(&self.run(&["list"])?, 0, "no image of cluster `prod`")?;
-        // A builder that was ended while it spoke takes its report back.
+        self.wait_until_nothing_is_left()
+    }
+
+    /// A builder that was ended while it spoke takes its report back; nobody else takes anything.
+    fn wait_until_nothing_is_left(&self) -> Result<()> {
         wait_for("nothing to be left", SOON, || {
             Ok(left(self.testbed)?.is_empty())
         })
@@ -178,13 +182,13 @@ fn play_builders(
                 .envs(Testbed::aws_environment(&testbed.moto_url()))
                 .output()?;
             expect(&report, 0, "")?;
-            let stopped = [("InstanceId.1", instance.as_str())];
-            if testbed
-                .aws()
-                .query("ec2", "StopInstances", &stopped)
-                .is_err()
-            {
-                // The build was given up meanwhile, and an instance that is no more says nothing.
+            let named = [("InstanceId.1", instance.as_str())];
+            let stopped = testbed.aws().query("ec2", "StopInstances", &named)?;
+            let (_, before) = stopped.split_once("<previousState>").context("a state")?;
+            if values(before, "name").first().map(String::as_str) != Some("running") {
+                // The build was given up meanwhile, and an instance that is no more neither says
+                // anything nor can be stopped: moto takes it back to life.
+                testbed.aws().query("ec2", "TerminateInstances", &named)?;
                 Ssm::of(testbed).delete(&format!("/windlass/ami/{build}/report"))?;
             }
         }
@@ -319,12 +323,12 @@ fn interrupted_at_each_call(hold: Hold) -> Result<()> {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         // Before there is a build an interrupt ends the program as any other, and while a whole one is
         // cleaned up it changes nothing.
-        let (code, left) = (output.status.code(), left(scene.testbed)?);
+        let code = output.status.code();
         let is_published = said.contains("is built and not all of spec.ami.publish is done");
         match code {
             Some(0) => {}
             Some(4) if is_published => {}
-            Some(4) | None => ensure!(left.is_empty(), "{left:#?}: {said}"),
+            Some(4) | None => scene.wait_until_nothing_is_left().context(said)?,
             _ => anyhow::bail!("ended with {code:?}: {said}"),
         }
         scene.tidy()

@@ -12,7 +12,7 @@ const SOON: Duration = Duration::from_secs(90);
 /// The lease duration and two retry periods, by the flags' defaults.
 const TAKEN_OVER: Duration = Duration::from_secs(15 + 2 * 2);
 /// A released lease is taken at the next try.
-const AT_ONCE: Duration = Duration::from_secs(5);
+const AT_ONCE: Duration = Duration::from_secs(10);
 /// Long enough for a second purchase, or a second removal, to show.
 const SETTLED: Duration = Duration::from_secs(15);
 const TAINT: &str = "ToBeDeletedByClusterAutoscaler";
@@ -46,13 +46,19 @@ impl Replica {
 /// A leader that has looped and another that waits.
 fn leader_and_candidate(testbed: &'static Testbed, flags: &[&str]) -> Result<(Replica, Replica)> {
     let leader = Replica::start(testbed, "first", flags)?;
+    let candidate = candidate(testbed, &leader, flags)?;
+    Ok((leader, candidate))
+}
+
+/// The second, once the first leads and has decided.
+fn candidate(testbed: &'static Testbed, leader: &Replica, flags: &[&str]) -> Result<Replica> {
     wait_for_holder(testbed, "first", SOON)?;
     leader.windlass.wait_for_log("decided", SOON)?;
     let candidate = Replica::start(testbed, "second", flags)?;
     candidate
         .windlass
         .wait_for_log("waiting for the lease", SOON)?;
-    Ok((leader, candidate))
+    Ok(candidate)
 }
 
 fn holder(testbed: &Testbed) -> Result<Option<String>> {
@@ -179,8 +185,10 @@ fn draining(
         "--scale-down-unneeded-time=10s",
         "--node-delete-delay-after-taint=1s",
     ];
-    let (mut leader, candidate) = leader_and_candidate(testbed, &flags)?;
+    let mut leader = Replica::start(testbed, "first", &flags)?;
+    // The call may come before the candidate is there, and waits for it.
     let call = hold(&leader);
+    let candidate = candidate(testbed, &leader, &flags)?;
     kill_at(testbed, &mut leader, call)?;
     Ok((testbed, leader, candidate))
 }

@@ -625,7 +625,7 @@ fn an_instance_that_is_not_ours_gets_no_certificate() -> Result<()> {
     let scene = Scene::begin_alone("foreign", Tagged::NotOurs)?;
     let _approver = scene.approver(&["--patience", "2s"])?;
     let machine = scene.machine("not-ours", Network::Missing)?;
-    let output = scene.join(&machine, &json!({"budget": "1m"}))?;
+    let output = scene.join(&machine, &json!({"budget": "2m"}))?;
     let denied = "the certificate request was denied";
     let words = ["phase=kubeadm", denied, "in no group of this cluster"];
     ended(&output, 16, &words)?;
@@ -725,7 +725,7 @@ fn a_kubeadm_that_fails_after_the_certificate_has_come_has_joined() -> Result<()
     let scene = Scene::begin("failed-late")?;
     let machine = scene.machine("failed-late", Network::Configured)?;
     machine.wrap_kubeadm("join) \"$real\" \"$@\"; exit 1 ;;")?;
-    let output = scene.join(&machine, &json!({"budget": "1m"}))?;
+    let output = scene.join(&machine, &json!({"budget": "3m"}))?;
     ended(&output, 0, &["result=joined"])?;
     ensure!(
         text(&output).contains("joined, though"),
@@ -738,7 +738,7 @@ fn a_kubeadm_that_fails_after_the_certificate_has_come_has_joined() -> Result<()
 
     let mut machine = scene.machine("failed-late-script", Network::Configured)?;
     machine.wrap_kubeadm("join) \"$real\" \"$@\"; exit 1 ;;")?;
-    machine.set_env("WINDLASS_JOIN_BUDGET", "60");
+    machine.set_env("WINDLASS_JOIN_BUDGET", "180");
     let output = machine.run_script(&scene.render(&["--mode=script"])?)?;
     ended(&output, 0, &["result=joined"])?;
     scene.wait_until_ready()?;

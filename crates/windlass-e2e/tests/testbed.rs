@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
+use kube::api::DeleteParams;
 use serde_json::json;
 use windlass_testbed::proxy::{Act, Hold, Matcher};
 use windlass_testbed::{
@@ -78,7 +80,7 @@ fn a_test_bed_whose_process_is_killed_ends() -> Result<()> {
         .spawn()?;
     wait_for(
         "the parts of the other process",
-        Duration::from_mins(1),
+        Duration::from_mins(4),
         || Ok(processes_of(&directory).len() == Part::ALL.len()),
     )?;
     child.kill()?;
@@ -112,14 +114,19 @@ fn pods_stop_at_once_or_after_their_grace_period() -> Result<()> {
         cluster.deploy(workload)?;
         cluster.wait_until_all_run("default", &workload.name, 1, SOON)?;
     }
+    let pod_of = |name: &str| -> Result<Option<Pod>> {
+        let mut pods = cluster.pods("default")?.into_iter();
+        Ok(pods.find(|pod| pod.name_any().starts_with(name)))
+    };
     for (name, fewest, most) in [("quick", 0, 3), ("slow", 3, 9)] {
+        let pod = pod_of(name)?.context("it runs")?;
+        // The pod itself: a Deployment's end takes the time of its controllers.
+        let pods = cluster.api::<Pod>("default");
         let begun = Instant::now();
-        cluster.delete_deployment("default", name)?;
-        wait_for(&format!("pods of {name} to go"), SOON, || {
-            Ok(!cluster
-                .pods("default")?
-                .iter()
-                .any(|pod| pod.name_any().starts_with(name)))
+        cluster.run(pods.delete(&pod.name_any(), &DeleteParams::default()))?;
+        wait_for(&format!("pod {} to go", pod.name_any()), SOON, || {
+            let mut pods = cluster.pods("default")?.into_iter();
+            Ok(!pods.any(|it| it.uid() == pod.uid()))
         })?;
         let seconds = begun.elapsed().as_secs();
         ensure!(

@@ -388,6 +388,31 @@ impl Ec2<'_> {
         Ok(page.images_set)
     }
 
+    /// The images of an owner (an account, `self`, `amazon`) that can be used and carry all these tags.
+    ///
+    /// IAM: `ec2:DescribeImages`.
+    pub async fn images_by_tags(
+        &self,
+        owner: &str,
+        tags: &BTreeMap<String, String>,
+    ) -> Result<Vec<ImageState>, CallError> {
+        let mut query = read("DescribeImages")
+            .about("images by their tags")
+            .with("Owner.1", owner)
+            .with("Filter.1.Name", "state")
+            .with("Filter.1.Value.1", "available");
+        for (number, (key, value)) in (2..).zip(tags) {
+            query = query
+                .with(format!("Filter.{number}.Name"), format!("tag:{key}"))
+                .with(format!("Filter.{number}.Value.1"), value);
+        }
+        let page: ImagesPage = self
+            .client
+            .observed("DescribeImages", query.send(self.client))
+            .await?;
+        Ok(page.images_set)
+    }
+
     /// An image by its id, and how far it is; none if there is none.
     ///
     /// IAM: `ec2:DescribeImages`.

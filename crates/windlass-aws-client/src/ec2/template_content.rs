@@ -197,6 +197,8 @@ struct ContentVersion {
 struct TemplatesPage {
     #[serde(default, deserialize_with = "items")]
     launch_templates: Vec<LaunchTemplate>,
+    #[serde(default, deserialize_with = "filled")]
+    next_token: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -339,13 +341,43 @@ impl Ec2<'_> {
         none_if_not_found(answer)
     }
 
-    /// All that a version of a launch template says.
+    /// The launch templates that carry this tag.
+    ///
+    /// IAM: `ec2:DescribeLaunchTemplates`.
+    pub async fn launch_templates_by_tag(
+        &self,
+        key: &str,
+        value: &str,
+    ) -> Result<Vec<LaunchTemplate>, CallError> {
+        self.client
+            .observed("DescribeLaunchTemplates", async {
+                let mut found = Vec::new();
+                let mut token: Option<String> = None;
+                loop {
+                    let page: TemplatesPage = read("DescribeLaunchTemplates")
+                        .about(value)
+                        .with("Filter.1.Name", format!("tag:{key}"))
+                        .with("Filter.1.Value.1", value)
+                        .with_some("NextToken", token.as_ref())
+                        .send(self.client)
+                        .await?;
+                    found.extend(page.launch_templates);
+                    token = page.next_token;
+                    if token.is_none() {
+                        return Ok(found);
+                    }
+                }
+            })
+            .await
+    }
+
+    /// All that a version of a launch template says: a number, `$Latest` or `$Default`.
     ///
     /// IAM: `ec2:DescribeLaunchTemplateVersions`.
     pub async fn launch_template_content(
         &self,
         name: &str,
-        version: u64,
+        version: &str,
     ) -> Result<Option<LaunchTemplateContent>, CallError> {
         let answer = self
             .client
@@ -452,47 +484,6 @@ impl Ec2<'_> {
             .observed("CreateTags", async {
                 let _: Deleted = query.send(self.client).await?;
                 Ok(())
-            })
-            .await
-    }
-
-    /// The images of an owner (an account, `self`, `amazon`) that carry all these tags: id, and
-    /// when it was made.
-    ///
-    /// IAM: `ec2:DescribeImages`.
-    pub async fn images_by_tags(
-        &self,
-        owner: &str,
-        tags: &BTreeMap<String, String>,
-    ) -> Result<Vec<(String, String)>, CallError> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Page {
-            #[serde(default, deserialize_with = "items")]
-            images_set: Vec<Found>,
-        }
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Found {
-            image_id: String,
-            #[serde(default)]
-            creation_date: String,
-        }
-        let mut query = read("DescribeImages")
-            .about("images by their tags")
-            .with("Owner.1", owner);
-        for (number, (key, value)) in (1..).zip(tags) {
-            query = query
-                .with(format!("Filter.{number}.Name"), format!("tag:{key}"))
-                .with(format!("Filter.{number}.Value.1"), value);
-        }
-        self.client
-            .observed("DescribeImages", async {
-                let page: Page = query.send(self.client).await?;
-                let found = page.images_set.into_iter();
-                Ok(found
-                    .map(|image| (image.image_id, image.creation_date))
-                    .collect())
             })
             .await
     }

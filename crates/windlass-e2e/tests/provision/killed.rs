@@ -91,6 +91,26 @@ fn a_destroy_that_is_killed_at_any_call_is_finished_by_the_next() -> Result<()> 
     Ok(())
 }
 
+#[test]
+fn what_a_group_has_left_behind_is_still_found_and_destroyed() -> Result<()> {
+    let testbed = windlass_e2e::testbed()?;
+    cluster_file_with(testbed, "", ALL)?;
+    let empty = account(testbed)?;
+    expect(&run(testbed, &["apply", "--yes"])?, 0, "Done.")?;
+    // A destroy that ended once the groups were gone, and a file without them.
+    for name in ["prod-web", "prod-old"] {
+        testbed.aws().delete_group(name)?;
+    }
+    cluster_file_with(testbed, "", "    []\n")?;
+    let shown = expect(&run(testbed, &["plan"])?, 2, "launch template `prod-web`")?;
+    ensure!(shown.contains("is not in the file any more"), "{shown}");
+    let one = run(testbed, &["destroy", "--group=web", "--yes"])?;
+    expect(&one, 0, "deleted launch template `prod-web`")?;
+    let rest = run(testbed, &["destroy", "--yes"])?;
+    expect(&rest, 0, "deleted launch configuration `prod-old-")?;
+    check_same(&account(testbed)?, &empty)
+}
+
 /// Runs a command again and again, killing it once AWS has carried its first, its second, … call
 /// out and has not answered yet; gives the number of calls. Being killed before a call is sent is
 /// being killed after the one before.

@@ -7,6 +7,7 @@ mod errors;
 mod export;
 mod howto;
 mod iam;
+mod images;
 mod killed;
 mod roll;
 mod scene;

@@ -5,7 +5,12 @@ use std::fmt::Write as _;
 
 use super::build::image_tags;
 use super::recipe::Recipe;
-use crate::cluster_config::{ClusterConfig, SourceReference};
+use crate::cluster_config::{ClusterConfig, RootVolume, SourceReference};
+
+/// The account that publishes Ubuntu's images.
+const CANONICAL: &str = "099720109477";
+/// The root device of its images.
+const UBUNTU_ROOT: &str = "/dev/sda1";
 
 /// Which Packer is to read it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,11 +49,20 @@ pub fn template(config: &ClusterConfig, recipe: &Recipe, syntax: Syntax) -> Stri
     )
 }
 
+/// Whether it starts from one of Canonical's images, whose user and root device are others than
+/// Debian's.
+fn is_ubuntu(recipe: &Recipe) -> bool {
+    let source = recipe.ami.source.reference();
+    matches!(source, Some(SourceReference::Newest { owner, .. }) if owner == CANONICAL)
+}
+
 fn variables(recipe: &Recipe, syntax: Syntax) -> String {
-    let mut text = "variable \"ssh_username\" {\n  type    = string\n  default = \"admin\"\n}\n\n\
-        # Packer's own instance is reached over SSH; `session_manager` needs no open port.\n\
-        variable \"ssh_interface\" {\n  type    = string\n  default = \"public_ip\"\n}\n\n"
-        .to_owned();
+    let user = if is_ubuntu(recipe) { "ubuntu" } else { "admin" };
+    let mut text = format!(
+        "variable \"ssh_username\" {{\n  type    = string\n  default = \"{user}\"\n}}\n\n\
+         # Packer's own instance is reached over SSH; `session_manager` needs no open port.\n\
+         variable \"ssh_interface\" {{\n  type    = string\n  default = \"public_ip\"\n}}\n\n"
+    );
     if syntax == Syntax::Current {
         text += "# For pull requests: build, check, and make no image.\n\
             variable \"skip_create_ami\" {\n  type    = bool\n  default = false\n}\n\n";
@@ -125,7 +139,13 @@ fn source(config: &ClusterConfig, recipe: &Recipe, syntax: Syntax) -> String {
         let accounts: Vec<&str> = publish.accounts.iter().map(String::as_str).collect();
         block.list("ami_users", &accounts);
     }
-    block.launch_volume(volume);
+    let is_usual = volume.device == RootVolume::default().device;
+    let device = if is_usual && is_ubuntu(recipe) {
+        UBUNTU_ROOT
+    } else {
+        &volume.device
+    };
+    block.launch_volume(volume, device);
     let tags = image_tags(config, recipe);
     block.map("run_tags", &tags);
     block.map("tags", &tags);
@@ -166,12 +186,12 @@ impl Block {
         self.raw(name, &(text + "  }"));
     }
 
-    fn launch_volume(&mut self, volume: &crate::cluster_config::RootVolume) {
+    fn launch_volume(&mut self, volume: &RootVolume, device: &str) {
         let mut text = String::new();
         let mut line = |name: &str, value: String| {
             let _ = writeln!(text, "    {name} = {value}");
         };
-        line("device_name", quoted(&volume.device));
+        line("device_name", quoted(device));
         line("volume_type", quoted(&volume.kind));
         line("volume_size", volume.size.gib.to_string());
         line("delete_on_termination", "true".to_owned());

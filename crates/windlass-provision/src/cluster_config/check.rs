@@ -205,13 +205,17 @@ fn join(spec: &Spec, problems: &mut Problems) {
         return;
     };
     problems.expect(
-        !hook.name.is_empty()
-            && hook
-                .name
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || c == '-'),
+        hook.name.strip_prefix("windlass-").is_some_and(|rest| {
+            !rest.is_empty() && rest.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+        }),
         "spec.join.lifecycleHook.name",
-        || format!("`{}`: expected letters, digits and `-`", hook.name),
+        || {
+            // By its name it is known as ours once the file has another, or none.
+            format!(
+                "`{}`: expected `windlass-` and letters, digits and `-`",
+                hook.name
+            )
+        },
     );
     problems.expect(
         spec.token.boot_budget <= hook.timeout,

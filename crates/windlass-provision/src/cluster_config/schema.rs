@@ -308,7 +308,7 @@ pub struct RootVolume {
     pub throughput: Option<u32>,
     /// Key that encrypts it; the account's own for volumes if left out.
     pub kms_key: Option<String>,
-    /// Device name of the image's root volume.
+    /// Device name of the image's root volume, where AWS does not tell it.
     pub device: String,
 }
 

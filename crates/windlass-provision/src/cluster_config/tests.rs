@@ -243,6 +243,11 @@ fn a_setting_that_cannot_be_is_named_with_its_field() {
     );
     check(
         "  groups:",
+        "  join: {lifecycleHook: {name: join}}\n  groups:",
+        "expected `windlass-` and letters",
+    );
+    check(
+        "  groups:",
         "  tags: {'aws:x': y}\n  groups:",
         "tag `aws:x`",
     );

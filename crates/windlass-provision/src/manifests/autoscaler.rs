@@ -9,6 +9,8 @@ use crate::cluster_config::{ClusterConfig, CredentialsSource};
 
 /// Name of every object: the Go autoscaler's, so that these take its objects' place.
 pub const NAME: &str = "cluster-autoscaler";
+/// The annotation by which a service account stands for a role in AWS (IRSA).
+pub(super) const ROLE_ARN: &str = "eks.amazonaws.com/role-arn";
 
 /// The labels of every object.
 pub fn labels() -> Value {
@@ -131,7 +133,7 @@ fn metadata(namespace: &str) -> Value {
 fn service_account(config: &ClusterConfig) -> Manifest {
     let mut metadata = metadata(&config.spec.autoscaler.namespace);
     if let Some(role) = &config.spec.credentials.autoscaler_role_arn {
-        metadata["annotations"] = json!({ "eks.amazonaws.com/role-arn": role });
+        metadata["annotations"] = json!({ ROLE_ARN: role });
     }
     Manifest::new(json!({
         "apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata,

@@ -150,9 +150,20 @@ pub fn fix(text: &str, config: &ClusterConfig) -> Result<Fixed, FixError> {
             role(document, &flags, &mut faults);
         }
     }
+    let names = [&account, &name, &namespace].map(String::as_str);
+    let mut added = missing_roles(&documents, names, &flags, &mut faults);
+    if let Some(role) = &config.spec.credentials.autoscaler_role_arn {
+        added.extend(credentials(
+            &mut documents,
+            [&account, &namespace],
+            role,
+            &mut faults,
+        ));
+    }
     let mut manifests: Vec<Manifest> = documents
         .into_iter()
         .map(|document| Manifest::new(document.value))
+        .chain(added)
         .collect();
     if !has_budget {
         faults.add(
@@ -171,6 +182,90 @@ pub fn fix(text: &str, config: &ClusterConfig) -> Result<Fixed, FixError> {
         faults: faults.0.into_iter().collect(),
         manifests,
     })
+}
+
+/// Whether an object binds a role to a service account.
+fn binds(object: &Value, account: &str) -> bool {
+    let mut subjects = object["subjects"].as_array().into_iter().flatten();
+    subjects.any(|subject| subject["kind"] == "ServiceAccount" && subject["name"] == account)
+}
+
+/// Roles of a reach in which nothing at all is bound to the account.
+fn missing_roles(
+    documents: &[Lined],
+    [account, name, namespace]: [&str; 3],
+    flags: &Config,
+    faults: &mut Faults,
+) -> Vec<Manifest> {
+    let rights = rbac::rights(flags);
+    let all = rbac::roles_of(account, name, namespace, &autoscaler::labels(), &rights);
+    let mut missing = Vec::new();
+    for (role, binding) in [
+        ("ClusterRole", "ClusterRoleBinding"),
+        ("Role", "RoleBinding"),
+    ] {
+        let is_bound = documents
+            .iter()
+            .any(|document| document.value["kind"] == binding && binds(&document.value, account));
+        if is_bound {
+            continue;
+        }
+        let wanted = all
+            .iter()
+            .filter(|it| it.object["kind"] == role || it.object["kind"] == binding);
+        let before = missing.len();
+        missing.extend(wanted.cloned());
+        if before < missing.len() {
+            faults.add(
+                1,
+                format!("no {binding} of service account `{account}`: its calls are refused"),
+                format!("a {role} and its binding were added"),
+            );
+        }
+    }
+    missing
+}
+
+/// The role in AWS that the service account stands for. Gives an account where there is none.
+fn credentials(
+    documents: &mut [Lined],
+    [account, namespace]: [&str; 2],
+    role: &str,
+    faults: &mut Faults,
+) -> Option<Manifest> {
+    let annotations = json!({ autoscaler::ROLE_ARN: role });
+    let found = documents.iter_mut().find(|document| {
+        document.value["kind"] == "ServiceAccount" && document.value["metadata"]["name"] == account
+    });
+    let Some(document) = found else {
+        faults.add(
+            1,
+            format!(
+                "no ServiceAccount `{account}` with a role in AWS: it has no credentials there"
+            ),
+            "one was added",
+        );
+        return Some(Manifest::new(json!({
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "metadata": { "name": account, "namespace": namespace, "annotations": annotations },
+        })));
+    };
+    let metadata = &mut document.value["metadata"];
+    if metadata["annotations"][autoscaler::ROLE_ARN] != role {
+        match metadata["annotations"].as_object_mut() {
+            Some(its) => {
+                its.insert(autoscaler::ROLE_ARN.to_owned(), json!(role));
+            }
+            None => metadata["annotations"] = annotations,
+        }
+        faults.add(
+            document.line("/metadata"),
+            "the service account stands for no role in AWS, or another: it has no credentials there",
+            format!("annotated with `{role}`"),
+        );
+    }
+    None
 }
 
 fn text_at<'a>(value: &'a Value, pointer: &str) -> Option<&'a str> {
@@ -249,13 +344,7 @@ fn bound_roles(documents: &[Lined], account: &str) -> BTreeSet<(String, String)>
     documents
         .iter()
         .map(|document| &document.value)
-        .filter(|value| {
-            value["subjects"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .any(|subject| subject["kind"] == "ServiceAccount" && subject["name"] == account)
-        })
+        .filter(|value| binds(value, account))
         .map(|value| {
             let word = |field: &str| {
                 value["roleRef"][field]

@@ -89,7 +89,7 @@ pub fn kustomize(config: &ClusterConfig) -> Vec<File> {
                 "kind": "ServiceAccount",
                 "metadata": {
                     "name": autoscaler::NAME,
-                    "annotations": { "eks.amazonaws.com/role-arn": role },
+                    "annotations": { autoscaler::ROLE_ARN: role },
                 },
             })),
         }]);
@@ -164,8 +164,7 @@ pub fn helm_values(config: &ClusterConfig) -> Value {
         });
     }
     if let Some(role) = &config.spec.credentials.autoscaler_role_arn {
-        values["rbac"]["serviceAccount"]["annotations"] =
-            json!({ "eks.amazonaws.com/role-arn": role });
+        values["rbac"]["serviceAccount"]["annotations"] = json!({ autoscaler::ROLE_ARN: role });
     }
     if autoscaler.monitoring.alerts {
         values["prometheusRule"]["rules"] = monitoring::alert_rules();

@@ -67,7 +67,7 @@ pub(super) fn compare(types: &[InstanceTypeInfo]) -> Result<Vec<String>, Archite
 }
 
 /// The one to go by.
-fn architecture(info: &InstanceTypeInfo) -> &str {
+pub(super) fn architecture(info: &InstanceTypeInfo) -> &str {
     let known = info.processor.supported_architectures.first();
     known.map_or("of an unknown architecture", String::as_str)
 }

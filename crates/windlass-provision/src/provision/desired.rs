@@ -27,6 +27,8 @@ pub struct Facts {
     pub account: String,
     /// Id of each group's image, by the group's name in the file.
     pub images: BTreeMap<String, String>,
+    /// The device of each such image's root volume, where the image tells.
+    pub root_devices: BTreeMap<String, String>,
     /// The zone of each subnet of groups that have one group for each zone.
     pub zones: Zones,
     /// What is to be said of groups whose instance types are not alike.
@@ -170,15 +172,27 @@ fn configuration_name(aws_name: &str, content: &LaunchConfigurationContent) -> S
 
 /// Whether a launch configuration's name is one that Windlass gives those of a group of this name.
 pub fn is_configuration_of(aws_name: &str, name: &str) -> bool {
-    let digest = name
-        .strip_prefix(aws_name)
-        .and_then(|rest| rest.strip_prefix('-'));
+    let rest = name.strip_prefix(aws_name);
+    rest.is_some_and(|rest| rest.starts_with('-') && !rest[1..].contains('-'))
+        && is_configuration(name)
+}
+
+/// Whether a launch configuration's name ends as those that Windlass gives.
+pub(super) fn is_configuration(name: &str) -> bool {
+    let digest = name.rsplit_once('-').map(|(_, digest)| digest);
     digest.is_some_and(|digest| {
         digest.len() == 2 * DIGEST_BYTES
             && digest
                 .chars()
                 .all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c))
     })
+}
+
+/// The device of the image itself where it is known: under another name the volume would be a second
+/// disk, and the root as small as the image's.
+fn root_device(facts: &Facts, group: &ResolvedGroup<'_>) -> String {
+    let of_image = facts.root_devices.get(&group.group.name);
+    of_image.unwrap_or(&group.root_volume.device).clone()
 }
 
 fn launch_configuration(
@@ -195,7 +209,7 @@ fn launch_configuration(
         security_groups: config.spec.security_groups.clone(),
         user_data: Some(user_data(config, group)?),
         volumes: vec![ConfiguredVolume {
-            device: volume.device.clone(),
+            device: root_device(facts, group),
             ebs: ConfiguredEbs {
                 size_gib: Some(volume.size.gib),
                 kind: Some(volume.kind.clone()),
@@ -226,6 +240,9 @@ fn launch_template(
 ) -> Result<LaunchTemplate, UserDataError> {
     let user_data = user_data(config, group)?;
     let volume = group.root_volume;
+    // Their order says nothing, and AWS keeps none.
+    let mut security_groups = config.spec.security_groups.clone();
+    security_groups.sort();
     let mut own_tags = tags(config);
     own_tags.insert(GROUP_TAG.to_owned(), group.group.name.clone());
     let mut launched = own_tags.clone();
@@ -234,10 +251,10 @@ fn launch_template(
         image_id: facts.images.get(&group.group.name).cloned(),
         instance_type: group.instance_types.first().map(|&name| name.to_owned()),
         instance_profile: Some(node_role_name(config)),
-        security_groups: config.spec.security_groups.clone(),
+        security_groups,
         user_data: Some(user_data),
         volumes: vec![TemplateVolume {
-            device: volume.device.clone(),
+            device: root_device(facts, group),
             ebs: TemplateEbs {
                 size_gib: Some(volume.size.gib),
                 kind: Some(volume.kind.clone()),

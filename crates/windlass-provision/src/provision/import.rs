@@ -2,7 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
-use windlass_aws_client::autoscaling::LaunchConfigurationContent;
+use windlass_aws_client::autoscaling::{
+    ConfiguredEbs, ConfiguredVolume, LaunchConfigurationContent,
+};
+use windlass_aws_client::ec2::LaunchTemplateContent;
 
 use super::desired;
 use super::resource::Group;
@@ -15,14 +18,39 @@ pub struct Launch {
     pub image: Option<String>,
     /// Instance type.
     pub instance_type: Option<String>,
-    /// All that its launch configuration says, if it has one.
-    pub configuration: Option<LaunchConfigurationContent>,
+    /// All that its launch configuration or template says, in the words of the former.
+    pub content: Option<LaunchConfigurationContent>,
+}
+
+/// What a launch template says, in the words of a launch configuration.
+pub(super) fn of_template(template: LaunchTemplateContent) -> LaunchConfigurationContent {
+    let volumes = template.volumes.into_iter().map(|volume| ConfiguredVolume {
+        device: volume.device,
+        ebs: ConfiguredEbs {
+            size_gib: volume.ebs.size_gib,
+            kind: volume.ebs.kind,
+            iops: volume.ebs.iops,
+            throughput: volume.ebs.throughput,
+            encrypted: volume.ebs.encrypted,
+            delete_on_termination: volume.ebs.delete_on_termination,
+        },
+    });
+    LaunchConfigurationContent {
+        image_id: template.image_id,
+        instance_type: template.instance_type,
+        instance_profile: template.instance_profile,
+        security_groups: template.security_groups,
+        user_data: template.user_data,
+        volumes: volumes.collect(),
+        key_name: template.key_name,
+        ..LaunchConfigurationContent::default()
+    }
 }
 
 impl Launch {
     /// The root volume as the file has it: the first that is named.
     fn root_volume(&self) -> Option<Value> {
-        let volume = self.configuration.as_ref()?.volumes.first()?;
+        let volume = self.content.as_ref()?.volumes.first()?;
         let mut entry = json!({ "device": volume.device });
         if let Some(size) = volume.ebs.size_gib {
             entry["size"] = json!(format!("{size}Gi"));
@@ -45,7 +73,7 @@ impl Launch {
 
     /// What instances of the file's groups will have otherwise, or not at all.
     pub fn left_out(&self, config: &ClusterConfig) -> Vec<String> {
-        let Some(content) = &self.configuration else {
+        let Some(content) = &self.content else {
             return Vec::new();
         };
         let mut left_out = Vec::new();
@@ -201,7 +229,7 @@ mod tests {
         let launch = Launch {
             image: Some("ami-1".to_owned()),
             instance_type: Some("m4.large".to_owned()),
-            configuration: Some(LaunchConfigurationContent {
+            content: Some(LaunchConfigurationContent {
                 instance_profile: Some("k8s-node".to_owned()),
                 key_name: Some("ops".to_owned()),
                 security_groups: vec!["sg-2".to_owned()],

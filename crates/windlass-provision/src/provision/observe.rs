@@ -1,19 +1,20 @@
 //! What the resources are: read from AWS, by name.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use windlass_aws_client::autoscaling::{AutoScalingGroup, TagFilter};
+use windlass_aws_client::ec2::ImageState;
 use windlass_aws_client::{CallError, Client};
 
 use super::alike::{self, Architectures};
 use super::desired::{self, Facts, Zones};
-use super::import::Launch;
+use super::import::{self, Launch};
 use super::plan::Resources;
 use super::resource::{
     Grant, Group, Hook, Key, LaunchConfiguration, LaunchTemplate, Mixed, NodeRole, Parameter,
     Profile, Resource, ResourceId, ResourceKind,
 };
-use super::{JOIN_KEY, KEY_TAG, OWNER_TAG};
+use super::{GROUP_TAG, JOIN_KEY, KEY_TAG, OWNER_TAG};
 use crate::cluster_config::{ClusterConfig, ImageReference, ResolvedGroup};
 
 /// Why what AWS alone knows cannot be found out.
@@ -34,6 +35,17 @@ pub enum FactsError {
         owner: String,
         /// The tags.
         tags: String,
+    },
+    /// The image that is named is not there.
+    #[error(
+        "group `{group}`: there is no image `{image}` in this region, or none that this account may \
+         use: build one with `windlass ami build`, or name another"
+    )]
+    NoSuchImage {
+        /// The group.
+        group: String,
+        /// The image.
+        image: String,
     },
     /// One image cannot be for all types of a group.
     #[error("group `{group}`")]
@@ -82,41 +94,126 @@ pub async fn facts(client: &Client, config: &ClusterConfig) -> Result<Facts, Fac
     for group in config.groups() {
         let unlike = unlike(client, &group).await?;
         facts.warnings.extend(unlike);
-        let name = &group.group.name;
-        let image = match group.image {
-            None => continue,
-            Some(ImageReference::Id(id)) => id.to_owned(),
-            Some(ImageReference::Parameter(parameter)) => client
-                .ssm()
-                .get_parameter(parameter)
-                .await?
-                .map(|found| found.value.expose().trim().to_owned())
-                .ok_or_else(|| FactsError::NoParameter {
-                    group: name.clone(),
-                    parameter: parameter.to_owned(),
-                })?,
-            Some(ImageReference::Newest { tags, owner }) => {
-                let found = client.ec2().images_by_tags(owner, tags).await?;
-                // Of two of the same second the one with the greater id, so that it is always the
-                // same one.
-                found
-                    .into_iter()
-                    .max_by(|a, b| (&a.1, &a.0).cmp(&(&b.1, &b.0)))
-                    .map(|(id, _)| id)
-                    .ok_or_else(|| FactsError::NoImage {
-                        group: name.clone(),
-                        owner: owner.to_owned(),
-                        tags: tags
-                            .iter()
-                            .map(|(key, value)| format!("{key}={value}"))
-                            .collect::<Vec<_>>()
-                            .join(", "),
-                    })?
-            }
+        let Some(reference) = group.image else {
+            continue;
         };
-        facts.images.insert(name.clone(), image);
+        let image = image(client, config, &group, reference, &mut facts.warnings).await?;
+        let name = &group.group.name;
+        if let Some(device) = image.root_device {
+            facts.root_devices.insert(name.clone(), device);
+        }
+        facts.images.insert(name.clone(), image.id);
     }
     Ok(facts)
+}
+
+/// An image that nodes are launched from.
+struct Found {
+    id: String,
+    /// The device of its root volume, where it tells.
+    root_device: Option<String>,
+}
+
+impl From<ImageState> for Found {
+    fn from(image: ImageState) -> Self {
+        Self {
+            id: image.id,
+            root_device: image.root_device_name,
+        }
+    }
+}
+
+/// The image that a group's nodes are launched from, as of now.
+async fn image(
+    client: &Client,
+    config: &ClusterConfig,
+    group: &ResolvedGroup<'_>,
+    reference: ImageReference<'_>,
+    warnings: &mut Vec<String>,
+) -> Result<Found, FactsError> {
+    let name = &group.group.name;
+    match reference {
+        ImageReference::Id(id) => image_of_id(client, name, id, warnings).await,
+        ImageReference::Parameter(parameter) => {
+            let found = client.ssm().get_parameter(parameter).await?;
+            let found = found.ok_or_else(|| FactsError::NoParameter {
+                group: name.clone(),
+                parameter: parameter.to_owned(),
+            })?;
+            image_of_id(client, name, found.value.expose().trim(), warnings).await
+        }
+        ImageReference::Newest { tags, owner } => {
+            let mut found = client.ec2().images_by_tags(owner, tags).await?;
+            found.retain(|image| is_meant_for(image, &config.spec.cluster, tags));
+            if let Some(first) = found.first()
+                && found.iter().any(|it| it.architecture != first.architecture)
+            {
+                let architecture = architecture(client, group).await?;
+                found.retain(|image| Some(&image.architecture) == architecture.as_ref());
+            }
+            // Of two of the same second the one with the greater id, so that it is always the
+            // same one.
+            let newest = found
+                .into_iter()
+                .max_by(|a, b| (&a.creation_date, &a.id).cmp(&(&b.creation_date, &b.id)));
+            newest.map(Found::from).ok_or_else(|| FactsError::NoImage {
+                group: name.clone(),
+                owner: owner.to_owned(),
+                tags: tags
+                    .iter()
+                    .map(|(key, value)| format!("{key}={value}"))
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            })
+        }
+    }
+}
+
+/// Whether an image is not one that was built for another cluster, unless that one's are asked for.
+fn is_meant_for(image: &ImageState, cluster: &str, wanted: &BTreeMap<String, String>) -> bool {
+    wanted.contains_key(OWNER_TAG)
+        || image
+            .tags
+            .get(OWNER_TAG)
+            .is_none_or(|owner| owner == cluster)
+}
+
+/// The architecture of a group's types, as images have it.
+async fn architecture(
+    client: &Client,
+    group: &ResolvedGroup<'_>,
+) -> Result<Option<String>, CallError> {
+    let first = group.instance_types.first().map(|&name| name.to_owned());
+    let ec2 = client.ec2();
+    let types = ec2.describe_instance_types(first.as_slice()).await?;
+    Ok(types.first().map(|it| alike::architecture(it).to_owned()))
+}
+
+/// An image that is named. Without the permission to look at it no more than its id is known.
+async fn image_of_id(
+    client: &Client,
+    group: &str,
+    id: &str,
+    warnings: &mut Vec<String>,
+) -> Result<Found, FactsError> {
+    match client.ec2().image_state(id).await {
+        Ok(Some(image)) => Ok(image.into()),
+        Ok(None) => Err(FactsError::NoSuchImage {
+            group: group.to_owned(),
+            image: id.to_owned(),
+        }),
+        Err(error) if error.is_denied() => {
+            warnings.push(format!(
+                "group `{group}`: the device of its image's root volume is taken from rootVolume.device: \
+                 {error}"
+            ));
+            Ok(Found {
+                id: id.to_owned(),
+                root_device: None,
+            })
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// What is to be said of the types of a group. Without the permission to ask, nothing is.
@@ -232,15 +329,25 @@ async fn launch_configurations(
     let groups = ids
         .iter()
         .filter(|id| id.kind == ResourceKind::AutoScalingGroup);
-    let names: Vec<&str> = groups.map(|id| id.name.as_str()).collect();
+    let groups: Vec<&str> = groups.map(|id| id.name.as_str()).collect();
+    let is_of_group = |name: &str| {
+        let mut groups = groups.iter();
+        groups.any(|group| desired::is_configuration_of(group, name))
+    };
+    configurations(client, config, is_of_group).await
+}
+
+/// Launch configurations with names of a kind; those with the nodes' profile are ours.
+async fn configurations(
+    client: &Client,
+    config: &ClusterConfig,
+    is_meant: impl Fn(&str) -> bool,
+) -> Result<Resources, CallError> {
     let profile = desired::node_role_name(config);
     let mut found = Resources::new();
     for mut content in client.autoscaling().launch_configurations(&[]).await? {
         let name = content.name.clone();
-        if !names
-            .iter()
-            .any(|group| desired::is_configuration_of(group, &name))
-        {
+        if !is_meant(&name) {
             continue;
         }
         content.security_groups.sort();
@@ -297,39 +404,52 @@ async fn nameless_key(
     Ok(None)
 }
 
-/// Groups of ours that the file no longer has, with their templates.
+/// Groups and launch templates of ours that the file no longer has. A template outlives its group
+/// where a run ended between the two.
 async fn forgotten(
     client: &Client,
     config: &ClusterConfig,
     named: &BTreeSet<ResourceId>,
 ) -> Result<Vec<ResourceId>, CallError> {
+    let cluster = &config.spec.cluster;
     let filter = TagFilter {
         key: OWNER_TAG.to_owned(),
-        value: Some(config.spec.cluster.clone()),
+        value: Some(cluster.clone()),
     };
-    let groups = client
-        .autoscaling()
-        .describe_groups_by_tags(&[filter])
-        .await?;
-    let mut ids = Vec::new();
-    let in_file = |name: &String| {
-        named.contains(&ResourceId {
-            kind: ResourceKind::AutoScalingGroup,
-            name: name.clone(),
-        })
-    };
-    for group in groups {
-        if in_file(&group.name) {
-            continue;
-        }
-        for kind in [ResourceKind::AutoScalingGroup, ResourceKind::LaunchTemplate] {
-            ids.push(ResourceId {
-                kind,
-                name: group.name.clone(),
-            });
-        }
+    let autoscaling = client.autoscaling();
+    let groups = autoscaling.describe_groups_by_tags(&[filter]).await?;
+    let groups = groups.into_iter().map(|group| ResourceId {
+        kind: ResourceKind::AutoScalingGroup,
+        name: group.name,
+    });
+    let ec2 = client.ec2();
+    let templates = ec2.launch_templates_by_tag(OWNER_TAG, cluster).await?;
+    // One without a group's name was made for something else.
+    let templates = templates
+        .into_iter()
+        .filter(|template| template.tags.contains_key(GROUP_TAG))
+        .map(|template| ResourceId {
+            kind: ResourceKind::LaunchTemplate,
+            name: template.name,
+        });
+    let found = groups.chain(templates);
+    Ok(found.filter(|id| !named.contains(id)).collect())
+}
+
+/// Launch configurations of this cluster whose group is no more: a run ended between the two.
+/// Without the permission to look none is seen.
+///
+/// # Errors
+///
+/// When the call fails.
+pub async fn stray_configurations(
+    client: &Client,
+    config: &ClusterConfig,
+) -> Result<Resources, CallError> {
+    match configurations(client, config, desired::is_configuration).await {
+        Err(error) if error.is_denied() => Ok(Resources::new()),
+        found => found,
     }
-    Ok(ids)
 }
 
 async fn role(client: &Client, name: &str) -> Result<Option<Resource>, CallError> {
@@ -373,9 +493,13 @@ async fn launch_template(client: &Client, name: &str) -> Result<Option<Resource>
         return Ok(None);
     };
     let version = template.latest_version_number;
-    let content = client.ec2().launch_template_content(name, version).await?;
+    let ec2 = client.ec2();
+    let number = version.to_string();
+    let content = ec2.launch_template_content(name, &number).await?;
+    let mut content = content.unwrap_or_default();
+    content.security_groups.sort();
     Ok(Some(Resource::LaunchTemplate(Box::new(LaunchTemplate {
-        content: content.unwrap_or_default(),
+        content,
         version: Some(version),
         tags: template.tags,
     }))))
@@ -394,19 +518,16 @@ pub async fn launch(client: &Client, group: &Group) -> Result<Launch, CallError>
         return Ok(found.map_or_else(Launch::default, |found| Launch {
             image: found.image_id.clone(),
             instance_type: found.instance_type.clone(),
-            configuration: Some(found),
+            content: Some(found),
         }));
     }
-    let ec2 = client.ec2();
-    let name = group.launch_template.as_deref();
+    let name = group.launch_template.as_deref().unwrap_or_default();
     let version = group.version.as_deref().unwrap_or("$Default");
-    let found = ec2
-        .describe_launch_template_version(None, name, version)
-        .await?;
+    let found = client.ec2().launch_template_content(name, version).await?;
     Ok(found.map_or_else(Launch::default, |found| Launch {
-        image: found.data.image_id,
-        instance_type: found.data.instance_type,
-        configuration: None,
+        image: found.image_id.clone(),
+        instance_type: found.instance_type.clone(),
+        content: Some(import::of_template(found)),
     }))
 }
 

@@ -9,7 +9,7 @@ use windlass_provision::ami::build::{self, BuildError};
 use windlass_provision::cluster_config::ClusterConfig;
 use windlass_provision::document::JoinDocument;
 use windlass_provision::provision::observe::FactsError;
-use windlass_provision::provision::plan::{self, Allowed};
+use windlass_provision::provision::plan::{self, Action, Allowed};
 use windlass_provision::provision::{advice, builder, desired, observe};
 
 use super::Findings;
@@ -147,8 +147,19 @@ async fn resources(client: &Client, config: &ClusterConfig, findings: &mut Findi
             .take(3)
             .map(|field| field.path.as_str())
             .collect();
+        let note = change.note.as_deref();
+        if change.action == Action::Attention {
+            let what = format!("{}: {}", change.id, note.unwrap_or("needs a decision"));
+            findings.warn(
+                what,
+                "`windlass provision plan` shows it; `apply` waits for it",
+            );
+            continue;
+        }
         let what = if observed.contains_key(&change.id) {
-            format!("{} differs from the file: {}", change.id, fields.join(", "))
+            let what = fields.join(", ");
+            let what = note.filter(|_| what.is_empty()).unwrap_or(&what);
+            format!("{} differs from the file: {what}", change.id)
         } else {
             format!("{} is not there", change.id)
         };

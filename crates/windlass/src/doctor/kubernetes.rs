@@ -279,10 +279,7 @@ async fn deployment(api: &Api, config: &ClusterConfig, findings: &mut Findings) 
     };
     let unknown: Vec<&str> = found
         .split(',')
-        .filter(|tag| {
-            let key = tag.split('=').next().unwrap_or(tag);
-            !wanted.iter().any(|wanted| wanted == key)
-        })
+        .filter(|tag| !is_promised(tag, &wanted))
         .collect();
     if unknown.is_empty() {
         findings.ok("the autoscaler looks for the tags that the groups have");
@@ -296,6 +293,16 @@ async fn deployment(api: &Api, config: &ClusterConfig, findings: &mut Findings) 
             "apply what `windlass manifests` renders",
         );
     }
+}
+
+/// Whether groups have a tag that the autoscaler looks for, by its key or by key and value.
+fn is_promised(tag: &str, groups_have: &[String; 2]) -> bool {
+    let (key, value) = match tag.split_once('=') {
+        Some((key, value)) => (key, Some(value)),
+        None => (tag, None),
+    };
+    let mut tags = groups_have.iter().zip(["true", "owned"]);
+    tags.any(|(name, its)| name == key && value.is_none_or(|value| value == its))
 }
 
 /// Nodes that no cloud controller has adopted.
@@ -387,6 +394,17 @@ fn control_plane(config: &ClusterConfig, nodes: &[&Value], findings: &mut Findin
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tag_with_a_value_that_no_group_has_is_not_promised() {
+        let have = ["enabled".to_owned(), "prod".to_owned()];
+        for tag in ["enabled", "enabled=true", "prod", "prod=owned"] {
+            assert!(is_promised(tag, &have), "{tag}");
+        }
+        for tag in ["enabled=false", "prod=shared", "staging"] {
+            assert!(!is_promised(tag, &have), "{tag}");
+        }
+    }
 
     #[test]
     fn each_replica_has_a_control_plane_node_of_its_own() {

@@ -103,7 +103,9 @@ async fn observed(
 ) -> anyhow::Result<Resources> {
     let zones = observe::zones(client, config).await.map_err(advised)?;
     let observed = observe::observe(client, config, &zones).await;
-    let observed = observed.map_err(advised)?;
+    let mut observed = observed.map_err(advised)?;
+    let stray = observe::stray_configurations(client, config).await;
+    observed.extend(stray.map_err(advised)?);
     match &args.group {
         Some(group) => only_group(config, group, observed),
         None => Ok(observed),

@@ -146,3 +146,51 @@ fn what_cannot_be_mended_is_refused() {
         "{error}"
     );
 }
+
+#[test]
+fn an_autoscaler_of_another_cluster_without_credentials_and_rights_is_this_ones() {
+    let old = "\
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: cluster-autoscaler, namespace: kube-system}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: cluster-autoscaler, namespace: kube-system}
+spec:
+  selector: {matchLabels: {app: cluster-autoscaler}}
+  template:
+    metadata: {labels: {app: cluster-autoscaler}}
+    spec:
+      serviceAccountName: cluster-autoscaler
+      containers:
+      - name: cluster-autoscaler
+        image: registry.example.com/windlass:v1
+        command:
+        - ./cluster-autoscaler
+        - --node-group-auto-discovery=asg:tag=k8s.io/cluster-autoscaler/enabled,k8s.io/cluster-autoscaler/old
+";
+    let role = "arn:aws:iam::123456789012:role/autoscaler";
+    let text = format!("{CLUSTER}  credentials: {{source: irsa, autoscalerRoleArn: '{role}'}}\n");
+    let config = ClusterConfig::read("cluster.yaml", &text).unwrap();
+    let fixed = fix(old, &config).unwrap();
+    let faults: Vec<String> = fixed.faults.iter().map(ToString::to_string).collect();
+    for part in [
+        "looks for another cluster's groups",
+        "no ClusterRoleBinding",
+        "no RoleBinding",
+        "stands for no role in AWS",
+    ] {
+        assert!(
+            faults.iter().any(|fault| fault.contains(part)),
+            "nothing is said of `{part}`: {faults:#?}"
+        );
+    }
+    let yaml = fixed.to_yaml();
+    assert!(yaml.contains("k8s.io/cluster-autoscaler/prod"), "{yaml}");
+    assert!(!yaml.contains("cluster-autoscaler/old"), "{yaml}");
+    assert!(yaml.contains(role), "{yaml}");
+    assert!(yaml.contains("leases"), "{yaml}");
+    let again = fix(&yaml, &config).unwrap();
+    assert_eq!(again.faults, [], "what is mended has no faults");
+}

@@ -98,11 +98,18 @@ fn mend_flags(
                 continue;
             };
             let word = word.to_owned();
-            let is_placeholder = word.contains(['<', '>', '{']);
-            if is_placeholder && word.contains("node-group-auto-discovery") {
+            let is_discovery = word.contains("node-group-auto-discovery");
+            let why = if word.contains(['<', '>', '{']) {
+                Some("still has its placeholder")
+            } else if is_of_another_cluster(&word, &config.spec.cluster) {
+                Some("looks for another cluster's groups")
+            } else {
+                None
+            };
+            if let Some(why) = why.filter(|_| is_discovery) {
                 faults.add(
                     line,
-                    format!("`{word}` still has its placeholder: it finds no group"),
+                    format!("`{word}` {why}: it finds none of this one"),
                     format!("now `{discovery}`"),
                 );
                 set(document, &pointer, json!(discovery));
@@ -124,6 +131,15 @@ fn mend_flags(
                 .join("; "),
         }),
     }
+}
+
+/// Whether a discovery flag asks for the tag that groups of a cluster have, and of another one.
+fn is_of_another_cluster(flag: &str, cluster: &str) -> bool {
+    const PREFIX: &str = "k8s.io/cluster-autoscaler/";
+    let tags = flag.split_once("asg:tag=").map(|(_, tags)| tags);
+    let keys = tags.into_iter().flat_map(|tags| tags.split(','));
+    keys.filter_map(|tag| tag.split('=').next()?.strip_prefix(PREFIX))
+        .any(|rest| rest != "enabled" && rest != cluster && !rest.contains('/'))
 }
 
 /// `apps/v1` wants one.

@@ -27,7 +27,7 @@ fn wanted(text: &str) -> Resources {
         zones: [("subnet-1", "us-west-2a"), ("subnet-2", "us-west-2b")]
             .map(|(subnet, zone)| (subnet.to_owned(), zone.to_owned()))
             .into(),
-        warnings: Vec::new(),
+        ..Facts::default()
     };
     desired(&config, &facts).unwrap()
 }
@@ -502,4 +502,13 @@ fn scaling_policies_are_another_master() {
     let plan = compare_with(&found);
     assert_eq!(plan.attention().count(), 1);
     assert!(plan.to_text().contains("scaling_policies: cpu-60 → (none)"));
+}
+
+#[test]
+fn the_order_of_security_groups_is_no_difference() {
+    let text = CLUSTER.replace("[sg-1]", "[sg-1, sg-2]");
+    let found = applied(&wanted(&text));
+    let turned = wanted(&CLUSTER.replace("[sg-1]", "[sg-2, sg-1]"));
+    let plan = plan("prod", &turned, &found, Allowed::default());
+    assert!(plan.is_empty(), "{}", plan.to_text());
 }
