@@ -48,7 +48,7 @@ mod secrets;
 mod spare_node;
 mod ssm;
 
-pub use account::{Account, account, check_same, without_instances};
+pub use account::{Account, ENCRYPTED, account, check_same, without_instances};
 pub use at_call::{nth_call, was_held};
 pub use builder::{launched_builder, play_builder, stop_instance, values};
 pub use command::{Finished, Tool, expect};

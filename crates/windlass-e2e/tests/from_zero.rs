@@ -31,8 +31,8 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 use windlass_e2e::{
-    Chroot, Instance, Machine, Network, Ssm, described_instance, expect, launched_builder,
-    play_builder, prepare_for_joins, run_pod, values,
+    Chroot, ENCRYPTED, Instance, Machine, Network, Ssm, described_instance, expect,
+    launched_builder, play_builder, prepare_for_joins, run_pod, values,
 };
 use windlass_parts::ImageParts;
 use windlass_provision::iam::Actor;
@@ -409,7 +409,7 @@ impl State {
                 &[],
                 "groupId",
             ),
-            ("volumes", "ec2", "DescribeVolumes", &[], "volumeId"),
+            ("volumes", "ec2", "DescribeVolumes", &ENCRYPTED, "volumeId"),
             ("images", "ec2", "DescribeImages", &[own], "imageId"),
             (
                 "snapshots",

@@ -35,7 +35,7 @@ fn planned(testbed: &Testbed) -> Result<Value> {
     serde_json::from_slice(&output.stdout).context("a plan")
 }
 
-/// The new value of a field of the launch template.
+/// The new value of a field of the launch template, by its path.
 fn of_template(plan: &Value, path: &str) -> Option<Value> {
     let mut changes = plan["changes"].as_array()?.iter();
     let template = changes.find(|change| change["kind"] == "launch-template")?;
@@ -79,9 +79,14 @@ fn the_root_volume_is_on_the_images_own_device() -> Result<()> {
     let described = testbed.aws().query(EC2, "DescribeImages", &described)?;
     let device = values(&described, "rootDeviceName").into_iter().next();
     let device = device.context("a root device")?;
-    let volumes = of_template(&planned(testbed)?, "content.volumes").context("volumes")?;
-    ensure!(volumes[0]["device"] == device, "{volumes} and not {device}");
-    ensure!(volumes[0]["ebs"]["size_gib"] == 100, "{volumes}");
+    let plan = planned(testbed)?;
+    let found = of_template(&plan, "content.volumes[0].device");
+    ensure!(
+        found == Some(device.clone().into()),
+        "{found:?} and not {device}"
+    );
+    let size = of_template(&plan, "content.volumes[0].ebs.size_gib");
+    ensure!(size == Some(100.into()), "{size:?}");
 
     cluster_file(
         testbed,
