@@ -511,6 +511,50 @@ fn a_scale_down_that_fails_is_told() -> Result<()> {
     nothing_is_left(testbed)
 }
 
+/// Whatever goes wrong once the pods run: CI has a test case that says so, and people a reason.
+#[test]
+fn what_fails_after_the_scale_up_fails_in_the_result() -> Result<()> {
+    let testbed = windlass_e2e::testbed()?;
+    let _windlass = running(testbed)?;
+    let proxy = testbed.proxy_api_server()?;
+    let kubeconfig = testbed.kubeconfig_through(User::Admin, &proxy)?;
+    let pods = ["--pods=1", "--cpu=10m", "--timeout=60s"];
+    let down = [&pods[..], &["--scale-down", "--output=junit"]].concat();
+    let scaled = || Matcher::method("PATCH", "/deployments/");
+    let forbidden = || Act::kubernetes_error(403, "Forbidden");
+    let failing =
+        |why: &str| format!("name=\"scale-down\" time=\"0.0\">\n    <failure message=\"{why}");
+
+    proxy.on(scaled(), forbidden()).times(1);
+    let output = verify_as(&kubeconfig, &down)?;
+    let told = expect(&output, 2, "tests=\"3\" failures=\"1\"")?;
+    ensure!(told.contains(&failing("scale the Deployment")), "{told}");
+
+    let held = proxy.hold(scaled(), Hold::BeforeForwarding);
+    let mut child = command(&kubeconfig, &down)?
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .context("start windlass verify")?;
+    held.wait(SOON)?;
+    let process = child.id().to_string();
+    let sent = Command::new("kill").args(["-INT", &process]).status()?;
+    ensure!(sent.success(), "it is there to be interrupted");
+    held.release();
+    let output = wait_with_output(&mut child)?;
+    let told = expect(&output, 4, "tests=\"3\" failures=\"1\"")?;
+    ensure!(told.contains(&failing("interrupted")), "{told}");
+    nothing_is_left(testbed)?;
+
+    proxy.on(Matcher::method("DELETE", "/api"), forbidden());
+    let output = verify_as(&kubeconfig, &pods)?;
+    expect(&output, 5, "FAIL  left behind: namespace windlass-verify")?;
+    let admin = testbed.kubeconfig(User::Admin);
+    let cleaned = verify_as(&admin, &["--cleanup"])?;
+    expect(&cleaned, 0, "Nothing is left")?;
+    nothing_is_left(testbed)
+}
+
 /// A pod of somebody else that waits, a slow watch and one that breaks: the run passes nevertheless.
 #[test]
 fn slow_and_broken_watches_cost_time_and_no_more() -> Result<()> {

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::code;
 use super::progress::{NodeTimes, Phases, PodTimes, Step, Verdict};
 use crate::junit::{self, Case};
 
@@ -46,8 +47,48 @@ pub(super) struct Report {
     pub(super) verdict: Option<Verdict>,
     /// What else went wrong.
     pub(super) error: Option<String>,
+    /// Where it went wrong; of a pass the last that was come to.
+    pub(super) stage: Stage,
+    /// When all was taken away again that it had made, in seconds since the begin.
+    pub(super) cleaned_up: Option<f64>,
+    /// What could not be taken away, why, and how to do it.
+    pub(super) left_behind: Option<String>,
     /// Exit code; 0 is a pass.
     pub(super) code: u8,
+}
+
+/// What a run does, one after the other; in waves again and again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Stage {
+    /// Pods are made, and nodes come.
+    ScaleUp,
+    /// Pods are taken away, and nodes go.
+    ScaleDown,
+    /// What the run has made is taken away.
+    CleanUp,
+}
+
+impl Stage {
+    const ALL: [Self; 3] = [Self::ScaleUp, Self::ScaleDown, Self::CleanUp];
+
+    /// As JSON has it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::ScaleUp => "scale-up",
+            Self::ScaleDown => "scale-down",
+            Self::CleanUp => "clean-up",
+        }
+    }
+
+    /// Exit code of a run that fails in it.
+    pub(super) fn failed(self) -> u8 {
+        match self {
+            Self::ScaleUp => code::SCALE_UP_FAILED,
+            Self::ScaleDown => code::SCALE_DOWN_FAILED,
+            Self::CleanUp => code::NOT_CLEANED_UP,
+        }
+    }
 }
 
 /// A wave of pods.
@@ -115,6 +156,9 @@ impl Report {
             dollars_per_hour: None,
             verdict: None,
             error: None,
+            stage: Stage::ScaleUp,
+            cleaned_up: None,
+            left_behind: None,
             code: 0,
         }
     }
@@ -152,16 +196,33 @@ impl Report {
         self
     }
 
-    fn why(&self) -> String {
+    /// Why a stage failed, if it did. A run of which not all could be taken away has perhaps failed
+    /// before that too.
+    fn failure_of(&self, stage: Stage) -> Option<String> {
+        let is_here = self.code != 0 && self.stage == stage;
         let verdict = self.verdict.as_ref().map(Verdict::to_text);
-        let parts: Vec<String> = verdict.into_iter().chain(self.error.clone()).collect();
-        parts.join("\n")
+        let here = verdict.into_iter().chain(self.error.clone());
+        let left = self.left_behind.clone();
+        let left = left.filter(|_| stage == Stage::CleanUp);
+        let why: Vec<String> = here.filter(|_| is_here).chain(left).collect();
+        (is_here || !why.is_empty()).then(|| why.join("\n"))
+    }
+
+    /// When a stage came to its end, in seconds since the begin.
+    fn end_of(&self, stage: Stage) -> Option<f64> {
+        match stage {
+            Stage::ScaleUp => self.phases.all_running,
+            Stage::ScaleDown => self.scaled_down,
+            Stage::CleanUp => self.cleaned_up,
+        }
     }
 
     /// The last lines for people.
     pub(super) fn to_text(&self) -> String {
         if self.code != 0 {
-            return format!("FAIL  {}\n", self.why());
+            let why = Stage::ALL.into_iter();
+            let why: Vec<String> = why.filter_map(|stage| self.failure_of(stage)).collect();
+            return format!("FAIL  {}\n", why.join("\n"));
         }
         let mut text = String::from("PASS");
         let phases = &self.phases;
@@ -192,21 +253,20 @@ impl Report {
         text
     }
 
-    /// For CI: one test case for each way.
+    /// For CI: one test case for each stage that was come to. A run that is no pass has one that
+    /// failed.
     pub(super) fn to_junit(&self) -> String {
-        let has_nothing = self.scaled_down.is_none() && self.new_nodes.is_empty();
-        let up_failed = self.code != 0 && (has_nothing || self.verdict.is_some());
-        let mut cases = vec![("scale-up", self.phases.all_running, up_failed)];
-        if self.scaled_down.is_some() || self.code == super::code::SCALE_DOWN_FAILED {
-            cases.push(("scale-down", self.scaled_down, self.code != 0));
-        }
-        let cases: Vec<Case> = cases
+        let cases: Vec<Case> = Stage::ALL
             .into_iter()
-            .map(|(name, time, failed)| Case {
+            .map(|stage| (stage, self.end_of(stage), self.failure_of(stage)))
+            .filter(|(stage, end, failure)| {
+                *stage == Stage::ScaleUp || end.is_some() || failure.is_some()
+            })
+            .map(|(stage, end, failure)| Case {
                 class: "windlass.verify".to_owned(),
-                name: name.to_owned(),
-                seconds: Some(time.unwrap_or(0.0)),
-                failure: failed.then(|| self.why()),
+                name: stage.name().to_owned(),
+                seconds: Some(end.unwrap_or(0.0)),
+                failure,
             })
             .collect();
         junit::document("windlass verify", &cases)
@@ -270,5 +330,78 @@ mod tests {
         report.verdict = Some(Verdict::RoomWasFree { new_nodes: 1 });
         assert!(report.to_text().starts_with("FAIL  room was free:"));
         assert!(report.to_junit().contains("failures=\"1\""));
+    }
+
+    /// A run whose nodes all came, and that then ended otherwise.
+    fn came_up() -> Report {
+        let mut report = report();
+        report.phases.all_running = Some(9.5);
+        report.new_nodes = vec!["a".to_owned(), "b".to_owned()];
+        report
+    }
+
+    #[track_caller]
+    fn check_junit(report: &Report, cases: u32, failing: &[(&str, &str)]) {
+        let junit = report.to_junit();
+        let head = format!("tests=\"{cases}\" failures=\"{}\"", failing.len());
+        assert!(junit.contains(&head), "{junit}");
+        for (name, why) in failing {
+            let case = junit.split("<testcase ").find(|case| case.contains(name));
+            let part = format!("<failure message=\"{why}");
+            assert!(case.is_some_and(|case| case.contains(&part)), "{junit}");
+        }
+    }
+
+    #[test]
+    fn what_is_interrupted_fails_where_it_was() {
+        let mut report = came_up();
+        report.code = code::INTERRUPTED;
+        report.error = Some("interrupted".to_owned());
+        report.cleaned_up = Some(12.0);
+        check_junit(&report, 2, &[("scale-up", "interrupted")]);
+        report.stage = Stage::ScaleDown;
+        check_junit(&report, 3, &[("scale-down", "interrupted")]);
+        report.scaled_down = Some(30.0);
+        report.stage = Stage::CleanUp;
+        check_junit(&report, 3, &[("clean-up", "interrupted")]);
+    }
+
+    #[test]
+    fn what_is_left_behind_fails_beside_what_failed_before() {
+        let mut report = came_up();
+        report.code = code::NOT_CLEANED_UP;
+        report.left_behind = Some("left behind: namespace a".to_owned());
+        report.stage = Stage::CleanUp;
+        check_junit(&report, 2, &[("clean-up", "left behind: namespace a")]);
+        assert_eq!(report.to_text(), "FAIL  left behind: namespace a\n");
+        report.stage = Stage::ScaleDown;
+        report.error = Some("2 nodes were not removed in time".to_owned());
+        let failing = [("scale-down", "2 nodes"), ("clean-up", "left behind")];
+        check_junit(&report, 3, &failing);
+        assert_eq!(
+            report.to_text(),
+            "FAIL  2 nodes were not removed in time\nleft behind: namespace a\n"
+        );
+    }
+
+    #[test]
+    fn a_later_wave_that_fails_leaves_the_way_down_before_it_a_pass() {
+        let mut report = came_up();
+        report.scaled_down = Some(60.0);
+        report.code = Stage::ScaleUp.failed();
+        report.verdict = Some(Verdict::NoDecision);
+        check_junit(&report, 2, &[("scale-up", "the autoscaler runs")]);
+    }
+
+    #[test]
+    fn no_run_that_fails_is_a_pass_in_ci() {
+        for stage in Stage::ALL {
+            for code in 1..=code::NOT_CLEANED_UP {
+                let mut report = came_up();
+                (report.stage, report.code) = (stage, code);
+                let junit = report.to_junit();
+                assert!(junit.contains("failures=\"1\""), "{code}: {junit}");
+            }
+        }
     }
 }

@@ -10,10 +10,10 @@ use tokio::time::Instant;
 use super::cloud::Cloud;
 use super::cluster::{Cluster, Placement, StartError, Started};
 use super::progress::{Look, Progress, Step, Verdict};
-use super::report::{Report, Wave};
+use super::report::{Report, Stage, Wave};
 use super::sizing::Sizing;
 use super::watches::Watches;
-use super::{VerifyArgs, code};
+use super::{Form, VerifyArgs, code};
 use crate::interrupts::Interrupts;
 use crate::output;
 
@@ -79,7 +79,7 @@ impl Run<'_> {
                 match ended {
                     Some(Ok(())) => {}
                     Some(Err(error)) => {
-                        state.report.code = code::SCALE_UP_FAILED;
+                        state.report.code = state.report.stage.failed();
                         state.report.error = Some(format!("{error:#}"));
                     }
                     None => state.interrupted(),
@@ -104,11 +104,15 @@ impl Run<'_> {
                 state.report.error = Some(format!("{error:#}"));
             }
         }
+        let clock = state.clock;
         let mut report = state.finished();
         if self.args.keep && report.code != code::INTERRUPTED {
             return report;
         }
         self.clean_up(&id, is_uncertain, &mut report).await;
+        if report.left_behind.is_none() {
+            report.cleaned_up = Some(clock.elapsed().as_secs_f64());
+        }
         report
     }
 
@@ -123,6 +127,9 @@ impl Run<'_> {
 
     /// A first interrupt has come already or does not matter here; one more leaves everything.
     async fn clean_up(&self, id: &str, is_uncertain: bool, report: &mut Report) {
+        if report.code == 0 {
+            report.stage = Stage::CleanUp;
+        }
         let seen = self.interrupts.count().max(1);
         let cleaning = async {
             if is_uncertain {
@@ -136,12 +143,17 @@ impl Run<'_> {
             () = self.interrupts.reach(seen + 1) => Err(anyhow::anyhow!("interrupted")),
         };
         if let Err(error) = cleaned {
-            report.code = code::NOT_CLEANED_UP;
-            output::talk(&format!(
+            report.code = Stage::CleanUp.failed();
+            let left = format!(
                 "left behind: namespace {0} and PriorityClass {0} ({error:#}); remove them with \
                  `windlass verify --cleanup --namespace {0}`",
                 self.cluster.namespace
-            ));
+            );
+            // The other forms are for programs, and this is for a person.
+            if self.args.output != Form::Text {
+                output::talk(&left);
+            }
+            report.left_behind = Some(left);
         } else if report.code == 0 && 0 < self.interrupts.count() {
             report.code = code::INTERRUPTED;
             report.error = Some("interrupted".to_owned());
@@ -154,13 +166,19 @@ impl Run<'_> {
         let mut is_first = true;
         loop {
             for &nodes in &self.waves {
+                let is_up = is_first || now < nodes;
+                state.report.stage = if is_up {
+                    Stage::ScaleUp
+                } else {
+                    Stage::ScaleDown
+                };
                 if !is_first {
                     self.cluster.scale(self.sizing.pods(nodes)).await?;
                     state.tell(&format!("wave of {nodes} nodes"));
                     state.progress.begin_wave();
                 }
                 let began = state.clock.elapsed().as_secs_f64();
-                if is_first || now < nodes {
+                if is_up {
                     self.up(nodes, state).await?;
                 } else {
                     self.down(nodes, state).await?;
