@@ -27,11 +27,12 @@ use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use windlass_e2e::{
-    Run, Tool, Windlass, apply_component, expect, nth_call, service_account_kubeconfig, was_held,
+    Run, Tool, Windlass, apply_component, expect, nth_call, service_account_kubeconfig, values,
+    was_held,
 };
 use windlass_faults::Supply;
 use windlass_testbed::proxy::{Act, HeldRequest, Hold, Matcher};
-use windlass_testbed::{Boot, Group, Kubelet, Proxy, Testbed, User, Workload, wait_for};
+use windlass_testbed::{Boot, Group, Kubelet, Proxy, REGION, Testbed, User, Workload, wait_for};
 
 const SOON: Duration = Duration::from_secs(90);
 const WORDS: &str = "We currently do not have sufficient m5.large capacity.";
@@ -61,14 +62,23 @@ fn verify_as(kubeconfig: &Path, arguments: &[&str]) -> Result<Output> {
     command.output().context("run windlass verify")
 }
 
-/// With AWS asked too, at this address, by the cluster's file.
+/// With AWS asked too, at this address, by a cluster's file without groups.
 fn verify_with_aws(testbed: &Testbed, aws: &str, arguments: &[&str]) -> Result<Output> {
+    verify_with_groups(testbed, aws, "", arguments)
+}
+
+/// The same by a file with more in its specification.
+fn verify_with_groups(
+    testbed: &Testbed,
+    aws: &str,
+    more: &str,
+    arguments: &[&str],
+) -> Result<Output> {
     let file = testbed.directory().join("verify.yaml");
     let text = format!(
-        "apiVersion: windlass.dev/v1alpha1\nkind: Cluster\nspec:\n  cluster: demo\n  region: {}\n  \
+        "apiVersion: windlass.dev/v1alpha1\nkind: Cluster\nspec:\n  cluster: demo\n  region: {REGION}\n  \
          endpoint: api.example.com:443\n  kubernetes: v1.36.3\n  subnets: [subnet-1]\n  \
-         securityGroups: [sg-1]\n",
-        windlass_testbed::REGION
+         securityGroups: [sg-1]\n{more}"
     );
     std::fs::write(&file, text)?;
     let mut command = command(&account(testbed)?, arguments)?;
@@ -438,6 +448,58 @@ fn aws_says_whether_there_is_an_instance() -> Result<()> {
     let output = verify_with_aws(testbed, proxy.url(), &on("--selector=tier=short"))?;
     let told = expect(&output, 1, "\"verdict\": \"no-instance\"")?;
     ensure!(told.contains(WORDS), "{told}");
+    nothing_is_left(testbed)
+}
+
+/// One group of the file, which AWS has once for each zone, and whose nodes take no pods that do not
+/// tolerate a taint: of both, only the file tells while there is no node.
+#[test]
+fn an_empty_zonal_group_with_taints_is_scaled_by_the_file() -> Result<()> {
+    let testbed = windlass_e2e::testbed()?;
+    let mut subnets = Vec::new();
+    for zone in ["a", "b"].map(|zone| format!("{REGION}{zone}")) {
+        let filter = [
+            ("Filter.1.Name", "availability-zone"),
+            ("Filter.1.Value.1", zone.as_str()),
+        ];
+        let found = testbed.aws().query("ec2", "DescribeSubnets", &filter)?;
+        subnets.extend(values(&found, "subnetId").into_iter().take(1));
+        let template = "k8s.io/cluster-autoscaler/node-template";
+        let mut group = Group::new(&format!("demo-data-{zone}"))
+            .sizes(0, 1, 0)
+            .tag(&format!("{template}/label/windlass.dev/node-group"), "data")
+            .tag(&format!("{template}/taint/dedicated"), "data:NoSchedule");
+        group.zone = zone;
+        let mut boot = Boot::after(Duration::from_secs(1));
+        let taint = ["dedicated", "data", "NoSchedule"].map(str::to_owned);
+        boot.taints.push(taint.into());
+        testbed.joiner().set_boot(&group.name, boot);
+        testbed.aws().create_group(&group.discovered_by("demo"))?;
+    }
+    let _windlass = running(testbed)?;
+    in_the_status(testbed, &format!("demo-data-{REGION}b"))?;
+    publish(testbed)?;
+    let groups = format!(
+        "  defaults: {{image: {{id: ami-1}}, instanceType: m5.large}}\n  groups:\n  - {{name: data, \
+         min: 0, max: 1, zonal: true, subnets: [{}], taints: ['dedicated=data:NoSchedule']}}\n",
+        subnets.join(", ")
+    );
+    let proxy = testbed.proxy_aws()?;
+    let verify = |arguments: &[&str]| verify_with_groups(testbed, proxy.url(), &groups, arguments);
+    // Who may not read subnets finds the groups by their names.
+    let denied = Act::ec2_error(403, "UnauthorizedOperation");
+    proxy
+        .on(Matcher::action("DescribeSubnets"), denied)
+        .times(1);
+    for names in [
+        format!("demo-data-{REGION}*"),
+        format!("demo-data-{REGION}a, demo-data-{REGION}b"),
+    ] {
+        let refused = format!("group {names} may grow by 2");
+        expect(&verify(&["--group=data", "--nodes=3"])?, 3, &refused)?;
+    }
+    let output = verify(&["--group=data", "--nodes=2", "--timeout=60s"])?;
+    expect(&output, 0, "PASS")?;
     nothing_is_left(testbed)
 }
 

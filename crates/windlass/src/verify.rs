@@ -22,6 +22,8 @@ use jiff::Timestamp;
 use windlass_aws::price::Prices;
 use windlass_kube::{ConnectOptions, connect};
 use windlass_model::{MicroDollars, Quantity};
+use windlass_provision::cluster_config::ClusterConfig;
+use windlass_provision::provision::desired::Zones;
 
 use crate::interrupts::Interrupts;
 use crate::{cluster_file, duration, output, runtime};
@@ -31,7 +33,7 @@ use progress::Progress;
 use report::{Report, Versions};
 use run::Run;
 use sizing::Asked;
-use template::Target;
+use template::{AwsNames, Target};
 
 /// Exit codes.
 mod code {
@@ -185,23 +187,7 @@ struct Ready {
 
 async fn prepare(args: &VerifyArgs, interrupts: &Interrupts) -> anyhow::Result<Prepared> {
     let config = args.config.as_deref().map(cluster_file::read).transpose()?;
-    let of_config = config
-        .as_ref()
-        .map_or("kube-system", |config| &config.spec.autoscaler.namespace);
-    let autoscaler_namespace = args.autoscaler_namespace.as_deref().unwrap_or(of_config);
-    let options = ConnectOptions {
-        kubeconfig: args.kubeconfig.clone(),
-        kubernetes: None,
-        queries_per_second: 20.0,
-        burst: 40,
-    };
-    let cluster = Cluster {
-        api: connect(&options).await?,
-        namespace: args.namespace.clone(),
-        autoscaler_namespace: autoscaler_namespace.to_owned(),
-        lease: args.lease.clone(),
-        status: args.status_config_map.clone(),
-    };
+    let cluster = connected(args, config.as_ref()).await?;
     if args.cleanup {
         return cleanup(&cluster).await.map(Prepared::Ended);
     }
@@ -209,24 +195,26 @@ async fn prepare(args: &VerifyArgs, interrupts: &Interrupts) -> anyhow::Result<P
         Some(config) if args.selector.is_none() => template::target(config, args.group.as_deref())?,
         _ => None,
     };
-    let cloud = match config {
+    let cloud = match &config {
         Some(config) => Box::pin(cloud(config)).await,
         None => None,
     };
+    let names = match (&config, &target) {
+        (Some(config), Some(target)) => Some(aws_names(config, target, cloud.as_ref()).await),
+        _ => None,
+    };
     let waves = waves(args);
     let most_nodes = waves.iter().copied().max().unwrap_or_default();
-    let problems = preflight::problems(
-        &cluster,
-        args,
-        most_nodes,
-        (cloud.as_ref(), target.as_ref()),
-    )
-    .await?;
+    let known = (cloud.as_ref(), names.as_ref());
+    let problems = preflight::problems(&cluster, args, most_nodes, known).await?;
     if !problems.is_empty() {
         return Ok(in_the_way(&problems));
     }
     let selector = selector(args, target.as_ref())?;
-    let placement = cluster.placement(selector).await?;
+    let taints = target.as_ref().map(|target| target.taints.clone());
+    let placement = cluster
+        .placement(selector, taints.unwrap_or_default())
+        .await?;
     let baseline = cluster.baseline(&placement).await?;
     let asked = Asked {
         pods: args.pods,
@@ -278,6 +266,25 @@ async fn prepare(args: &VerifyArgs, interrupts: &Interrupts) -> anyhow::Result<P
     })))
 }
 
+/// The API server, and the names of what the autoscaler writes there.
+async fn connected(args: &VerifyArgs, config: Option<&ClusterConfig>) -> anyhow::Result<Cluster> {
+    let of_config = config.map_or("kube-system", |config| &config.spec.autoscaler.namespace);
+    let autoscaler_namespace = args.autoscaler_namespace.as_deref().unwrap_or(of_config);
+    let options = ConnectOptions {
+        kubeconfig: args.kubeconfig.clone(),
+        kubernetes: None,
+        queries_per_second: 20.0,
+        burst: 40,
+    };
+    Ok(Cluster {
+        api: connect(&options).await?,
+        namespace: args.namespace.clone(),
+        autoscaler_namespace: autoscaler_namespace.to_owned(),
+        lease: args.lease.clone(),
+        status: args.status_config_map.clone(),
+    })
+}
+
 impl Ready {
     async fn go(self, args: &VerifyArgs) -> anyhow::Result<ExitCode> {
         let run = Run {
@@ -309,14 +316,23 @@ fn in_the_way(problems: &[String]) -> Prepared {
 }
 
 /// AWS, where it can be reached; a run does without.
-async fn cloud(config: windlass_provision::cluster_config::ClusterConfig) -> Option<Cloud> {
-    match Cloud::connect(config).await {
+async fn cloud(config: &ClusterConfig) -> Option<Cloud> {
+    match Cloud::connect(config.clone()).await {
         Ok(cloud) => Some(cloud),
         Err(error) => {
             output::talk(&format!("AWS is not asked: {error:#}"));
             None
         }
     }
+}
+
+/// What the group that is to grow is called in AWS.
+async fn aws_names(config: &ClusterConfig, target: &Target, cloud: Option<&Cloud>) -> AwsNames {
+    let zones = match cloud {
+        Some(cloud) => cloud.zones().await,
+        None => Zones::new(),
+    };
+    template::aws_names(config, &target.group, &zones)
 }
 
 /// How many nodes more than at the begin each wave wants. What is repeated ends where it began.

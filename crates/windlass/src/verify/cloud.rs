@@ -7,6 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use windlass_aws_client::{Client, Options};
 use windlass_provision::cluster_config::ClusterConfig;
 use windlass_provision::document::JoinDocument;
+use windlass_provision::provision::desired::Zones;
+use windlass_provision::provision::observe;
 
 /// The last lines of a console that are shown.
 const CONSOLE_LINES: usize = 3;
@@ -33,11 +35,10 @@ impl Cloud {
         &self.config
     }
 
-    /// The name in AWS of a group of the file.
-    pub(super) fn aws_name(&self, group: &str) -> Option<String> {
-        let mut groups = self.config.groups();
-        let found = groups.find(|it| it.group.name == group)?;
-        Some(found.aws_name)
+    /// The zones of the subnets of zonal groups; empty where AWS does not tell them.
+    pub(super) async fn zones(&self) -> Zones {
+        let zones = observe::zones(&self.client, &self.config).await;
+        zones.unwrap_or_default()
     }
 
     /// What a group's tags promise of its nodes: labels and taints.

@@ -192,12 +192,13 @@ impl Cluster {
             .collect())
     }
 
-    /// The taints of the nodes that a selector names, which are the group's.
+    /// The taints of the nodes that a selector names, which are the group's, beside those that it is
+    /// known to have.
     pub(super) async fn placement(
         &self,
         selector: Option<(String, String)>,
+        mut tolerated: BTreeSet<String>,
     ) -> anyhow::Result<Placement> {
-        let mut tolerated = BTreeSet::new();
         if let Some((key, value)) = &selector {
             let nodes: Value = self.api.get("/api/v1/nodes").await.context("list nodes")?;
             let of_the_group = items(&nodes).filter(|node| {

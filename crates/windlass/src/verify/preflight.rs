@@ -1,5 +1,7 @@
 //! What must hold before a run makes anything. Read-only; each problem comes with what to do.
 
+use std::collections::BTreeMap;
+
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -9,7 +11,7 @@ use windlass_kube::Api;
 use super::VerifyArgs;
 use super::cloud::Cloud;
 use super::cluster::{Cluster, Leftover};
-use super::template::Target;
+use super::template::AwsNames;
 use crate::json::items;
 use crate::nodes::never_initialized;
 
@@ -57,12 +59,13 @@ const NEEDED: [Needed; 17] = [
     Needed("", "configmaps", "get", Scope::Status),
 ];
 
-/// All that stands in the way, each with what to do. `most_nodes` is the highest wave.
+/// All that stands in the way, each with what to do. `most_nodes` is the highest wave, `names` are those
+/// of the group that is to grow.
 pub(super) async fn problems(
     cluster: &Cluster,
     args: &VerifyArgs,
     most_nodes: u32,
-    (cloud, target): (Option<&Cloud>, Option<&Target>),
+    (cloud, names): (Option<&Cloud>, Option<&AwsNames>),
 ) -> anyhow::Result<Vec<String>> {
     let mut problems = Vec::new();
     if MOST_NODES < most_nodes && !args.yes {
@@ -87,8 +90,7 @@ pub(super) async fn problems(
             cluster.autoscaler_namespace, cluster.lease
         ));
     }
-    let group = target.and_then(|target| cloud?.aws_name(&target.group));
-    status(cluster, group.as_deref(), most_nodes, &mut problems).await?;
+    status(cluster, names, most_nodes, &mut problems).await?;
     uninitialized(&cluster.api, &mut problems).await?;
     if let Some(cloud) = cloud {
         problems.extend(cloud.credential_problem().await);
@@ -177,7 +179,7 @@ async fn leftovers(cluster: &Cluster, problems: &mut Vec<String>) -> anyhow::Res
 /// What the autoscaler says of itself and of its groups.
 async fn status(
     cluster: &Cluster,
-    group: Option<&str>,
+    names: Option<&AwsNames>,
     most_nodes: u32,
     problems: &mut Vec<String>,
 ) -> anyhow::Result<()> {
@@ -194,39 +196,45 @@ async fn status(
             age.as_mins()
         ));
     }
-    if status.groups.is_empty() {
-        problems.push(
+    problems.extend(cannot_grow(&status.groups, names, most_nodes));
+    Ok(())
+}
+
+/// Why the groups, or those of the names, may not grow by so many nodes, if they may not. `groups` has
+/// target and maximum by name.
+fn cannot_grow(
+    groups: &BTreeMap<String, (i64, i64)>,
+    names: Option<&AwsNames>,
+    most_nodes: u32,
+) -> Option<String> {
+    if groups.is_empty() {
+        return Some(
             "the autoscaler has found no groups: compare the tags of \
              --node-group-auto-discovery with those of the groups (`windlass doctor`)"
                 .to_owned(),
         );
-        return Ok(());
     }
-    let asked: Vec<(&String, &(i64, i64))> = status
-        .groups
+    let asked = groups
         .iter()
-        .filter(|(name, _)| group.is_none_or(|group| group == name.as_str()))
-        .collect();
-    let headroom: i64 = asked
-        .iter()
-        .map(|(_, (target, max))| (max - target).max(0))
-        .sum();
-    if headroom < i64::from(most_nodes) {
-        let who = match (group, asked.is_empty()) {
-            (Some(group), true) => {
-                problems.push(format!(
-                    "the autoscaler does not know group {group}: look at its tags (`windlass doctor`)"
+        .filter(|(name, _)| names.is_none_or(|names| names.has(name)));
+    let headroom: i64 = asked.map(|(_, (target, max))| (max - target).max(0)).sum();
+    if i64::from(most_nodes) <= headroom {
+        return None;
+    }
+    let who = match names {
+        Some(names) => {
+            if let Some(unknown) = names.without(groups) {
+                return Some(format!(
+                    "the autoscaler does not know group {unknown}: look at its tags (`windlass doctor`)"
                 ));
-                return Ok(());
             }
-            (Some(group), false) => format!("group {group}"),
-            (None, _) => "the groups together".to_owned(),
-        };
-        problems.push(format!(
-            "{who} may grow by {headroom}: raise `max` in cluster.yaml"
-        ));
-    }
-    Ok(())
+            format!("group {names}")
+        }
+        None => "the groups together".to_owned(),
+    };
+    Some(format!(
+        "{who} may grow by {headroom}: raise `max` in cluster.yaml"
+    ))
 }
 
 /// How old a status of that time is, as the Go autoscaler writes it: `2026-01-01 00:00:00.5 +0000 UTC`.
@@ -262,5 +270,55 @@ mod tests {
         assert_eq!(age("2026-01-01 00:00:00.123456789 +0000 UTC"), Some(600));
         assert_eq!(age("yesterday"), None);
         assert_eq!(age(""), None);
+    }
+
+    /// Why the groups of the status may not grow by so many nodes.
+    #[track_caller]
+    fn check(names: Option<&AwsNames>, most_nodes: u32, expected: Option<&str>) {
+        let groups = [
+            ("prod-data-us-west-2a", (1, 2)),
+            ("prod-data-us-west-2b", (0, 2)),
+            ("prod-full", (3, 2)),
+            ("prod-web", (0, 9)),
+        ];
+        let groups = groups.map(|(name, sizes)| (name.to_owned(), sizes)).into();
+        let told = cannot_grow(&groups, names, most_nodes);
+        match expected {
+            None => assert_eq!(told, None),
+            Some(part) => assert!(
+                told.as_ref().is_some_and(|it| it.contains(part)),
+                "{told:?}"
+            ),
+        }
+    }
+
+    fn known(names: &[&str]) -> AwsNames {
+        AwsNames::Known(names.iter().map(|&name| name.to_owned()).collect())
+    }
+
+    #[test]
+    fn the_groups_of_all_zones_grow_together() {
+        let zonal = known(&["prod-data-us-west-2a", "prod-data-us-west-2b"]);
+        let by_prefix = AwsNames::Beginning("prod-data-us-west-2".to_owned());
+        for names in [&zonal, &by_prefix] {
+            check(Some(names), 3, None);
+            check(Some(names), 4, Some("may grow by 3: raise `max`"));
+        }
+        check(Some(&known(&["prod-full"])), 1, Some("may grow by 0"));
+        check(None, 12, None);
+        check(None, 13, Some("the groups together may grow by 12"));
+    }
+
+    #[test]
+    fn a_name_that_the_autoscaler_does_not_know_is_told_where_it_is_missed() {
+        let names = known(&["prod-data-us-west-2b", "prod-data-us-west-2c"]);
+        check(Some(&names), 2, None);
+        check(
+            Some(&names),
+            3,
+            Some("not know group prod-data-us-west-2c:"),
+        );
+        let none = AwsNames::Beginning("prod-data-eu-west-1".to_owned());
+        check(Some(&none), 1, Some("not know group prod-data-eu-west-1*:"));
     }
 }
