@@ -29,6 +29,7 @@ use crate::interrupts::Interrupts;
 use crate::{cluster_file, duration, output, runtime};
 use cloud::Cloud;
 use cluster::{Cluster, Leftover};
+use preflight::Preflight;
 use progress::Progress;
 use report::{Report, Versions};
 use run::Run;
@@ -206,7 +207,14 @@ async fn prepare(args: &VerifyArgs, interrupts: &Interrupts) -> anyhow::Result<P
     let waves = waves(args);
     let most_nodes = waves.iter().copied().max().unwrap_or_default();
     let known = (cloud.as_ref(), names.as_ref());
-    let problems = preflight::problems(&cluster, args, most_nodes, known).await?;
+    let Preflight { problems, expired } =
+        preflight::preflight(&cluster, args, most_nodes, known).await?;
+    if expired.is_some() {
+        output::talk(&format!(
+            "namespace {} is an earlier run's and has expired: a run removes it first",
+            cluster.namespace
+        ));
+    }
     if !problems.is_empty() {
         return Ok(in_the_way(&problems));
     }
@@ -253,6 +261,14 @@ async fn prepare(args: &VerifyArgs, interrupts: &Interrupts) -> anyhow::Result<P
     ));
     if args.dry_run {
         return Ok(Prepared::Ended(ExitCode::SUCCESS));
+    }
+    if let Some(run) = expired
+        && let Err(error) = cluster.clean_up(Some(&run)).await
+    {
+        return Ok(in_the_way(&[format!(
+            "an earlier run's namespace {} cannot be removed: {error:#}",
+            cluster.namespace
+        )]));
     }
     Ok(Prepared::Ready(Box::new(Ready {
         progress: Progress::new(baseline.nodes, baseline.busy).with_pods_too_big(is_too_big),

@@ -10,7 +10,8 @@ use windlass_kube::{Api, ApiError};
 use windlass_model::Quantity;
 
 use super::objects::{
-    groups_of, hard_taints, is_daemon, is_over, node_state, pod_state, room, takes_pods, toleration,
+    groups_of, hard_taints, is_daemon, is_over, node_state, outside, pod_state, room, takes_pods,
+    toleration,
 };
 use super::progress::Look;
 use super::sizing::{Load, Room};
@@ -216,10 +217,12 @@ impl Cluster {
         })
     }
 
-    /// The nodes before a run.
+    /// The nodes before a run, without what an earlier one has left in its namespace: that is gone
+    /// before this one makes anything.
     pub(super) async fn baseline(&self, placement: &Placement) -> anyhow::Result<Baseline> {
         let nodes: Value = self.api.get("/api/v1/nodes").await.context("list nodes")?;
         let pods: Value = self.api.get("/api/v1/pods").await.context("list pods")?;
+        let pods = outside(&self.namespace, pods);
         let takers = || items(&nodes).filter(|node| takes_pods(node, placement));
         let instance_type = |node: &Value| {
             let labels = &node["metadata"]["labels"];

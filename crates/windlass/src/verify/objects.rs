@@ -105,6 +105,14 @@ pub(super) fn takes_pods(node: &Value, placement: &Placement) -> bool {
         && node["spec"]["unschedulable"] != true
 }
 
+/// The pods of a list that are in other namespaces.
+pub(super) fn outside(namespace: &str, mut pods: Value) -> Value {
+    if let Some(pods) = pods["items"].as_array_mut() {
+        pods.retain(|pod| text(pod, "/metadata/namespace") != namespace);
+    }
+    pods
+}
+
 /// What is free on a node, and what a new one of its kind would have.
 pub(super) fn room(node: &Value, pods: &Value) -> Room {
     let name = text(node, "/metadata/name");
@@ -226,5 +234,26 @@ mod tests {
         ] });
         let room = room(&node, &pods);
         assert_eq!((room.empty_cpu_milli, room.free_cpu_milli), (1750, 1500));
+    }
+
+    #[test]
+    fn pods_of_an_earlier_run_take_no_room() {
+        let node = json!({
+            "metadata": { "name": "a" },
+            "status": { "allocatable": { "cpu": "2", "memory": "4Gi" } },
+        });
+        let pod = |namespace: &str| {
+            json!({
+                "metadata": { "namespace": namespace },
+                "spec": {
+                    "nodeName": "a",
+                    "containers": [{ "resources": { "requests": { "cpu": "1200m" } } }],
+                },
+            })
+        };
+        let pods = json!({ "items": [pod("windlass-verify")] });
+        let room_with = |pods: Value| room(&node, &outside("windlass-verify", pods)).free_cpu_milli;
+        assert_eq!(room_with(pods), 2000);
+        assert_eq!(room_with(json!({ "items": [pod("shop")] })), 800);
     }
 }

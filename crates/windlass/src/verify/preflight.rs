@@ -59,15 +59,24 @@ const NEEDED: [Needed; 17] = [
     Needed("", "configmaps", "get", Scope::Status),
 ];
 
-/// All that stands in the way, each with what to do. `most_nodes` is the highest wave, `names` are those
-/// of the group that is to grow.
-pub(super) async fn problems(
+/// What a preflight has found.
+#[derive(Default)]
+pub(super) struct Preflight {
+    /// All that stands in the way, each with what to do.
+    pub(super) problems: Vec<String>,
+    /// The earlier run whose leftovers have expired: they have to go before anything is made.
+    pub(super) expired: Option<String>,
+}
+
+/// Looks. `most_nodes` is the highest wave, `names` are those of the group that is to grow.
+pub(super) async fn preflight(
     cluster: &Cluster,
     args: &VerifyArgs,
     most_nodes: u32,
     (cloud, names): (Option<&Cloud>, Option<&AwsNames>),
-) -> anyhow::Result<Vec<String>> {
-    let mut problems = Vec::new();
+) -> anyhow::Result<Preflight> {
+    let mut found = Preflight::default();
+    let problems = &mut found.problems;
     if MOST_NODES < most_nodes && !args.yes {
         problems.push(format!(
             "{most_nodes} nodes are many: allow more than {MOST_NODES} with --yes"
@@ -80,9 +89,9 @@ pub(super) async fn problems(
              manifests --component verify`)",
             denied.join(", ")
         ));
-        return Ok(problems);
+        return Ok(found);
     }
-    leftovers(cluster, &mut problems).await?;
+    found.expired = leftovers(cluster, problems).await?;
     if !cluster.is_autoscaler_alive().await? {
         problems.push(format!(
             "nobody has renewed Lease {}/{} lately: the autoscaler does not run (look at its \
@@ -90,8 +99,8 @@ pub(super) async fn problems(
             cluster.autoscaler_namespace, cluster.lease
         ));
     }
-    status(cluster, names, most_nodes, &mut problems).await?;
-    uninitialized(&cluster.api, &mut problems).await?;
+    status(cluster, names, most_nodes, problems).await?;
+    uninitialized(&cluster.api, problems).await?;
     if let Some(cloud) = cloud {
         problems.extend(cloud.credential_problem().await);
     }
@@ -102,7 +111,7 @@ pub(super) async fn problems(
             pending.join(", ")
         ));
     }
-    Ok(problems)
+    Ok(found)
 }
 
 /// The calls of a run that its user may not make.
@@ -145,15 +154,19 @@ async fn denied(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
     Ok(denied)
 }
 
-/// What an earlier run has left is removed if it has expired, and told of if not.
-async fn leftovers(cluster: &Cluster, problems: &mut Vec<String>) -> anyhow::Result<()> {
+/// What an earlier run has left is in the way, unless it has expired: then which run's it is.
+async fn leftovers(
+    cluster: &Cluster,
+    problems: &mut Vec<String>,
+) -> anyhow::Result<Option<String>> {
+    let mut expired = None;
     match cluster.leftover().await? {
         Leftover::None => {}
         Leftover::Foreign => problems.push(format!(
             "namespace {} is somebody's: name another with --namespace",
             cluster.namespace
         )),
-        Leftover::Ours { expires, .. } => {
+        Leftover::Ours { run, expires, .. } => {
             if expires.is_some_and(|expires| Timestamp::now() < expires) {
                 problems.push(format!(
                     "namespace {} is an earlier run's, or another is under way: `windlass verify \
@@ -161,8 +174,7 @@ async fn leftovers(cluster: &Cluster, problems: &mut Vec<String>) -> anyhow::Res
                     cluster.namespace
                 ));
             } else {
-                crate::output::talk("removing what an earlier run has left");
-                cluster.clean_up(None).await?;
+                expired = Some(run);
             }
         }
     }
@@ -173,7 +185,7 @@ async fn leftovers(cluster: &Cluster, problems: &mut Vec<String>) -> anyhow::Res
             cluster.namespace
         ));
     }
-    Ok(())
+    Ok(expired)
 }
 
 /// What the autoscaler says of itself and of its groups.
