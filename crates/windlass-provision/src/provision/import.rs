@@ -193,7 +193,7 @@ fn taint(key: &str, tag: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use windlass_aws_client::autoscaling::{ConfiguredEbs, ConfiguredVolume};
+    use windlass_aws_client::ec2::{TemplateEbs, TemplateVolume};
 
     use super::*;
     use crate::manifests::yaml;
@@ -282,5 +282,40 @@ mod tests {
             tags["k8s.io/cluster-autoscaler/node-template/resources/gpu"],
             "1"
         );
+    }
+
+    #[test]
+    fn a_template_tells_what_a_launch_configuration_tells() {
+        let template = LaunchTemplateContent {
+            instance_profile: Some("k8s-node".to_owned()),
+            key_name: Some("ops".to_owned()),
+            user_data: Some("IyEvYmluL3NoCg==".to_owned()),
+            volumes: vec![TemplateVolume {
+                device: "/dev/sda1".to_owned(),
+                ebs: TemplateEbs {
+                    size_gib: Some(100),
+                    kind: Some("gp3".to_owned()),
+                    throughput: Some(250),
+                    ..TemplateEbs::default()
+                },
+            }],
+            ..LaunchTemplateContent::default()
+        };
+        let launch = Launch {
+            content: Some(of_template(template)),
+            ..Launch::default()
+        };
+        let entry = entry("web", "k8s-workers", &Group::default(), &launch);
+        let volume = json!({
+            "device": "/dev/sda1", "size": "100Gi", "type": "gp3", "throughput": 250,
+        });
+        assert_eq!(entry["rootVolume"], volume);
+        let text = "apiVersion: windlass.dev/v1alpha1\nkind: Cluster\nspec: {cluster: prod, region: \
+                    us-west-2, endpoint: 'a:443', kubernetes: v1.36.3, securityGroups: [sg-1]}\n";
+        let config = ClusterConfig::read("cluster.yaml", text).unwrap();
+        let left_out = launch.left_out(&config).join("\n");
+        for part in ["`k8s-node`", "`ops`", "user data"] {
+            assert!(left_out.contains(part), "{left_out}");
+        }
     }
 }
