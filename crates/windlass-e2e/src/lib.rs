@@ -59,7 +59,7 @@ pub use credential::{
 pub use image::{CONTAINER_IMAGES, Chroot};
 pub use imds::{Imds, Instance};
 pub use join::{Machine, Network, described_instance, lone_instance, prepare_for_joins};
-pub use permissions::{called, check_exactly, check_granted, granted, granted_for};
+pub use permissions::{Policies, called, check_exactly, check_granted, granted, granted_for};
 pub use pods::run_pod;
 pub use rights::{check_rights, rights_of, wait_until_granted};
 pub use secrets::{ArgumentLists, check_what_was_said, files_with};

@@ -31,7 +31,7 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 use windlass_e2e::{
-    Chroot, ENCRYPTED, Instance, Machine, Network, Ssm, described_instance, expect,
+    Chroot, ENCRYPTED, Instance, Machine, Network, Policies, Ssm, described_instance, expect,
     launched_builder, play_builder, prepare_for_joins, run_pod, values,
 };
 use windlass_parts::ImageParts;
@@ -39,6 +39,9 @@ use windlass_provision::iam::Actor;
 use windlass_testbed::{Process, Testbed, User, is_ready, phase, wait_for};
 
 const README: &str = include_str!("../../../README.md");
+const GUIDE: &str = include_str!("../../../docs/from-zero.md");
+/// Whose policies the guide asks for, for who runs the commands.
+const ACTORS: [Actor; 3] = [Actor::Provisioner, Actor::AmiBuilder, Actor::Doctor];
 /// Most commands of the section.
 const MOST_COMMANDS: usize = 5;
 /// The group, and its Auto Scaling group.
@@ -75,9 +78,25 @@ fn commands() -> Result<Vec<&'static str>> {
     Ok(commands)
 }
 
+/// Of [`ACTORS`] those whose policies a command goes by.
+fn actors_of(command: &str) -> &'static [Actor] {
+    let is = |word: &str| command.contains(&format!("windlass {word}"));
+    if is("ami") {
+        // It makes the role of its instance.
+        &[Actor::AmiBuilder, Actor::Provisioner]
+    } else if is("provision") {
+        &[Actor::Provisioner]
+    } else if is("doctor") || is("verify") {
+        &[Actor::Doctor]
+    } else {
+        &[]
+    }
+}
+
 /// The account, the cluster, and what is played.
 struct Scene {
     testbed: &'static Testbed,
+    policies: Policies,
     /// Where the commands run, with the configuration file.
     directory: PathBuf,
     image: Chroot,
@@ -97,9 +116,11 @@ impl Scene {
         let [_, _, kubectl] = ImageParts::ensure(&mut |_| {})?.kubernetes;
         symlink(kubectl, directory.join("bin/kubectl"))?;
         let config = cluster_file(testbed, &image)?;
-        fs::write(directory.join("cluster.yaml"), config.to_string())?;
+        let file = directory.join("cluster.yaml");
+        fs::write(&file, config.to_string())?;
         Ok(Self {
             testbed,
+            policies: Policies::render(&file, &ACTORS)?,
             directory,
             image,
             control_plane: control_plane(testbed)?,
@@ -107,18 +128,20 @@ impl Scene {
         })
     }
 
-    /// Runs a command in a shell, plays what belongs to it meanwhile, and gives what it said.
+    /// Runs a command in a shell, plays what belongs to it meanwhile, and gives what it said. What it
+    /// calls of AWS has to be allowed by the policies that are rendered for its file.
     fn run(&mut self, command: &str) -> Result<String> {
         eprintln!("$ {command}");
         let begun = Instant::now();
         if command.contains("windlass verify") {
             self.testbed.joiner().claim(AWS_GROUP);
         }
+        let aws = self.testbed.proxy_aws()?;
         let path = format!("{}:/usr/bin:/bin", self.directory.join("bin").display());
         let mut child = Command::new("/bin/bash")
             .args(["-o", "pipefail", "-ec", command])
             .current_dir(&self.directory)
-            .envs(Testbed::aws_environment(&self.testbed.moto_url()))
+            .envs(Testbed::aws_environment(aws.url()))
             .env("KUBECONFIG", self.testbed.kubeconfig(User::Admin))
             .env("PATH", path)
             .env("HOME", &self.directory)
@@ -136,6 +159,14 @@ impl Scene {
         eprintln!("{}({:.1} s)", said(&output), begun.elapsed().as_secs_f64());
         played.with_context(|| format!("`{command}` said: {}", said(&output)))?;
         let text = expect(&output, 0, "").with_context(|| format!("`{command}`"))?;
+        let actors = actors_of(command);
+        let allowed = self.policies.check_allowed(actors, &aws);
+        allowed.with_context(|| format!("`{command}`"))?;
+        eprintln!("{} calls of AWS, all allowed", aws.requests().len());
+        ensure!(
+            actors.is_empty() == aws.requests().is_empty(),
+            "`{command}` calls AWS unless it needs nobody's policy"
+        );
         if command.contains("kubectl apply") {
             self.start_pods()?;
         }
@@ -457,6 +488,10 @@ impl State {
 
 #[test]
 fn the_commands_of_the_readme_make_nodes_come_and_go_and_destroy_leaves_nothing() -> Result<()> {
+    for actor in ACTORS {
+        let flag = format!("--actor {}`", actor.name());
+        ensure!(GUIDE.contains(&flag), "no `{flag} in the guide");
+    }
     let mut scene = Scene::begin()?;
     let testbed = scene.testbed;
     let before = State::of(testbed)?;

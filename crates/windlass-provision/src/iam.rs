@@ -6,6 +6,7 @@
 //! `docs/iam.md` is made of the same table ([`page`]), and [`evaluate`] says what a document
 //! allows.
 
+mod choice;
 mod evaluate;
 mod feature;
 mod grants;
@@ -16,12 +17,14 @@ mod scope;
 
 use serde_json::{Value, json};
 
+pub use choice::{UnknownFeature, granting};
 pub use evaluate::{EvaluateError, Request, Verdict, evaluate};
 pub use feature::Feature;
 pub use grants::Grant;
 pub use legacy::{LEGACY_FAULTS, legacy_2019};
 pub use page::page;
-pub use place::Place;
+pub use place::{Images, Place};
+use scope::Limit;
 pub use scope::Scope;
 
 /// Who acts.
@@ -41,11 +44,13 @@ pub enum Actor {
     AmiInstance,
     /// Who runs `windlass provision`.
     Provisioner,
+    /// Who runs `windlass doctor`, and `windlass verify` with the cluster's file.
+    Doctor,
 }
 
 impl Actor {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Autoscaler,
         Self::Node,
         Self::Rotator,
@@ -53,6 +58,7 @@ impl Actor {
         Self::AmiBuilder,
         Self::AmiInstance,
         Self::Provisioner,
+        Self::Doctor,
     ];
 
     /// Its name on the command line.
@@ -65,6 +71,7 @@ impl Actor {
             Self::AmiBuilder => "ami-builder",
             Self::AmiInstance => "ami-instance",
             Self::Provisioner => "provisioner",
+            Self::Doctor => "doctor",
         }
     }
 
@@ -87,6 +94,10 @@ impl Actor {
                 "`windlass provision`: makes and changes the cluster's own resources, told by their \
                  names and their tag `windlass.dev/cluster`"
             }
+            Self::Doctor => {
+                "`windlass doctor`, and `windlass verify` with the cluster's file: looks, and changes \
+                 nothing"
+            }
         }
     }
 
@@ -99,15 +110,30 @@ impl Actor {
     }
 }
 
-/// The policy document that lets an actor use these features.
+/// Characters that AWS takes for a managed policy, spaces and line ends aside.
+pub const MOST_CHARACTERS: usize = 6144;
+
+/// The policy document that lets an actor use these features. Grants that differ in their actions
+/// alone, or in their resources alone, share a statement: a document may have [`MOST_CHARACTERS`].
 pub fn policy(features: &[Feature], place: &Place) -> Value {
-    let statements: Vec<Value> = Feature::ALL
+    let mut statements: Vec<Statement> = Vec::new();
+    let grants = Feature::ALL
         .into_iter()
         .filter(|feature| features.contains(feature))
-        .flat_map(Feature::grants)
-        .filter_map(|grant| statement(grant, place))
-        .collect();
+        .flat_map(Feature::grants);
+    for found in grants.filter_map(|grant| statement(grant, place)) {
+        if !statements.iter_mut().any(|other| other.takes_in(&found)) {
+            statements.push(found);
+        }
+    }
+    let statements: Vec<Value> = statements.iter().map(Statement::to_json).collect();
     json!({"Version": "2012-10-17", "Statement": statements})
+}
+
+/// Length of a document as AWS counts it.
+pub fn characters(document: &Value) -> usize {
+    let text = document.to_string();
+    text.chars().filter(|c| !c.is_whitespace()).count()
 }
 
 /// What an actor does with a feature in a place: each action with a request as AWS would judge it,
@@ -131,19 +157,46 @@ pub fn needs(feature: Feature, place: &Place) -> Vec<(&'static str, Request)> {
     needs
 }
 
-/// None where there is nothing to grant.
-fn statement(grant: &Grant, place: &Place) -> Option<Value> {
-    let limit = scope::limit(grant.scope, place)?;
-    let mut statement = json!({
-        "Sid": grant.sid,
-        "Effect": "Allow",
-        "Action": grant.actions,
-        "Resource": limit.resource(),
-    });
-    if let Some(condition) = limit.condition() {
-        statement["Condition"] = condition;
+/// What is allowed on what.
+struct Statement {
+    sid: &'static str,
+    actions: Vec<&'static str>,
+    limit: Limit,
+}
+
+impl Statement {
+    /// Makes this one allow what another does too, and nothing besides; false where it cannot.
+    fn takes_in(&mut self, other: &Self) -> bool {
+        if self.limit == other.limit {
+            self.actions.extend(&other.actions);
+            self.actions.sort_unstable();
+            self.actions.dedup();
+            return true;
+        }
+        self.actions == other.actions && self.limit.takes_in(&other.limit)
     }
-    Some(statement)
+
+    fn to_json(&self) -> Value {
+        let mut statement = json!({
+            "Sid": self.sid,
+            "Effect": "Allow",
+            "Action": self.actions,
+            "Resource": self.limit.resource(),
+        });
+        if let Some(condition) = self.limit.condition() {
+            statement["Condition"] = condition;
+        }
+        statement
+    }
+}
+
+/// None where there is nothing to grant.
+fn statement(grant: &Grant, place: &Place) -> Option<Statement> {
+    Some(Statement {
+        sid: grant.sid,
+        actions: grant.actions.to_vec(),
+        limit: scope::limit(grant.scope, place)?,
+    })
 }
 
 #[cfg(test)]

@@ -12,10 +12,17 @@ mod role;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use windlass_aws_client::CallError;
 use windlass_provision::ami::Recipe;
+use windlass_provision::iam::Actor;
 
 use crate::cluster_file::ConfigArgs;
-use crate::output;
+use crate::{hint, output};
+
+/// A failed call with what to do about it.
+fn advised(error: CallError) -> anyhow::Error {
+    hint::advised(error, Actor::AmiBuilder)
+}
 
 /// Arguments of `windlass ami`.
 #[derive(Args)]

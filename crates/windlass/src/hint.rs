@@ -4,6 +4,7 @@ use std::io;
 
 use windlass_aws_client::{CallError, ConnectError as NoClient, ErrorClass};
 use windlass_kube::{ApiError, ConnectError as NoApi};
+use windlass_provision::iam::Actor;
 use windlass_provision::provision::advice;
 
 const CREDENTIALS: &str = "give the pod's service account a role (IRSA or pod identity), or set \
@@ -14,9 +15,9 @@ pub(crate) fn of(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(of_cause)
 }
 
-/// A failed call with what to do about it.
-pub(crate) fn advised(error: CallError) -> anyhow::Error {
-    let hint = advice::advice(&error);
+/// A failed call of an actor's with what to do about it.
+pub(crate) fn advised(error: CallError, actor: Actor) -> anyhow::Error {
+    let hint = advice::advice(&error, actor);
     anyhow::Error::new(error).context(format!("AWS refused or did not answer; hint: {hint}"))
 }
 

@@ -1,12 +1,13 @@
 //! `windlass iam`: the permissions that Windlass needs on AWS.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
+use windlass_provision::cluster_config::ClusterConfig;
 use windlass_provision::iam::{self, Actor, Feature, Place, Request, Verdict};
 
 use crate::{cluster_file, output};
@@ -48,8 +49,9 @@ struct PolicyArgs {
     /// The region.
     #[arg(long, value_name = "REGION", env = "AWS_REGION")]
     region: Option<String>,
-    /// Features besides those that are always needed; `all` for all of them, `none` for none. The
-    /// usual ones where none is named: docs/iam.md lists them.
+    /// Features besides those that are always needed: docs/iam.md lists them. Where none is named,
+    /// or `usual` is, those that follow from the file of `--config`; without it what is commonly
+    /// needed. `all` for all of them, `none` for none.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     features: Vec<String>,
     /// Auto Scaling groups by name, in place of the cluster's tag.
@@ -113,6 +115,8 @@ enum ActorName {
     AmiInstance,
     /// Who runs `windlass provision`.
     Provisioner,
+    /// Who runs `windlass doctor`, and `windlass verify` with the cluster's file.
+    Doctor,
     /// Everybody, with the one policy of the how-to of 2019. Prints what is wrong with it.
     #[value(name = "legacy-2019")]
     Legacy2019,
@@ -129,6 +133,7 @@ impl ActorName {
             Self::AmiBuilder => Actor::AmiBuilder,
             Self::AmiInstance => Actor::AmiInstance,
             Self::Provisioner => Actor::Provisioner,
+            Self::Doctor => Actor::Doctor,
             Self::Legacy2019 => return None,
         })
     }
@@ -143,8 +148,17 @@ pub(crate) fn run(args: &IamArgs) -> anyhow::Result<ExitCode> {
 
 fn render(args: &RenderArgs) -> anyhow::Result<ExitCode> {
     let (name, document) = if let Some(actor) = args.policy.actor.actor() {
-        let place = place(&args.policy)?;
-        let document = iam::policy(&features(actor, &args.policy.features)?, &place);
+        let Ground { place, features } = ground(actor, &args.policy)?;
+        let document = iam::policy(&features, &place);
+        let length = iam::characters(&document);
+        if iam::MOST_CHARACTERS < length {
+            output::talk(&format!(
+                "warning: the policy has {length} characters, and AWS takes {} for a managed policy: \
+                 render two, each with half of the features (--features), or make it a role's inline \
+                 policy",
+                iam::MOST_CHARACTERS
+            ));
+        }
         let name = format!("{}-windlass-{}", place.cluster, actor.name());
         (name, document)
     } else {
@@ -189,9 +203,9 @@ fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let Some(actor) = args.policy.actor.actor() else {
         bail!("the policy of 2019 is nobody's: name the actor that the document is for");
     };
-    let place = place(&args.policy)?;
+    let Ground { place, features } = ground(actor, &args.policy)?;
     let mut missing = String::new();
-    for feature in features(actor, &args.policy.features)? {
+    for feature in features {
         for (action, request) in iam::needs(feature, &place) {
             if judge(&document, &request, &args.file)? != Verdict::Allowed {
                 // Writing into a String cannot fail.
@@ -212,21 +226,61 @@ fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(MISSING))
 }
 
-fn judge(
-    document: &serde_json::Value,
-    request: &Request,
-    file: &std::path::Path,
-) -> anyhow::Result<Verdict> {
+fn judge(document: &serde_json::Value, request: &Request, file: &Path) -> anyhow::Result<Verdict> {
     iam::evaluate(document, request).with_context(|| format!("judge `{}`", file.display()))
 }
 
+/// Where and for whom a policy is, and what for.
+struct Ground {
+    place: Place,
+    features: Vec<Feature>,
+}
+
+fn ground(actor: Actor, args: &PolicyArgs) -> anyhow::Result<Ground> {
+    let config = args.config.as_deref();
+    let config = config.map(cluster_file::read).transpose()?;
+    let place = place(args, config.as_ref())?;
+    let named: Vec<&str> = args.features.iter().map(String::as_str).collect();
+    let features = actor.chosen(&named, config.as_ref())?;
+    if let Some(path) = &args.config
+        && named.is_empty()
+    {
+        tell_chosen(actor, &features, path);
+    }
+    Ok(Ground { place, features })
+}
+
+/// Says which features follow from a file, and which do not, so that nobody misses one.
+fn tell_chosen(actor: Actor, features: &[Feature], path: &Path) {
+    let (chosen, left): (Vec<Feature>, Vec<Feature>) = actor
+        .features()
+        .into_iter()
+        .partition(|feature| features.contains(feature));
+    let names = |features: &[Feature]| {
+        let names: Vec<&str> = features.iter().map(|feature| feature.name()).collect();
+        names.join(", ")
+    };
+    output::talk(&format!(
+        "features of the {} by `{}`: {}",
+        actor.name(),
+        path.display(),
+        names(&chosen)
+    ));
+    if !left.is_empty() {
+        output::talk(&format!(
+            "left out: {} (`--features usual,NAME` adds one; docs/iam.md says when it is needed)",
+            names(&left)
+        ));
+    }
+}
+
 /// What the file says, or the arguments where there is none.
-fn place(args: &PolicyArgs) -> anyhow::Result<Place> {
+fn place(args: &PolicyArgs, config: Option<&ClusterConfig>) -> anyhow::Result<Place> {
     let Some(account) = &args.account else {
         bail!("name the account by its twelve digits: --account");
     };
-    let mut place = if let Some(path) = &args.config {
-        cluster_file::read(path)?.place(account)
+    let mut place = if let Some(config) = config {
+        config.place(account)
     } else {
         let said = |argument: &Option<String>, name: &str| {
             argument
@@ -248,28 +302,6 @@ fn place(args: &PolicyArgs) -> anyhow::Result<Place> {
         place.parameter.clone_from(parameter);
     }
     Ok(place)
-}
-
-fn features(actor: Actor, names: &[String]) -> anyhow::Result<Vec<Feature>> {
-    let all = actor.features();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let chosen = |feature: &Feature| match &names[..] {
-        [] => feature.is_usual(),
-        ["all"] => true,
-        ["none"] => feature.is_required(),
-        names => feature.is_required() || names.contains(&feature.name()),
-    };
-    let known = |name: &&str| all.iter().any(|feature| feature.name() == *name);
-    let words = matches!(names[..], ["all" | "none"]);
-    if let Some(stray) = names.iter().find(|name| !words && !known(name)) {
-        let known: Vec<&str> = all.iter().map(|feature| feature.name()).collect();
-        bail!(
-            "`{stray}` is no feature of the {}: write {}, or `all` or `none`",
-            actor.name(),
-            known.join(", ")
-        );
-    }
-    Ok(all.into_iter().filter(chosen).collect())
 }
 
 fn account(text: &str) -> Result<String, String> {

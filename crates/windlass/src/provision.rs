@@ -12,11 +12,12 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use windlass_aws_client::autoscaling::Tag;
-use windlass_aws_client::{Client, Options};
+use windlass_aws_client::{CallError, Client, Options};
 use windlass_provision::cluster_config::ClusterConfig;
+use windlass_provision::iam::Actor;
 use windlass_provision::manifests::yaml;
 use windlass_provision::provision::execute::{ExecuteError, Executor};
-use windlass_provision::provision::lock::{Held, Lock};
+use windlass_provision::provision::lock::{Held, Lock, LockError};
 use windlass_provision::provision::plan::{self, Action, Allowed, Change, Plan, Resources};
 use windlass_provision::provision::{
     GROUP_TAG, OWNER_TAG, Resource, ResourceId, ResourceKind, advice, desired, export, import,
@@ -24,7 +25,7 @@ use windlass_provision::provision::{
 };
 
 use crate::cluster_file::ConfigArgs;
-use crate::hint::advised;
+use crate::hint;
 use crate::output::{self, Format};
 use crate::runtime;
 
@@ -187,6 +188,11 @@ pub(crate) fn run(args: &ProvisionArgs) -> anyhow::Result<ExitCode> {
             ProvisionCommand::Destroy(args) => Box::pin(destroy::destroy(args)).await,
         }
     })?
+}
+
+/// A failed call with what to do about it.
+fn advised(error: CallError) -> anyhow::Error {
+    hint::advised(error, Actor::Provisioner)
 }
 
 /// The file, AWS, and what both say.
@@ -401,7 +407,11 @@ async fn with_lock(
         Held::Respect
     };
     let now = jiff::Timestamp::now();
-    let lock = Lock::take(client, &config.spec.cluster, &holder(), now, held).await?;
+    let lock = Lock::take(client, &config.spec.cluster, &holder(), now, held).await;
+    let lock = lock.map_err(|error| match error {
+        LockError::Call(error) => advised(error),
+        held @ LockError::Held { .. } => held.into(),
+    })?;
     let result = work.await;
     if let Err(error) = lock.release(client).await {
         output::talk(&format!("the lock could not be released: {error}"));
@@ -436,7 +446,8 @@ async fn carry_out(ground: &Ground, plan: &Plan) -> anyhow::Result<()> {
         .execute(plan, &ground.desired, &ground.observed)
         .await;
     result.map_err(|error: ExecuteError| {
-        let hint = error.call().map(advice::advice);
+        let call = error.call();
+        let hint = call.map(|call| advice::advice(call, Actor::Provisioner));
         let error = anyhow::Error::new(error);
         match hint {
             Some(hint) => error.context(format!(

@@ -294,7 +294,9 @@ impl Ec2<'_> {
     /// Launches one instance that stops when it powers itself off, with version 2 alone of the
     /// metadata service and an encrypted volume that goes with it; gives its id.
     ///
-    /// IAM: `ec2:RunInstances`, `ec2:CreateTags`, `iam:PassRole`.
+    /// IAM: `ec2:RunInstances`, `ec2:CreateTags`, `iam:PassRole`; for an own key of the volume
+    /// `kms:CreateGrant`, `kms:Decrypt`, `kms:DescribeKey`, `kms:GenerateDataKeyWithoutPlaintext`,
+    /// `kms:ReEncryptFrom` and `kms:ReEncryptTo` through EC2.
     pub async fn run_instance(&self, new: &NewInstance<'_>) -> Result<String, CallError> {
         // The token makes a repetition after a lost answer harmless.
         let mut query = Query::write(Service::Ec2, VERSION, "RunInstances", Repeat::Safe)
@@ -452,7 +454,7 @@ impl Ec2<'_> {
 
     /// Copies an image from another region to the client's, encrypted, and gives the copy's id.
     ///
-    /// IAM: `ec2:CopyImage`.
+    /// IAM: `ec2:CopyImage`; for own keys of either region what [`Self::run_instance`] needs for one.
     pub async fn copy_image(
         &self,
         image: &str,

@@ -190,7 +190,7 @@ const CHANGES: [Change; 19] = [
 ];
 
 /// A cluster with something for every permission.
-const GROUPS: &str = "  \
+pub(crate) const GROUPS: &str = "  \
   - {name: data, min: 0, max: 3, zonal: true, image: {tags: {purpose: nodes}}}
   - {name: named, min: 0, max: 3, image: {parameter: /windlass/prod/image/amd64}}
   - {name: spot, min: 0, max: 3, instances: {types: [m5.large, m5a.large], spot: 70%}}
@@ -266,7 +266,7 @@ fn what_was_changed_by_hand_is_named_and_mended_and_every_permission_is_needed()
 }
 
 /// Images that are found by their tags and by a parameter.
-fn make_images(testbed: &Testbed) -> Result<()> {
+pub(crate) fn make_images(testbed: &Testbed) -> Result<()> {
     let aws = testbed.aws();
     let run = [
         ("ImageId", "ami-1e749f67"),

@@ -3,7 +3,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
-use windlass_e2e::{expect, ssm_error};
+use windlass_e2e::{expect, ssm_error, values};
 use windlass_testbed::proxy::{Act, Matcher};
 
 use crate::scene::{ALL, cluster_file_with, command, run};
@@ -53,6 +53,8 @@ struct Kind {
     /// Codes for a quota that is used up, and for something that it needs and is not there.
     limit: &'static str,
     not_found: &'static str,
+    /// Whose policy has the call, as a denial names it.
+    policy: &'static str,
     /// The call and the code that say that there is one already.
     duplicate: Option<(&'static str, &'static str)>,
 }
@@ -65,6 +67,7 @@ const KINDS: [Kind; 7] = [
         about: "alias/prod-windlass-join",
         limit: "LimitExceededException",
         not_found: "NotFoundException",
+        policy: "--actor provisioner --config FILE --account ID --features usual,provision-key`",
         duplicate: Some(("CreateAlias", "AlreadyExistsException")),
     },
     Kind {
@@ -74,6 +77,7 @@ const KINDS: [Kind; 7] = [
         about: "prod-windlass-node",
         limit: "LimitExceeded",
         not_found: "NoSuchEntity",
+        policy: "--actor provisioner --config FILE --account ID`",
         duplicate: Some(("CreateRole", "EntityAlreadyExists")),
     },
     Kind {
@@ -83,6 +87,7 @@ const KINDS: [Kind; 7] = [
         about: "prod-windlass-node",
         limit: "LimitExceeded",
         not_found: "NoSuchEntity",
+        policy: "--actor provisioner --config FILE --account ID`",
         duplicate: Some(("CreateInstanceProfile", "EntityAlreadyExists")),
     },
     Kind {
@@ -92,6 +97,7 @@ const KINDS: [Kind; 7] = [
         about: "/windlass/prod/join",
         limit: "ParameterLimitExceeded",
         not_found: "InvalidKeyId",
+        policy: "--actor provisioner --config FILE --account ID`",
         duplicate: Some(("PutParameter", "ParameterAlreadyExists")),
     },
     Kind {
@@ -101,6 +107,7 @@ const KINDS: [Kind; 7] = [
         about: "prod-web",
         limit: "ResourceLimitExceeded",
         not_found: "InvalidAMIID.NotFound",
+        policy: "--actor provisioner --config FILE --account ID`",
         duplicate: Some((
             "CreateLaunchTemplate",
             "InvalidLaunchTemplateName.AlreadyExistsException",
@@ -114,6 +121,7 @@ const KINDS: [Kind; 7] = [
         about: "prod-old-",
         limit: "LimitExceeded",
         not_found: "InvalidAMIID.NotFound",
+        policy: "--features usual,provision-launch-configurations`",
         duplicate: None,
     },
     Kind {
@@ -123,6 +131,7 @@ const KINDS: [Kind; 7] = [
         about: "prod-old",
         limit: "LimitExceeded",
         not_found: "InvalidSubnetID.NotFound",
+        policy: "--actor provisioner --config FILE --account ID`",
         duplicate: Some(("CreateAutoScalingGroup", "AlreadyExists")),
     },
 ];
@@ -155,7 +164,7 @@ fn every_error_of_aws_is_told_with_resource_action_and_what_to_do() -> Result<()
         let denied = format!("lack the permission for {}", kind.action);
         for (answer, hint) in [
             (kind.wording.denied(), denied.as_str()),
-            (kind.wording.denied(), "--actor provisioner"),
+            (kind.wording.denied(), kind.policy),
             (kind.wording.throttled(), "AWS asks for fewer calls"),
             (
                 kind.wording.error(400, kind.limit),
@@ -255,5 +264,44 @@ fn what_cannot_be_deleted_is_told_likewise() -> Result<()> {
         let hint = format!("lack the permission for {action}");
         ensure!(text.contains(&hint), "no `{hint}` in {text}");
     }
+    Ok(())
+}
+
+/// A policy that somebody has attached to the role is in the way of its deletion, and is told with the
+/// commands that show and detach it.
+#[test]
+fn what_somebody_has_attached_is_told_with_how_it_is_detached() -> Result<()> {
+    const ROLE: &str = "prod-windlass-node";
+    let testbed = windlass_e2e::testbed()?;
+    cluster_file_with(testbed, "", ALL)?;
+    expect(&run(testbed, &["apply", "--yes"])?, 0, "Done.")?;
+    let iam =
+        |action: &str, parameters: &[(&str, &str)]| testbed.aws().query("iam", action, parameters);
+    let policy = [
+        ("PolicyName", "backup"),
+        (
+            "PolicyDocument",
+            r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:PutObject","Resource":"*"}]}"#,
+        ),
+    ];
+    let made = iam("CreatePolicy", &policy)?;
+    let arn = values(&made, "Arn").remove(0);
+    let attachment = [("RoleName", ROLE), ("PolicyArn", arn.as_str())];
+    iam("AttachRolePolicy", &attachment)?;
+    let text = expect(
+        &run(testbed, &["destroy", "--yes"])?,
+        1,
+        "detach what is attached to it",
+    )?;
+    for part in [
+        "role `prod-windlass-node`",
+        "aws iam list-attached-role-policies --role-name prod-windlass-node",
+        "aws iam detach-role-policy --role-name prod-windlass-node --policy-arn ARN",
+    ] {
+        ensure!(text.contains(part), "no `{part}` in {text}");
+    }
+    iam("DetachRolePolicy", &attachment)?;
+    iam("DeletePolicy", &attachment[1..])?;
+    expect(&run(testbed, &["destroy", "--yes"])?, 0, "Done.")?;
     Ok(())
 }

@@ -5,10 +5,21 @@ use std::process::{Command, Output};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
-use windlass_e2e::expect;
-use windlass_testbed::Testbed;
+use windlass_e2e::{Ssm, called, check_exactly, expect, granted_for};
+use windlass_provision::cluster_config::ClusterConfig;
+use windlass_provision::iam::{Actor, Feature};
+use windlass_testbed::proxy::{Act, Matcher};
+use windlass_testbed::{Testbed, User};
 
-use crate::scene::{WEB, cluster_file_with};
+use crate::drift::{GROUPS, make_images};
+use crate::scene::{ALL, WEB, cluster_file_with, run};
+
+/// Image builds from a parameter's stock image.
+const AMI: &str = "  ami:
+    source: {parameter: /golden/stock}
+    windlass: {url: 'https://a.example/w', sha256: \
+    '0000000000000000000000000000000000000000000000000000000000000000'}
+";
 
 fn iam(testbed: &Testbed, arguments: &[&str]) -> Result<Output> {
     Command::new(windlass_e2e::binary()?)
@@ -100,5 +111,129 @@ fn what_is_not_said_is_asked_for_by_name() -> Result<()> {
         2,
         "twelve digits",
     )?;
+    Ok(())
+}
+
+/// A file's policy has what the file needs, and says so; without a file it is what is usual.
+#[test]
+fn the_features_follow_from_the_cluster_s_file() -> Result<()> {
+    let testbed = windlass_e2e::testbed()?;
+    let publish = "    publish: {parameter: /golden/nodes, copies: [{region: eu-west-1}]}\n";
+    cluster_file_with(
+        testbed,
+        &format!("  token: {{createKey: true}}\n{AMI}{publish}"),
+        "  - {name: data, min: 0, max: 3, zonal: true}\n",
+    )?;
+    let file = ["--config=cluster.yaml", "--account=123456789012"];
+    let no_file = [
+        "--cluster=prod",
+        "--region=us-east-1",
+        "--account=123456789012",
+    ];
+    let has = |arguments: &[&str], place: &[&str], action: &str| -> Result<bool> {
+        let output = iam(testbed, &[&["render"], arguments, place].concat())?;
+        expect(&output, 0, "")?;
+        let document: Value = serde_json::from_slice(&output.stdout)?;
+        Ok(document.to_string().contains(&format!("\"{action}\"")))
+    };
+    for (actor, action) in [
+        ("--actor=provisioner", "kms:CreateKey"),
+        ("--actor=provisioner", "ec2:DescribeSubnets"),
+        ("--actor=ami-builder", "ssm:PutParameter"),
+        ("--actor=ami-builder", "ec2:DescribeSnapshots"),
+    ] {
+        ensure!(has(&[actor], &file, action)?, "{actor}: no {action}");
+        ensure!(!has(&[actor], &no_file, action)?, "{actor}: {action}");
+        ensure!(has(&[actor, "--features=all"], &no_file, action)?);
+        ensure!(!has(&[actor, "--features=none"], &file, action)?);
+    }
+    ensure!(has(
+        &["--actor=ami-builder", "--features=usual,ami-pruning"],
+        &no_file,
+        "ec2:DescribeSnapshots",
+    )?);
+    let builder = iam(
+        testbed,
+        &[&["render", "--actor=ami-builder"], &file[..]].concat(),
+    )?;
+    for part in [
+        "features of the ami-builder by `cluster.yaml`: ami-build, ami-announcement, ami-pruning",
+        "left out: ami-keys",
+        "arn:aws:ssm:us-east-1:123456789012:parameter/golden/nodes",
+        "arn:aws:ssm:us-east-1:123456789012:parameter/golden/stock",
+        "arn:aws:ec2:eu-west-1::image/*",
+    ] {
+        expect(&builder, 0, part)?;
+    }
+    // The policy without the file lacks what the file needs.
+    let usual = iam(
+        testbed,
+        &[&["render", "--actor=provisioner"], &no_file[..]].concat(),
+    )?;
+    fs::write(testbed.directory().join("policy.json"), &usual.stdout)?;
+    let check = [&["check", "policy.json", "--actor=provisioner"], &file[..]].concat();
+    expect(&iam(testbed, &check)?, 3, "kms:CreateKey\tprovision-key")?;
+    Ok(())
+}
+
+/// `windlass doctor` through a proxy, whatever it finds.
+fn doctor(testbed: &Testbed, aws: &str) -> Result<Output> {
+    Command::new(windlass_e2e::binary()?)
+        .args(["doctor", "--config", "cluster.yaml"])
+        .current_dir(testbed.directory())
+        .env("KUBECONFIG", testbed.kubeconfig(User::Admin))
+        .envs(Testbed::aws_environment(aws))
+        .output()
+        .context("run windlass doctor")
+}
+
+/// With something for every permission, before it is made and after.
+#[test]
+fn who_looks_may_do_just_that() -> Result<()> {
+    let testbed = windlass_e2e::testbed()?;
+    make_images(testbed)?;
+    Ssm::of(testbed).put("/golden/stock", "String", "ami-1e749f67")?;
+    let more = format!("  token: {{createKey: true}}\n{AMI}");
+    let file = cluster_file_with(testbed, &more, &format!("{ALL}{GROUPS}"))?;
+    let proxy = testbed.proxy_aws()?;
+    let before = doctor(testbed, proxy.url())?;
+    expect(
+        &before,
+        2,
+        "KMS key `alias/prod-windlass-join` is not there",
+    )?;
+    expect(&run(testbed, &["apply", "--yes"])?, 0, "Done.")?;
+    let after = doctor(testbed, proxy.url())?;
+    expect(&after, 2, "AWS resources are as the file says")?;
+    expect(&after, 2, "holds no join credential")?;
+
+    let config = ClusterConfig::read("cluster.yaml", &fs::read_to_string(file)?)?;
+    let mut features = Actor::Doctor.chosen(&[], Some(&config))?;
+    ensure!(features == Actor::Doctor.features(), "{features:?}");
+    // That is what `windlass verify` asks when nodes do not come.
+    features.retain(|feature| *feature != Feature::Verification);
+    check_exactly(&granted_for(&features), &called(&proxy))
+}
+
+/// What is denied is told with the policy that has it.
+#[test]
+fn who_looks_and_may_not_is_told_which_policy_it_is() -> Result<()> {
+    let testbed = windlass_e2e::testbed()?;
+    cluster_file_with(testbed, "", WEB)?;
+    let proxy = testbed.proxy_aws()?;
+    proxy.on(
+        Matcher::action("DescribePolicies"),
+        Act::aws_error(403, "AccessDenied"),
+    );
+    expect(&run(testbed, &["apply", "--yes"])?, 0, "Done.")?;
+    let text = expect(
+        &doctor(testbed, proxy.url())?,
+        2,
+        "lack the permission for DescribePolicies on prod-web",
+    )?;
+    ensure!(
+        text.contains("windlass iam render --actor doctor "),
+        "{text}"
+    );
     Ok(())
 }

@@ -45,6 +45,8 @@ pub enum Feature {
     AmiAnnouncement,
     /// Old machine images and what killed builds have left are listed and removed.
     AmiPruning,
+    /// The disks of machine images are encrypted with keys of one's own.
+    AmiKeys,
     /// The building instance says how far it is.
     AmiReport,
     /// The cluster's resources are made, changed and deleted.
@@ -59,17 +61,35 @@ pub enum Feature {
     ProvisionZones,
     /// The key of the join credential is made too.
     ProvisionKey,
+    /// The join credential is encrypted with a key that is there already.
+    ProvisionEncryption,
     /// Groups that were made by hand are taken over.
     ProvisionImport,
     /// Groups of launch configurations.
     ProvisionLaunchConfigurations,
     /// Nodes of an older template are replaced.
     ProvisionRoll,
+    /// The cluster's resources are looked at.
+    Doctor,
+    /// The published join credential is looked at.
+    DoctorCredential,
+    /// The images that groups and builds name are looked up.
+    DoctorImages,
+    /// The role of the instances that build machine images is looked at too.
+    DoctorBuilder,
+    /// Groups of several instance types.
+    DoctorTypes,
+    /// The key that was made for the join credential is looked at too.
+    DoctorKey,
+    /// Groups of launch configurations.
+    DoctorLaunchConfigurations,
+    /// A verification says why nodes do not come.
+    Verification,
 }
 
 impl Feature {
     /// All of them, in the order of the documents.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 40] = [
         Self::Groups,
         Self::LaunchTemplates,
         Self::LaunchConfigurations,
@@ -90,6 +110,7 @@ impl Feature {
         Self::AmiBuild,
         Self::AmiAnnouncement,
         Self::AmiPruning,
+        Self::AmiKeys,
         Self::AmiReport,
         Self::Provision,
         Self::ProvisionBuilder,
@@ -97,9 +118,18 @@ impl Feature {
         Self::ProvisionTypes,
         Self::ProvisionZones,
         Self::ProvisionKey,
+        Self::ProvisionEncryption,
         Self::ProvisionImport,
         Self::ProvisionLaunchConfigurations,
         Self::ProvisionRoll,
+        Self::Doctor,
+        Self::DoctorCredential,
+        Self::DoctorImages,
+        Self::DoctorBuilder,
+        Self::DoctorTypes,
+        Self::DoctorKey,
+        Self::DoctorLaunchConfigurations,
+        Self::Verification,
     ];
 
     /// Whose it is.
@@ -108,7 +138,9 @@ impl Feature {
             Self::Join | Self::JoinReport | Self::JoinTags => Actor::Node,
             Self::Rotation => Actor::Rotator,
             Self::Approval => Actor::CsrApprover,
-            Self::AmiBuild | Self::AmiAnnouncement | Self::AmiPruning => Actor::AmiBuilder,
+            Self::AmiBuild | Self::AmiAnnouncement | Self::AmiPruning | Self::AmiKeys => {
+                Actor::AmiBuilder
+            }
             Self::AmiReport => Actor::AmiInstance,
             Self::Provision
             | Self::ProvisionBuilder
@@ -116,9 +148,18 @@ impl Feature {
             | Self::ProvisionTypes
             | Self::ProvisionZones
             | Self::ProvisionKey
+            | Self::ProvisionEncryption
             | Self::ProvisionImport
             | Self::ProvisionLaunchConfigurations
             | Self::ProvisionRoll => Actor::Provisioner,
+            Self::Doctor
+            | Self::DoctorCredential
+            | Self::DoctorImages
+            | Self::DoctorBuilder
+            | Self::DoctorTypes
+            | Self::DoctorKey
+            | Self::DoctorLaunchConfigurations
+            | Self::Verification => Actor::Doctor,
             _ => Actor::Autoscaler,
         }
     }
@@ -146,6 +187,7 @@ impl Feature {
             Self::AmiBuild => "ami-build",
             Self::AmiAnnouncement => "ami-announcement",
             Self::AmiPruning => "ami-pruning",
+            Self::AmiKeys => "ami-keys",
             Self::AmiReport => "ami-report",
             Self::Provision => "provision",
             Self::ProvisionBuilder => "provision-builder",
@@ -153,9 +195,18 @@ impl Feature {
             Self::ProvisionTypes => "provision-types",
             Self::ProvisionZones => "provision-zones",
             Self::ProvisionKey => "provision-key",
+            Self::ProvisionEncryption => "provision-encryption",
             Self::ProvisionImport => "provision-import",
             Self::ProvisionLaunchConfigurations => "provision-launch-configurations",
             Self::ProvisionRoll => "provision-roll",
+            Self::Doctor => "doctor",
+            Self::DoctorCredential => "doctor-credential",
+            Self::DoctorImages => "doctor-images",
+            Self::DoctorBuilder => "doctor-builder",
+            Self::DoctorTypes => "doctor-types",
+            Self::DoctorKey => "doctor-key",
+            Self::DoctorLaunchConfigurations => "doctor-launch-configurations",
+            Self::Verification => "verify",
         }
     }
 
@@ -170,10 +221,12 @@ impl Feature {
                 | Self::AmiBuild
                 | Self::AmiReport
                 | Self::Provision
+                | Self::Doctor
         )
     }
 
-    /// Whether it is granted where nothing else is said: what groups are commonly made of.
+    /// Whether it is granted where neither a file nor anybody says otherwise: what groups are
+    /// commonly made of.
     pub fn is_usual(self) -> bool {
         self.is_required()
             || matches!(
@@ -185,7 +238,14 @@ impl Feature {
                     | Self::ProvisionBuilder
                     | Self::ProvisionImages
                     | Self::ProvisionTypes
+                    | Self::ProvisionEncryption
                     | Self::ProvisionRoll
+                    | Self::AmiKeys
+                    | Self::DoctorCredential
+                    | Self::DoctorImages
+                    | Self::DoctorBuilder
+                    | Self::DoctorTypes
+                    | Self::Verification
             )
     }
 
@@ -198,12 +258,24 @@ impl Feature {
             | Self::Approval
             | Self::AmiBuild
             | Self::AmiReport
-            | Self::Provision => "always",
+            | Self::Provision
+            | Self::Doctor => "always",
             Self::ProvisionBuilder => "`spec.ami` without an instance profile of your own",
-            Self::ProvisionImages => "images are named by `tags` or `parameter`",
-            Self::ProvisionTypes => "groups name several instance types",
+            Self::ProvisionImages => "groups name images",
+            Self::ProvisionTypes | Self::DoctorTypes => {
+                "groups name several instance types, or images by `tags`"
+            }
             Self::ProvisionZones => "`zonal: true`",
-            Self::ProvisionKey => "`spec.token.createKey`",
+            Self::ProvisionKey | Self::DoctorKey => "`spec.token.createKey`",
+            Self::ProvisionEncryption => "`spec.token.kmsKey`",
+            Self::DoctorCredential => "`windlass doctor`, and `windlass verify --config`",
+            Self::DoctorImages => "groups name images, or `spec.ami` builds them",
+            Self::DoctorBuilder => "`spec.ami`",
+            Self::DoctorLaunchConfigurations => "`launchConfiguration: true`",
+            Self::Verification => "`windlass verify --config`",
+            Self::AmiKeys => {
+                "`kmsKey` in `spec.ami.builder.rootVolume` or in one of `spec.ami.publish.copies`"
+            }
             Self::ProvisionImport => "`windlass provision import`",
             Self::ProvisionLaunchConfigurations => {
                 "`launchConfiguration: true`, or such groups are imported"
@@ -253,10 +325,21 @@ impl Feature {
             Self::AmiPruning => "old images and what killed builds have left stay",
             Self::Provision => "nothing is provisioned",
             Self::ProvisionBuilder => "the builder's role is to be made by hand",
-            Self::ProvisionImages => "images are to be named by their ids",
-            Self::ProvisionTypes => "types are not compared",
+            Self::ProvisionImages => "images are to be named by their ids, and are not looked at",
+            Self::ProvisionTypes | Self::DoctorTypes => "types are not compared",
             Self::ProvisionZones => "groups are to name one subnet each",
             Self::ProvisionKey => "an existing key is to be named, or none",
+            Self::ProvisionEncryption => "the account's own key is to encrypt the join parameter",
+            Self::AmiKeys => "the account's own key for volumes is to encrypt images",
+            Self::Doctor => "nothing of AWS is checked",
+            Self::DoctorCredential => {
+                "the credential counts as failed with `doctor`; `verify` leaves it to the nodes"
+            }
+            Self::DoctorImages => "images and resources are not checked",
+            Self::DoctorBuilder | Self::DoctorKey | Self::DoctorLaunchConfigurations => {
+                "resources are not checked"
+            }
+            Self::Verification => "less is said of nodes that do not come",
             Self::ProvisionImport => "whoever made such groups has to tag them",
             Self::ProvisionLaunchConfigurations => "groups have launch templates alone",
             Self::ProvisionRoll => "old nodes stay until something else ends them",

@@ -14,6 +14,30 @@ pub struct Grant {
     pub scope: Scope,
 }
 
+/// What looking at a role takes.
+const ROLE_READS: &[&str] = &[
+    "iam:GetRole",
+    "iam:GetRolePolicy",
+    "iam:ListRolePolicies",
+    "iam:ListRoleTags",
+];
+/// What looking at a key takes.
+const KEY_READS: &[&str] = &[
+    "kms:DescribeKey",
+    "kms:GetKeyPolicy",
+    "kms:GetKeyRotationStatus",
+    "kms:ListResourceTags",
+];
+/// What EC2 does with a key of a disk in the name of who launches, copies and images it.
+const VOLUME_KEY_ACTIONS: &[&str] = &[
+    "kms:CreateGrant",
+    "kms:Decrypt",
+    "kms:DescribeKey",
+    "kms:GenerateDataKeyWithoutPlaintext",
+    "kms:ReEncryptFrom",
+    "kms:ReEncryptTo",
+];
+
 impl Feature {
     /// The permissions.
     #[expect(clippy::too_many_lines, reason = "it is a table")]
@@ -169,7 +193,7 @@ impl Feature {
                         "ec2:CreateTags",
                         "ec2:RunInstances",
                     ],
-                    scope: Scope::Fleet,
+                    scope: Scope::AmiFleet,
                 },
                 Grant {
                     sid: "ChangeWhatBuildsMade",
@@ -195,7 +219,7 @@ impl Feature {
                 Grant {
                     sid: "ReadSourceImages",
                     actions: &["ssm:GetParameter"],
-                    scope: Scope::ImageParameters,
+                    scope: Scope::SourceParameters,
                 },
             ],
             Self::AmiAnnouncement => &[Grant {
@@ -218,6 +242,18 @@ impl Feature {
                     sid: "ReadAnnouncedImages",
                     actions: &["ssm:GetParameter"],
                     scope: Scope::AmiParameters,
+                },
+            ],
+            Self::AmiKeys => &[
+                Grant {
+                    sid: "UseKeysOfImages",
+                    actions: VOLUME_KEY_ACTIONS,
+                    scope: Scope::AmiKeys,
+                },
+                Grant {
+                    sid: "UseKeysOfImagesByAlias",
+                    actions: VOLUME_KEY_ACTIONS,
+                    scope: Scope::AmiKeysByAlias,
                 },
             ],
             Self::AmiReport => &[Grant {
@@ -380,7 +416,7 @@ impl Feature {
                 Grant {
                     sid: "ReadNamesOfImages",
                     actions: &["ssm:GetParameter"],
-                    scope: Scope::AmiParameters,
+                    scope: Scope::NamedImages,
                 },
                 Grant {
                     sid: "ReadNamesOfPublicImages",
@@ -428,12 +464,7 @@ impl Feature {
                 },
                 Grant {
                     sid: "ReadKey",
-                    actions: &[
-                        "kms:DescribeKey",
-                        "kms:GetKeyPolicy",
-                        "kms:GetKeyRotationStatus",
-                        "kms:ListResourceTags",
-                    ],
+                    actions: KEY_READS,
                     scope: Scope::Keys,
                 },
                 Grant {
@@ -447,6 +478,11 @@ impl Feature {
                     scope: Scope::ParameterKey,
                 },
             ],
+            Self::ProvisionEncryption => &[Grant {
+                sid: "EncryptJoinParameterWithKey",
+                actions: &["kms:Encrypt"],
+                scope: Scope::JoinKey,
+            }],
             Self::ProvisionImport => &[Grant {
                 sid: "TakeGroupsOver",
                 actions: &["autoscaling:CreateOrUpdateTags"],
@@ -474,6 +510,104 @@ impl Feature {
                     "autoscaling:TerminateInstanceInAutoScalingGroup",
                 ],
                 scope: Scope::OwnGroups,
+            }],
+            Self::Doctor => &[
+                Grant {
+                    sid: "LookAtResources",
+                    actions: &[
+                        "autoscaling:DescribeAutoScalingGroups",
+                        "autoscaling:DescribeLifecycleHooks",
+                        "autoscaling:DescribePolicies",
+                        "autoscaling:DescribeScalingActivities",
+                        "ec2:DescribeLaunchTemplateVersions",
+                        "ec2:DescribeLaunchTemplates",
+                        "ec2:DescribeSubnets",
+                    ],
+                    scope: Scope::Everything,
+                },
+                Grant {
+                    sid: "LookAtJoinParameter",
+                    actions: &["ssm:ListTagsForResource"],
+                    scope: Scope::JoinParameter,
+                },
+                Grant {
+                    sid: "LookAtNodeRole",
+                    actions: ROLE_READS,
+                    scope: Scope::NodeRole,
+                },
+                Grant {
+                    sid: "LookAtNodeProfile",
+                    actions: &["iam:GetInstanceProfile"],
+                    scope: Scope::NodeProfile,
+                },
+            ],
+            Self::DoctorCredential => &[
+                Grant {
+                    sid: "LookAtJoinCredential",
+                    actions: &["ssm:GetParameter"],
+                    scope: Scope::JoinParameter,
+                },
+                Grant {
+                    sid: "DecryptPublishedCredential",
+                    actions: &["kms:Decrypt"],
+                    scope: Scope::JoinKey,
+                },
+            ],
+            Self::DoctorImages => &[
+                Grant {
+                    sid: "LookAtImages",
+                    actions: &["ec2:DescribeImages"],
+                    scope: Scope::Everything,
+                },
+                Grant {
+                    sid: "LookAtNamesOfImages",
+                    actions: &["ssm:GetParameter"],
+                    scope: Scope::NamedImages,
+                },
+                Grant {
+                    sid: "LookAtSourceImages",
+                    actions: &["ssm:GetParameter"],
+                    scope: Scope::SourceParameters,
+                },
+            ],
+            Self::DoctorBuilder => &[
+                Grant {
+                    sid: "LookAtBuilderRole",
+                    actions: ROLE_READS,
+                    scope: Scope::AmiRoleItself,
+                },
+                Grant {
+                    sid: "LookAtBuilderProfile",
+                    actions: &["iam:GetInstanceProfile"],
+                    scope: Scope::AmiProfile,
+                },
+            ],
+            Self::DoctorTypes => &[Grant {
+                sid: "LookAtInstanceTypes",
+                actions: &["ec2:DescribeInstanceTypes"],
+                scope: Scope::Everything,
+            }],
+            Self::DoctorKey => &[
+                Grant {
+                    sid: "LookAtKey",
+                    actions: KEY_READS,
+                    scope: Scope::Keys,
+                },
+                Grant {
+                    sid: "LookForKey",
+                    actions: &["tag:GetResources"],
+                    scope: Scope::Everything,
+                },
+            ],
+            Self::DoctorLaunchConfigurations => &[Grant {
+                sid: "LookAtLaunchConfigurations",
+                actions: &["autoscaling:DescribeLaunchConfigurations"],
+                scope: Scope::Everything,
+            }],
+            Self::Verification => &[Grant {
+                sid: "LookAtNewNodes",
+                actions: &["autoscaling:DescribeTags", "ec2:GetConsoleOutput"],
+                scope: Scope::Everything,
             }],
         }
     }

@@ -17,7 +17,21 @@ are on `*`; whatever changes something is narrowed to the cluster's groups by th
 and its tag `windlass.dev/cluster`. Making a key knows no resource in AWS either: it is granted for keys that
 get that tag.
 
-`--config cluster.yaml` has parameters and key named as the file does; `--format cfn` and `--format terraform`
+With `--config cluster.yaml` everything is named as the file names it (parameters, key, groups that do
+not begin with the cluster's name, regions and keys of image copies), and the features follow from the
+file too: `createKey` brings `provision-key`, `zonal: true` brings `provision-zones`, a flag of
+`spec.autoscaler.flags` what that flag needs; the column \"needed\" says it for each. What only a command
+asks for follows from no file but for `provision roll` and `ami prune`, which every cluster needs in time.
+Standard error lists the features that were taken and those that were left out. `--features NAME,…` names
+them instead, besides those that are always needed; `usual` among them stands for what is taken where none
+is named, `all` for all, `none` for none. `windlass iam check` goes by the same features.
+
+A command that is denied an action names the actor, and the feature where it is not a usual one. `windlass
+verify` asks AWS nothing without `--config`; with it, it goes by the policy of `doctor`. An instance profile
+of your own for the builder of images (`spec.ami.builder.instanceProfile`) is taken to have a role of its
+name.
+
+`--format cfn` and `--format terraform`
 print a managed policy for these tools. `--actor legacy-2019` prints the one policy of the how-to of 2019,
 action for action, and on standard error what is wrong with it; nothing else in Windlass makes it.
 ";
@@ -54,7 +68,10 @@ fn section(page: &mut String, actor: Actor) {
         }
     }
     let mut place = Place::new("eu-west-1", "123456789012", "prod");
-    if matches!(actor, Actor::Node | Actor::Rotator) {
+    if matches!(
+        actor,
+        Actor::Node | Actor::Rotator | Actor::Provisioner | Actor::Doctor
+    ) {
         place.key = Some("arn:aws:kms:eu-west-1:123456789012:key/1234abcd".to_owned());
     }
     let usual: Vec<Feature> = actor
@@ -66,7 +83,7 @@ fn section(page: &mut String, actor: Actor) {
     let text = serde_json::to_string_pretty(&document).unwrap_or_default();
     let _ = write!(
         page,
-        "\nFor a cluster `prod`, as it is rendered where no feature is named:\n\n```json\n{text}\n```\n"
+        "\nFor a cluster `prod`, as it is rendered where neither a file nor a feature is named:\n\n```json\n{text}\n```\n"
     );
 }
 
@@ -83,7 +100,7 @@ fn describe(scope: Scope) -> &'static str {
         Scope::NodeRole => "the nodes' role",
         Scope::PassedNodeRole => "the nodes' role, for EC2",
         Scope::NodeProfile => "the nodes' instance profile",
-        Scope::NewGroups => "groups of the cluster's names, made with its tag",
+        Scope::NewGroups => "groups of the cluster's or the file's names, made with its tag",
         Scope::OrphanGroups => "groups without an owner, given the cluster's tag",
         Scope::OwnGroups => "groups with the cluster's tag",
         Scope::NewTemplates => "templates made with the cluster's tag",
@@ -92,7 +109,7 @@ fn describe(scope: Scope) -> &'static str {
             "templates, and what they launch, when it is made with the cluster's tag"
         }
         Scope::Launches => "launches of launch templates",
-        Scope::LaunchConfigurations => "launch configurations of the cluster's names",
+        Scope::LaunchConfigurations => "launch configurations of the cluster's or the file's names",
         Scope::NewKeys => "`*`, made with the cluster's tag: AWS knows no resource",
         Scope::TagsOfNewKeys => "keys, given the cluster's tag",
         Scope::OwnKeys => "keys with the cluster's tag",
@@ -102,11 +119,22 @@ fn describe(scope: Scope) -> &'static str {
             "keys with the cluster's tag, for the join parameter, through Systems Manager"
         }
         Scope::JoinKey => "the key, for that parameter, through Systems Manager",
+        Scope::AmiFleet => {
+            "the account's resources in the region; images and snapshots where copies go"
+        }
         Scope::AmiMade => "what has the tag `windlass.dev/build`",
         Scope::AmiRole => "the building instance's role, for EC2",
         Scope::AmiRoleItself => "the building instance's role",
         Scope::AmiProfile => "the building instance's profile",
         Scope::AmiReports => "the builds' reports",
-        Scope::AmiParameters => "the parameters of the cluster's images",
+        Scope::AmiParameters => {
+            "the parameters of the cluster's images, and `spec.ami.publish.parameter`"
+        }
+        Scope::NamedImages => {
+            "the parameters of the cluster's images, and those that groups name theirs by"
+        }
+        Scope::SourceParameters => "AWS's public parameters, and that of `spec.ami.source`",
+        Scope::AmiKeys => "the images' keys by ARN or id, through EC2",
+        Scope::AmiKeysByAlias => "the images' keys by alias, through EC2",
     }
 }

@@ -22,6 +22,30 @@ pub struct Place {
     /// The key that encrypts the credential: ARN, id or alias; AWS's own where none is said, which
     /// needs no grant.
     pub key: Option<String>,
+    /// Names of the file's groups that do not begin with the cluster's, with a `*` at the end where
+    /// the zone comes.
+    pub other_groups: Vec<String>,
+    /// What the file says of machine images.
+    pub images: Images,
+}
+
+/// Whence machine images come and whither they go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Images {
+    /// Parameters by which groups name their images, besides AWS's public ones and the cluster's own
+    /// below `/windlass/<cluster>/image/`.
+    pub named: Vec<String>,
+    /// The parameter that names the stock image, unless it is one of AWS's public ones.
+    pub source: Option<String>,
+    /// The parameter that an image's id is written to, unless it is one of the cluster's own.
+    pub announced: Option<String>,
+    /// Regions that images are copied to.
+    pub copies: Vec<String>,
+    /// Keys of the images' disks, each with its region: ARN, id or alias.
+    pub keys: Vec<(String, String)>,
+    /// The builder's instance profile, whose role is taken to have the same name;
+    /// `<cluster>-windlass-ami` where none is said.
+    pub profile: Option<String>,
 }
 
 impl Place {
@@ -44,17 +68,36 @@ impl Place {
             parameter: format!("/windlass/{cluster}/join"),
             plain_parameter: None,
             key: None,
+            other_groups: Vec::new(),
+            images: Images::default(),
         }
     }
 
     pub(crate) fn arn(&self, service: &str, rest: &str) -> String {
+        self.arn_in(&self.region, service, rest)
+    }
+
+    pub(super) fn arn_in(&self, region: &str, service: &str, rest: &str) -> String {
         let Self {
-            partition,
-            region,
-            account,
-            ..
+            partition, account, ..
         } = self;
         format!("arn:{partition}:{service}:{region}:{account}:{rest}")
+    }
+
+    /// The role of the instances that build images.
+    pub(super) fn builder_role_arn(&self) -> String {
+        match &self.images.profile {
+            Some(profile) => self.iam_arn(&format!("role/{profile}")),
+            None => self.role_arn("ami"),
+        }
+    }
+
+    /// Their instance profile.
+    pub(super) fn builder_profile_arn(&self) -> String {
+        match &self.images.profile {
+            Some(profile) => self.iam_arn(&format!("instance-profile/{profile}")),
+            None => self.instance_profile_arn("ami"),
+        }
     }
 
     /// A role of Windlass's names: `<cluster>-windlass-<whose>`.
@@ -110,7 +153,12 @@ impl Place {
         Some(self.arn_of_parameter(name))
     }
 
-    fn arn_of_parameter(&self, name: &str) -> String {
+    /// EC2 in a region, as keys know it.
+    pub(super) fn ec2_host(&self, region: &str) -> String {
+        format!("ec2.{region}.{}", self.dns_suffix())
+    }
+
+    pub(super) fn arn_of_parameter(&self, name: &str) -> String {
         let name = name.trim_start_matches('/');
         self.arn("ssm", &format!("parameter/{name}"))
     }

@@ -27,6 +27,9 @@ pub enum Scope {
     JoinParameters,
     /// The key that encrypts it, through Systems Manager alone.
     JoinKey,
+    /// What builds of machine images make: everything in the cluster's region, images and their
+    /// snapshots where they are copied to.
+    AmiFleet,
     /// What builds of machine images have made, by its tag.
     AmiMade,
     /// The role of the building instance, for EC2 alone.
@@ -37,8 +40,16 @@ pub enum Scope {
     AmiProfile,
     /// Reports of building instances.
     AmiReports,
-    /// Parameters that name the cluster's machine images.
+    /// Parameters that builds write the ids of the cluster's machine images to.
     AmiParameters,
+    /// Parameters by which groups name their machine images, besides AWS's public ones.
+    NamedImages,
+    /// Parameters that name stock images.
+    SourceParameters,
+    /// Keys of the images' disks that are named by ARN or id, through EC2 alone.
+    AmiKeys,
+    /// Keys of the images' disks that are named by an alias, through EC2 alone.
+    AmiKeysByAlias,
     /// The parameter that keeps two from changing a cluster at once.
     Lock,
     /// The encrypted join credential's parameter.
@@ -49,7 +60,7 @@ pub enum Scope {
     PassedNodeRole,
     /// The nodes' instance profile.
     NodeProfile,
-    /// Groups of the cluster's names that are made with its tag.
+    /// Groups of the cluster's or the file's names that are made with its tag.
     NewGroups,
     /// Groups without an owner that are given the cluster's tag.
     OrphanGroups,
@@ -63,7 +74,7 @@ pub enum Scope {
     TagsOfNew,
     /// Instances of launch templates.
     Launches,
-    /// Launch configurations of the cluster's names: they have no tags.
+    /// Launch configurations of the cluster's or the file's names: they have no tags.
     LaunchConfigurations,
     /// Keys that are made with the cluster's tag: AWS knows no resource for making one.
     NewKeys,
@@ -108,12 +119,22 @@ impl Condition {
         }
     }
 
-    fn is_one_of(key: &str, values: &[&str]) -> Self {
+    fn is_one_of<T: AsRef<str> + serde::Serialize>(key: &str, values: &[T]) -> Self {
         Self {
             operator: "StringEquals",
             key: key.to_owned(),
-            value: json!(values),
-            sample: values.first().map(|&value| value.to_owned()),
+            value: match values {
+                [one] => json!(one),
+                several => json!(several),
+            },
+            sample: values.first().map(|value| value.as_ref().to_owned()),
+        }
+    }
+
+    fn has_alias<T: AsRef<str> + serde::Serialize>(aliases: &[T]) -> Self {
+        Self {
+            operator: "ForAnyValue:StringEquals",
+            ..Self::is_one_of("kms:ResourceAliases", aliases)
         }
     }
 
@@ -147,6 +168,18 @@ impl Limit {
     fn when(mut self, conditions: impl IntoIterator<Item = Condition>) -> Self {
         self.conditions.extend(conditions);
         self
+    }
+
+    /// Makes this one reach what another does too, where both have the same conditions.
+    pub(super) fn takes_in(&mut self, other: &Self) -> bool {
+        let is_alike = self.conditions == other.conditions;
+        if is_alike {
+            let more = other.resources.iter();
+            let more = more.filter(|it| !self.resources.contains(it)).cloned();
+            let more: Vec<String> = more.collect();
+            self.resources.extend(more);
+        }
+        is_alike
     }
 
     /// The statement's `Resource`: one word, or a list.
@@ -212,10 +245,7 @@ pub(super) fn limit(scope: Scope, place: &Place) -> Option<Limit> {
         Scope::Groups => groups(place),
         Scope::Nodegroups => one(place.arn("eks", &format!("nodegroup/{cluster}/*/*"))),
         Scope::Fleet => fleet(place),
-        Scope::ImageParameters => one(format!(
-            "arn:{}:ssm:{}::parameter/aws/service/*",
-            place.partition, place.region
-        )),
+        Scope::ImageParameters => one(public_images(place)),
         Scope::JoinParameters => Limit::to(
             [place.parameter_arn()]
                 .into_iter()
@@ -223,15 +253,24 @@ pub(super) fn limit(scope: Scope, place: &Place) -> Option<Limit> {
         ),
         Scope::JoinParameter => one(place.parameter_arn()),
         Scope::JoinKey => join_key(place)?.when(through_ssm()),
-        Scope::AmiMade => fleet(place).when([Condition::is_there(
+        Scope::AmiFleet => ami_fleet(place),
+        Scope::AmiMade => ami_fleet(place).when([Condition::is_there(
             format!("aws:ResourceTag/{BUILD_TAG}"),
             "any",
         )]),
-        Scope::AmiRole => one(place.role_arn("ami")).when([for_ec2()]),
+        Scope::AmiRole => one(place.builder_role_arn()).when([for_ec2()]),
         Scope::AmiRoleItself => one(place.role_arn("ami")),
-        Scope::AmiProfile => one(place.instance_profile_arn("ami")),
+        Scope::AmiProfile => one(place.builder_profile_arn()),
         Scope::AmiReports => parameter("windlass/ami/*/report".to_owned()),
-        Scope::AmiParameters => parameter(format!("windlass/{cluster}/image/*")),
+        Scope::AmiParameters => own_images_and(place, &place.images.announced),
+        Scope::NamedImages => own_images_and(place, &place.images.named),
+        Scope::SourceParameters => {
+            let named = place.images.source.iter();
+            let named = named.map(|name| place.arn_of_parameter(name));
+            Limit::to(named.chain([public_images(place)]))
+        }
+        Scope::AmiKeys => ami_keys(place, false)?,
+        Scope::AmiKeysByAlias => ami_keys(place, true)?,
         Scope::Lock => parameter(format!("windlass/{cluster}/lock")),
         Scope::NodeRole => one(place.role_arn("node")),
         Scope::PassedNodeRole => one(place.role_arn("node")).when([for_ec2()]),
@@ -260,10 +299,7 @@ pub(super) fn limit(scope: Scope, place: &Place) -> Option<Limit> {
                 value: json!(template),
             }])
         }
-        Scope::LaunchConfigurations => one(place.arn(
-            "autoscaling",
-            &format!("launchConfiguration:*:launchConfigurationName/{cluster}-*"),
-        )),
+        Scope::LaunchConfigurations => launch_configurations(place),
         Scope::NewKeys => one("*".to_owned()).when([made_ours()]),
         Scope::TagsOfNewKeys => any_key().when([made_ours()]),
         Scope::OwnKeys => any_key().when([is_ours()]),
@@ -311,25 +347,104 @@ fn groups(place: &Place) -> Limit {
 }
 
 fn new_groups(place: &Place) -> Limit {
-    if place.groups.is_empty() {
-        return Limit::to([group_arn(place, &format!("{}-*", place.cluster))]);
+    if !place.groups.is_empty() {
+        return named_groups(place);
     }
-    named_groups(place)
+    let own = format!("{}-*", place.cluster);
+    let names = [&own].into_iter().chain(&place.other_groups);
+    Limit::to(names.map(|name| group_arn(place, name)))
+}
+
+/// Their names are those of their groups with a digest behind.
+fn launch_configurations(place: &Place) -> Limit {
+    let others = place.other_groups.iter();
+    let others = others.map(|name| name.trim_end_matches("-*"));
+    let names = [place.cluster.as_str()].into_iter().chain(others);
+    Limit::to(names.map(|name| {
+        place.arn(
+            "autoscaling",
+            &format!("launchConfiguration:*:launchConfigurationName/{name}-*"),
+        )
+    }))
+}
+
+/// Parameters of AWS that name its images, which belong to no account.
+fn public_images(place: &Place) -> String {
+    format!(
+        "arn:{}:ssm:{}::parameter/aws/service/*",
+        place.partition, place.region
+    )
+}
+
+/// The parameters of the cluster's own images, and others.
+fn own_images_and<'a>(place: &Place, others: impl IntoIterator<Item = &'a String>) -> Limit {
+    let others = others.into_iter().map(|name| place.arn_of_parameter(name));
+    let own = place.arn_of_parameter(&format!("windlass/{}/image/*", place.cluster));
+    Limit::to(others.chain([own]))
+}
+
+/// The cluster's region, and images and snapshots of those that images are copied to.
+fn ami_fleet(place: &Place) -> Limit {
+    let mut limit = fleet(place);
+    for region in &place.images.copies {
+        for kind in ["image", "snapshot"] {
+            let arn = format!("arn:{}:ec2:{region}::{kind}/*", place.partition);
+            limit.resources.push(arn);
+        }
+    }
+    limit
+}
+
+/// The keys of the images' disks, those named by an alias or the others; none where there are none.
+fn ami_keys(place: &Place, by_alias: bool) -> Option<Limit> {
+    let keys = place.images.keys.iter();
+    let keys: Vec<(&str, &str)> = keys
+        .map(|(region, key)| (region.as_str(), key.as_str()))
+        .filter(|(_, key)| alias_of(key).is_some() == by_alias)
+        .collect();
+    let mut regions: Vec<&str> = keys.iter().map(|(region, _)| *region).collect();
+    regions.sort_unstable();
+    regions.dedup();
+    if regions.is_empty() {
+        return None;
+    }
+    let hosts: Vec<String> = regions.iter().map(|it| place.ec2_host(it)).collect();
+    let through_ec2 = Condition::is_one_of("kms:ViaService", &hosts);
+    if !by_alias {
+        let arns = keys.iter().map(|(region, key)| key_arn(place, region, key));
+        return Some(Limit::to(arns).when([through_ec2]));
+    }
+    let mut aliases: Vec<&str> = keys.iter().filter_map(|(_, key)| alias_of(key)).collect();
+    aliases.sort_unstable();
+    aliases.dedup();
+    let any_key = regions.iter().map(|it| key_arn(place, it, "*"));
+    Some(Limit::to(any_key).when([through_ec2, Condition::has_alias(&aliases)]))
+}
+
+/// The alias that names a key, by itself or in an ARN.
+fn alias_of(key: &str) -> Option<&str> {
+    if key.starts_with("alias/") {
+        return Some(key);
+    }
+    let at = key.find(":alias/")?;
+    Some(&key[at + 1..])
+}
+
+/// The ARN of a key that is named by its ARN or its id.
+fn key_arn(place: &Place, region: &str, key: &str) -> String {
+    if key.starts_with("arn:") {
+        return key.to_owned();
+    }
+    place.arn_in(region, "kms", &format!("key/{key}"))
 }
 
 /// The key, which a policy names by its ARN or its id alone: an alias goes into the condition.
 fn join_key(place: &Place) -> Option<Limit> {
     let key = place.key.as_deref()?;
-    if key.starts_with("arn:") {
-        return Some(Limit::to([key.to_owned()]));
-    }
-    if !key.starts_with("alias/") {
-        return Some(Limit::to([place.arn("kms", &format!("key/{key}"))]));
-    }
-    Some(Limit::to([place.arn("kms", "key/*")]).when([Condition {
-        operator: "ForAnyValue:StringEquals",
-        key: "kms:ResourceAliases".to_owned(),
-        value: json!(key),
-        sample: Some(key.to_owned()),
-    }]))
+    Some(match alias_of(key) {
+        Some(alias) => {
+            Limit::to([key_arn(place, &place.region, "*")]).when([Condition::has_alias(&[alias])])
+        }
+        None => Limit::to([key_arn(place, &place.region, key)]),
+    })
 }

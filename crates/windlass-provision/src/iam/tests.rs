@@ -5,6 +5,18 @@ use super::*;
 fn place() -> Place {
     Place {
         key: Some("arn:aws:kms:eu-west-1:123456789012:key/1".to_owned()),
+        other_groups: vec!["k8s-workers".to_owned()],
+        images: Images {
+            named: vec!["/golden/named".to_owned()],
+            source: Some("/golden/source".to_owned()),
+            announced: Some("/golden/announced".to_owned()),
+            copies: vec!["eu-central-1".to_owned()],
+            keys: vec![
+                ("eu-west-1".to_owned(), "3".to_owned()),
+                ("eu-central-1".to_owned(), "alias/images".to_owned()),
+            ],
+            profile: None,
+        },
         ..Place::new("eu-west-1", "123456789012", "prod")
     }
 }
@@ -114,6 +126,68 @@ fn things(scope: Scope) -> Option<Things> {
                 (format!("{parameter}/other"), vec![]),
             ],
         ),
+        Scope::AmiFleet => (
+            (owned("arn:aws:ec2:eu-central-1::image/ami-1"), vec![]),
+            vec![
+                (
+                    owned("arn:aws:ec2:eu-central-1:123456789012:instance/i-1"),
+                    vec![],
+                ),
+                (owned("arn:aws:ec2:us-east-1::image/ami-1"), vec![]),
+                (
+                    owned("arn:aws:ec2:eu-west-1:210987654321:subnet/subnet-1"),
+                    vec![],
+                ),
+            ],
+        ),
+        Scope::NamedImages | Scope::SourceParameters => {
+            let arn = |name: &str| format!("arn:aws:ssm:eu-west-1:123456789012:parameter/{name}");
+            let (own, other) = match scope {
+                Scope::NamedImages => ("golden/named", "golden/source"),
+                _ => ("golden/source", "golden/named"),
+            };
+            (
+                (arn(own), vec![]),
+                vec![
+                    (arn(other), vec![]),
+                    (arn("golden/announced"), vec![]),
+                    (owned(parameter), vec![]),
+                ],
+            )
+        }
+        Scope::AmiKeys => {
+            let key = KEY.replace("key/2", "key/3");
+            let through = |service: &str| {
+                let host = format!("{service}.eu-west-1.amazonaws.com");
+                vec![("kms:ViaService", host)]
+            };
+            (
+                (key.clone(), through("ec2")),
+                vec![
+                    (key.clone(), vec![]),
+                    (key, through("ssm")),
+                    (owned(KEY), through("ec2")),
+                ],
+            )
+        }
+        Scope::AmiKeysByAlias => {
+            let key = KEY.replace("eu-west-1", "eu-central-1");
+            let context = |region: &str, alias: &str| {
+                vec![
+                    ("kms:ViaService", format!("ec2.{region}.amazonaws.com")),
+                    ("kms:ResourceAliases", owned(alias)),
+                ]
+            };
+            (
+                (key.clone(), context("eu-central-1", "alias/images")),
+                vec![
+                    (key.clone(), context("eu-central-1", "alias/other")),
+                    (key.clone(), context("us-east-1", "alias/images")),
+                    (owned(KEY), context("eu-central-1", "alias/images")),
+                    (key, vec![]),
+                ],
+            )
+        }
         Scope::AmiMade => {
             let tag = vec![("aws:ResourceTag/windlass.dev/build", owned("b1"))];
             let instance = owned("arn:aws:ec2:eu-west-1:123456789012:instance/i-1");
@@ -384,7 +458,7 @@ fn each_action_is_allowed_on_the_cluster_s_own_and_on_nothing_else() {
 
 /// One statement by itself.
 fn policy_of(grant: &Grant) -> Value {
-    json!({"Statement": [statement(grant, &place()).unwrap()]})
+    json!({"Statement": [statement(grant, &place()).unwrap().to_json()]})
 }
 
 /// Whether two statements of an actor have the same action.
@@ -538,6 +612,56 @@ fn a_rendered_policy_lacks_nothing_of_what_it_was_rendered_for() {
                 feature.name()
             );
         }
+    }
+}
+
+/// Statements are shared, and what each grant allows by itself is all that they allow together.
+#[test]
+fn grants_share_statements_and_allow_what_they_did() {
+    for actor in Actor::ALL {
+        let document = policy(&actor.features(), &place());
+        let statements = document["Statement"].as_array().unwrap();
+        let features = actor.features();
+        let grants: Vec<&Grant> = features.iter().flat_map(|it| it.grants()).collect();
+        let pairs = |statement: &Value| -> Vec<String> {
+            let words = |value: &Value| match value {
+                Value::Array(many) => many.clone(),
+                one => vec![one.clone()],
+            };
+            let condition = statement.get("Condition");
+            let resources = words(&statement["Resource"]);
+            let actions = words(&statement["Action"]);
+            let of_action = |action: Value| {
+                let resources = resources.iter();
+                resources
+                    .map(|resource| format!("{action} {resource} {condition:?}"))
+                    .collect::<Vec<_>>()
+            };
+            actions.into_iter().flat_map(of_action).collect()
+        };
+        let shared: BTreeSet<String> = statements.iter().flat_map(pairs).collect();
+        let alone: BTreeSet<String> = grants
+            .iter()
+            .flat_map(|grant| pairs(&policy_of(grant)["Statement"][0]))
+            .collect();
+        assert_eq!(shared, alone, "{}", actor.name());
+    }
+    let all = Actor::Provisioner.features();
+    let grants = all.iter().flat_map(|it| it.grants()).count();
+    let document = policy(&all, &place());
+    let statements = document["Statement"].as_array().unwrap().len();
+    assert!(statements < grants, "{statements} of {grants}");
+}
+
+/// The sample's policies may be managed ones.
+#[test]
+fn the_sample_s_policies_are_short_enough_for_aws() {
+    let text = include_str!("../../../../examples/cluster.yaml");
+    let config = crate::cluster_config::ClusterConfig::read("cluster.yaml", text).unwrap();
+    for actor in Actor::ALL {
+        let features = actor.chosen(&[], Some(&config)).unwrap();
+        let length = characters(&policy(&features, &config.place("123456789012")));
+        assert!(length <= MOST_CHARACTERS, "{}: {length}", actor.name());
     }
 }
 

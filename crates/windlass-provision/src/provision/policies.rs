@@ -1,9 +1,11 @@
 //! What instances may do.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
-use crate::cluster_config::ClusterConfig;
-use crate::iam::{self, Feature, Place};
+use crate::cluster_config::{ClusterConfig, ImageReference, SourceReference};
+use crate::iam::{self, Feature, Images, Place};
 
 impl ClusterConfig {
     /// Where the policies of a cluster hold, in an account.
@@ -13,8 +15,64 @@ impl ClusterConfig {
             parameter: self.join_parameter(),
             plain_parameter: spec.compat.join_token_parameter.clone(),
             key: self.join_key(),
+            other_groups: self.other_groups(),
+            images: self.images(),
             ..Place::new(&spec.region, account, &spec.cluster)
         }
+    }
+
+    /// Names of groups that do not begin with the cluster's, which the file itself gives them.
+    fn other_groups(&self) -> Vec<String> {
+        let own = format!("{}-", self.spec.cluster);
+        self.groups()
+            .filter(|group| !group.aws_name.starts_with(&own))
+            .map(|group| {
+                if group.group.zonal {
+                    format!("{}-*", group.aws_name)
+                } else {
+                    group.aws_name
+                }
+            })
+            .collect()
+    }
+
+    /// Whence the images come and whither they go.
+    fn images(&self) -> Images {
+        let spec = &self.spec;
+        let own = format!("/windlass/{}/image/", spec.cluster);
+        let is_public = |name: &str| name.starts_with("/aws/service/");
+        let is_other = |name: &str| !name.starts_with(&own) && !is_public(name);
+        let named: BTreeSet<String> = self
+            .groups()
+            .filter_map(|group| match group.image {
+                Some(ImageReference::Parameter(name)) if is_other(name) => Some(name.to_owned()),
+                _ => None,
+            })
+            .collect();
+        let mut images = Images {
+            named: named.into_iter().collect(),
+            ..Images::default()
+        };
+        let Some(ami) = &spec.ami else {
+            return images;
+        };
+        if let Some(SourceReference::Parameter(name)) = ami.source.reference()
+            && !is_public(name)
+        {
+            images.source = Some(name.to_owned());
+        }
+        let announced = ami.publish.parameter.as_ref();
+        images.announced = announced.filter(|name| is_other(name)).cloned();
+        let copies = &ami.publish.copies;
+        images.copies = copies.iter().map(|copy| copy.region.clone()).collect();
+        let of_builder = (&spec.region, &ami.builder.root_volume.kms_key);
+        images.keys = [of_builder]
+            .into_iter()
+            .chain(copies.iter().map(|copy| (&copy.region, &copy.kms_key)))
+            .filter_map(|(region, key)| Some((region.clone(), key.clone()?)))
+            .collect();
+        images.profile.clone_from(&ami.builder.instance_profile);
+        images
     }
 }
 

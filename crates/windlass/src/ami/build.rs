@@ -13,6 +13,7 @@ use windlass_provision::ami::Recipe;
 use windlass_provision::ami::build::{self, Build, BuildError, Built, Outcome};
 use windlass_provision::ami::user_data::user_data;
 use windlass_provision::cluster_config::{ClusterConfig, GoDuration};
+use windlass_provision::iam::Actor;
 use windlass_provision::provision::advice;
 use windlass_provision::userdata::{self, MAX_LENGTH};
 
@@ -247,7 +248,7 @@ fn as_text(config: &ClusterConfig, built: &Built) -> String {
 /// An error with what to do about it.
 fn advised(error: BuildError) -> anyhow::Error {
     let hint = match &error {
-        BuildError::Call(call) => Some(advice::advice(call)),
+        BuildError::Call(call) => Some(advice::advice(call, Actor::AmiBuilder)),
         _ => None,
     };
     let error = anyhow::Error::new(error);

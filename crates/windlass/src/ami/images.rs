@@ -12,9 +12,9 @@ use windlass_provision::ami::images::{self, BuiltImage};
 use windlass_provision::ami::leftovers::{self, Leftover};
 use windlass_provision::cluster_config::ClusterConfig;
 
+use super::advised;
 use super::build::LEFT;
 use crate::cluster_file::ConfigArgs;
-use crate::hint::advised;
 use crate::output::{self, Format};
 use crate::runtime;
 

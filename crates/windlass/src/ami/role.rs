@@ -2,11 +2,12 @@
 
 use windlass_aws_client::Client;
 use windlass_provision::cluster_config::ClusterConfig;
+use windlass_provision::iam::Actor;
 use windlass_provision::provision::execute::Executor;
 use windlass_provision::provision::plan::{self, Allowed, Change};
 use windlass_provision::provision::{advice, builder};
 
-use crate::hint::advised;
+use super::advised;
 use crate::output;
 
 /// Makes the builder's role and instance profile, or what is missing of them. One that somebody
@@ -40,7 +41,9 @@ pub(super) async fn ensure(client: &Client, config: &ClusterConfig) -> anyhow::R
     };
     let done = executor.execute(&plan, &desired, &observed).await;
     done.map_err(|error| {
-        let hint = error.call().map(advice::advice).unwrap_or_default();
+        let call = error.call();
+        let hint = call.map(|call| advice::advice(call, Actor::AmiBuilder));
+        let hint = hint.unwrap_or_default();
         anyhow::Error::new(error).context(format!(
             "the builder has no role; hint: {hint}, or name an instance profile of your own in \
              spec.ami.builder.instanceProfile"

@@ -8,6 +8,7 @@ use windlass_provision::ami::Recipe;
 use windlass_provision::ami::build::{self, BuildError};
 use windlass_provision::cluster_config::ClusterConfig;
 use windlass_provision::document::JoinDocument;
+use windlass_provision::iam::Actor;
 use windlass_provision::provision::observe::FactsError;
 use windlass_provision::provision::plan::{self, Action, Allowed};
 use windlass_provision::provision::{advice, builder, desired, observe};
@@ -53,7 +54,7 @@ pub(super) async fn look(config: &ClusterConfig, findings: &mut Findings) -> Opt
 }
 
 fn failed(findings: &mut Findings, error: &CallError) {
-    findings.fail(error.to_string(), advice::advice(error));
+    findings.fail(error.to_string(), advice::advice(error, Actor::Doctor));
 }
 
 /// The network that nodes and builders are put into.

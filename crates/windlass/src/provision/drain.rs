@@ -8,8 +8,8 @@ use windlass_aws_client::Client;
 use windlass_aws_client::autoscaling::{AutoScalingGroup, Capacity};
 use windlass_kube::{ConnectOptions, connect};
 
+use super::advised;
 use super::nodes::Nodes;
-use crate::hint::advised;
 use crate::interrupts::Interrupts;
 use crate::{duration, output};
 
