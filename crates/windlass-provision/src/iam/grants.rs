@@ -266,6 +266,7 @@ impl Feature {
                     sid: "ReadResources",
                     actions: &[
                         "autoscaling:DescribeAutoScalingGroups",
+                        "autoscaling:DescribeLaunchConfigurations",
                         "autoscaling:DescribeLifecycleHooks",
                         "autoscaling:DescribePolicies",
                         "ec2:DescribeLaunchTemplateVersions",
@@ -488,21 +489,14 @@ impl Feature {
                 actions: &["autoscaling:CreateOrUpdateTags"],
                 scope: Scope::OrphanGroups,
             }],
-            Self::ProvisionLaunchConfigurations => &[
-                Grant {
-                    sid: "FindLaunchConfigurations",
-                    actions: &["autoscaling:DescribeLaunchConfigurations"],
-                    scope: Scope::Everything,
-                },
-                Grant {
-                    sid: "ProvisionLaunchConfigurations",
-                    actions: &[
-                        "autoscaling:CreateLaunchConfiguration",
-                        "autoscaling:DeleteLaunchConfiguration",
-                    ],
-                    scope: Scope::LaunchConfigurations,
-                },
-            ],
+            Self::ProvisionLaunchConfigurations => &[Grant {
+                sid: "ProvisionLaunchConfigurations",
+                actions: &[
+                    "autoscaling:CreateLaunchConfiguration",
+                    "autoscaling:DeleteLaunchConfiguration",
+                ],
+                scope: Scope::LaunchConfigurations,
+            }],
             Self::ProvisionRoll => &[Grant {
                 sid: "ReplaceNodes",
                 actions: &[
