@@ -59,8 +59,10 @@ pub fn wait_until_granted(testbed: &Testbed, objects: &[Value]) -> Result<()> {
 /// What asks whether the account of a binding has the first right of its role.
 fn review(binding: &Value, objects: &[Value]) -> Option<Value> {
     let role = objects.iter().find(|object| {
+        let namespace = &object["metadata"]["namespace"];
         object["kind"] == binding["roleRef"]["kind"]
             && object["metadata"]["name"] == binding["roleRef"]["name"]
+            && (namespace.is_null() || *namespace == binding["metadata"]["namespace"])
     })?;
     let first = &role["rules"][0];
     let (resource, subresource) = match first["resources"][0].as_str()?.split_once('/') {

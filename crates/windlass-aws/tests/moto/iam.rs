@@ -251,10 +251,12 @@ async fn checklist_17_the_minimal_policy_is_enough_and_each_of_its_actions_is_ne
     ];
     let granted = actions(&minimal);
     let able = user(&root, "able", &on_everything(granted.iter().copied())).await;
-    // Suite `provision` has the provisioner's: what each kind of resource says when it is denied.
+    // Suite `provision` has the provisioner's, what each kind of resource says when it is denied, and
+    // the doctor's, which looks at the same.
+    let elsewhere = [Actor::Provisioner, Actor::Doctor];
     let all: BTreeSet<&str> = Actor::ALL
         .iter()
-        .filter(|actor| **actor != Actor::Provisioner)
+        .filter(|actor| !elsewhere.contains(actor))
         .flat_map(|actor| actions(&actor.features()))
         .filter(|action| !NOT_IN_MOTO.contains(action))
         .collect();

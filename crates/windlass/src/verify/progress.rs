@@ -33,6 +33,17 @@ impl Look {
         names.map(str::to_owned).collect()
     }
 
+    /// How many pods run on a node that is seen: what is heard of nodes may be behind what is heard of
+    /// pods.
+    pub(super) fn settled_pods(&self) -> usize {
+        let is_seen = |node: &String| self.nodes.contains_key(node);
+        let settled = self
+            .pods
+            .values()
+            .filter(|pod| pod.is_running && pod.node.as_ref().is_some_and(is_seen));
+        settled.count()
+    }
+
     /// Instances that no node stands for.
     pub(super) fn instances_without_node(&self) -> Vec<String> {
         let ids: BTreeSet<&str> = self
@@ -649,6 +660,7 @@ mod tests {
             is_running: true,
             unschedulable: None,
         });
+        assert_eq!(look.settled_pods(), 1);
         let steps = progress.observe(3.0, &look);
         assert_eq!(steps[0].what, "1/1 pods running");
         let phases = progress.phases();
@@ -656,6 +668,18 @@ mod tests {
         assert_eq!(progress.lost_nodes(&look).collect::<Vec<_>>(), ["old"]);
         assert_eq!(progress.surplus(&look), 0);
         assert_eq!(progress.own_nodes().iter().collect::<Vec<_>>(), ["new"]);
+    }
+
+    #[test]
+    fn a_pod_that_runs_where_no_node_is_seen_yet_is_waited_for() {
+        let mut look = alive();
+        look.pods = one_pod(PodState {
+            node: Some("new".to_owned()),
+            is_running: true,
+            unschedulable: None,
+        });
+        assert_eq!(look.settled_pods(), 0);
+        assert_eq!(with_node(look, NodeState::default()).settled_pods(), 1);
     }
 
     #[test]

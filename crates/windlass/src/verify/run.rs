@@ -212,8 +212,7 @@ impl Run<'_> {
                 for step in state.progress.observe(seconds, &last) {
                     state.say(step);
                 }
-                let running = last.pods.values().filter(|pod| pod.is_running).count();
-                if last.pods.len() == pods && running == pods {
+                if last.pods.len() == pods && last.settled_pods() == pods {
                     break;
                 }
             }
