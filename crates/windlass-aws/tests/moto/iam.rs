@@ -204,8 +204,9 @@ const NAMES: [&str; 29] = [
 ];
 
 /// Actions that moto has no part for, so that it can neither allow nor deny them; it denies the
-/// calls of EKS whatever a policy says, and asks for no leave to pass a role.
-const NOT_IN_MOTO: [&str; 10] = [
+/// calls of EKS whatever a policy says, asks for no leave to pass a role, and for none to use a key in
+/// somebody's name, as EC2 does with those of images.
+const NOT_IN_MOTO: [&str; 15] = [
     "autoscaling:DescribeInstanceRefreshes",
     "autoscaling:LaunchInstances",
     "autoscaling:CompleteLifecycleAction",
@@ -213,8 +214,13 @@ const NOT_IN_MOTO: [&str; 10] = [
     "ec2:CreateFleet",
     "eks:DescribeNodegroup",
     "iam:PassRole",
+    "kms:CreateGrant",
     "kms:Decrypt",
+    "kms:DescribeKey",
     "kms:Encrypt",
+    "kms:GenerateDataKeyWithoutPlaintext",
+    "kms:ReEncryptFrom",
+    "kms:ReEncryptTo",
     "pricing:GetProducts",
 ];
 
