@@ -446,10 +446,13 @@ pub async fn stray_configurations(
     client: &Client,
     config: &ClusterConfig,
 ) -> Result<Resources, CallError> {
-    match configurations(client, config, desired::is_configuration).await {
-        Err(error) if error.is_denied() => Ok(Resources::new()),
-        found => found,
-    }
+    let mut found = match configurations(client, config, desired::is_configuration).await {
+        Err(error) if error.is_denied() => return Ok(Resources::new()),
+        found => found?,
+    };
+    // Such a name somebody else may have given too.
+    found.retain(|_, it| it.owner() == Some(&config.spec.cluster));
+    Ok(found)
 }
 
 async fn role(client: &Client, name: &str) -> Result<Option<Resource>, CallError> {
