@@ -320,14 +320,7 @@ mod tests {
     }
 
     fn allows(document: &Value, action: &str, resource: &str, context: &[(&str, &str)]) -> bool {
-        let request = Request {
-            action: action.to_owned(),
-            resource: resource.to_owned(),
-            context: context
-                .iter()
-                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-                .collect(),
-        };
+        let request = Request::new(action, resource, context);
         evaluate(document, &request).unwrap() == Verdict::Allowed
     }
 

@@ -15,6 +15,20 @@ pub struct Request {
     pub context: BTreeMap<String, String>,
 }
 
+#[cfg(test)]
+impl Request {
+    pub(super) fn new(action: &str, resource: &str, context: &[(&str, &str)]) -> Self {
+        Self {
+            action: action.to_owned(),
+            resource: resource.to_owned(),
+            context: context
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                .collect(),
+        }
+    }
+}
+
 /// What a document says of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -195,17 +209,6 @@ mod tests {
 
     use super::*;
 
-    fn request(action: &str, resource: &str, context: &[(&str, &str)]) -> Request {
-        Request {
-            action: action.to_owned(),
-            resource: resource.to_owned(),
-            context: context
-                .iter()
-                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-                .collect(),
-        }
-    }
-
     #[test]
     fn patterns_are_matched_as_iam_does() {
         for (pattern, text, fits) in [
@@ -229,12 +232,12 @@ mod tests {
             {"Effect": "Deny", "Action": "s3:*", "Resource": "*"},
             {"Effect": "Allow", "Action": "*", "Resource": "*"},
         ]});
-        let of = |action| evaluate(&document, &request(action, "x", &[])).unwrap();
+        let of = |action| evaluate(&document, &Request::new(action, "x", &[])).unwrap();
         assert_eq!(of("s3:GetObject"), Verdict::Denied);
         assert_eq!(of("EC2:describeImages"), Verdict::Allowed);
         let nothing = json!({"Statement": []});
         assert_eq!(
-            evaluate(&nothing, &request("a:b", "x", &[])).unwrap(),
+            evaluate(&nothing, &Request::new("a:b", "x", &[])).unwrap(),
             Verdict::NotAllowed
         );
     }
@@ -286,7 +289,11 @@ mod tests {
             ),
         ] {
             assert_eq!(
-                evaluate(&with(condition.clone()), &request("a:b", "x", &context)).unwrap(),
+                evaluate(
+                    &with(condition.clone()),
+                    &Request::new("a:b", "x", &context)
+                )
+                .unwrap(),
                 verdict,
                 "{condition}"
             );
@@ -294,7 +301,7 @@ mod tests {
         assert_eq!(
             evaluate(
                 &with(json!({"NumericLess": {"k": 1}})),
-                &request("a:b", "x", &[])
+                &Request::new("a:b", "x", &[])
             ),
             Err(EvaluateError::Operator {
                 number: 1,
@@ -306,12 +313,12 @@ mod tests {
     #[test]
     fn what_is_no_policy_is_told() {
         assert_eq!(
-            evaluate(&json!({}), &request("a:b", "x", &[])),
+            evaluate(&json!({}), &Request::new("a:b", "x", &[])),
             Err(EvaluateError::NoStatements)
         );
         let odd = json!({"Statement": {"Effect": "Perhaps", "Action": "*", "Resource": "*"}});
         assert_eq!(
-            evaluate(&odd, &request("a:b", "x", &[])),
+            evaluate(&odd, &Request::new("a:b", "x", &[])),
             Err(EvaluateError::Effect { number: 1 })
         );
     }

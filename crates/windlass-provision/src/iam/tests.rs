@@ -22,15 +22,7 @@ fn place() -> Place {
 }
 
 fn verdict(document: &Value, action: &str, resource: &str, context: &[(&str, &str)]) -> Verdict {
-    let request = Request {
-        action: action.to_owned(),
-        resource: resource.to_owned(),
-        context: context
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-            .collect(),
-    };
-    evaluate(document, &request).unwrap()
+    evaluate(document, &Request::new(action, resource, context)).unwrap()
 }
 
 const GROUP: &str = "arn:aws:autoscaling:eu-west-1:123456789012:autoScalingGroup:\
