@@ -67,6 +67,8 @@ struct Stop {
 enum Lasts {
     /// It may.
     ForNow,
+    /// It may: the time for joining was over before it had come to an end of its own.
+    CutShort,
     /// It will not.
     ForGood,
 }
@@ -78,6 +80,26 @@ impl Stop {
             phase,
             lasts: Lasts::ForNow,
             why,
+        }
+    }
+
+    /// A call or a program that was given all the time that was left.
+    fn cut_short(phase: Phase, why: impl Into<String>) -> Self {
+        let why = why.into();
+        Self {
+            phase,
+            lasts: Lasts::CutShort,
+            why,
+        }
+    }
+
+    /// Whether this tells more than how a later attempt ended: one that the end of the time has cut
+    /// short came less far, or came as far and has no reason of its own.
+    fn tells_more_than(&self, later: &Self) -> bool {
+        match later.lasts {
+            Lasts::CutShort => later.phase <= self.phase,
+            Lasts::ForNow => later.phase < self.phase,
+            Lasts::ForGood => false,
         }
     }
 
@@ -187,7 +209,7 @@ async fn join(args: &JoinArgs) -> u8 {
     }
     let was_budget_spent = result
         .as_ref()
-        .is_err_and(|stop| stop.lasts == Lasts::ForNow);
+        .is_err_and(|stop| stop.lasts != Lasts::ForGood);
     report.end(&result, was_budget_spent, begun)
 }
 
@@ -326,9 +348,8 @@ async fn until_joined(
             return Err(stop);
         }
         if context.time_left() <= pause {
-            // One that the end of the time has cut short tells less than one that came further.
-            let further = before.filter(|before: &Stop| stop.phase < before.phase);
-            return Err(further.unwrap_or(stop));
+            let telling = before.filter(|before: &Stop| before.tells_more_than(&stop));
+            return Err(telling.unwrap_or(stop));
         }
         context
             .report
@@ -336,5 +357,22 @@ async fn until_joined(
         tokio::time::sleep(pause).await;
         before = Some(stop);
         number += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_attempt_found_itself_is_told_and_not_that_the_next_was_cut_short() {
+        let denied = Stop::for_now(Phase::Kubeadm, "denied");
+        assert!(denied.tells_more_than(&Stop::cut_short(Phase::Kubeadm, "late")));
+        assert!(denied.tells_more_than(&Stop::cut_short(Phase::Credentials, "late")));
+        assert!(denied.tells_more_than(&Stop::for_now(Phase::Credentials, "throttled")));
+        assert!(!denied.tells_more_than(&Stop::for_now(Phase::Kubeadm, "another")));
+        assert!(!denied.tells_more_than(&Stop::for_good(Phase::Credentials, "denied")));
+        let throttled = Stop::for_now(Phase::Credentials, "throttled");
+        assert!(!throttled.tells_more_than(&Stop::cut_short(Phase::Kubeadm, "late")));
     }
 }

@@ -63,7 +63,7 @@ pub(super) async fn attempt(
         return Ok(Joined::Now);
     }
     if let Some(denial) = requests.denial(known).await {
-        stop.why = denial;
+        stop = Stop::for_now(Phase::Kubeadm, denial);
     }
     kubeadm::reset(context).await;
     Err(stop)
@@ -89,9 +89,8 @@ async fn read_credential(context: &Context<'_>, client: &Client) -> Result<JoinD
     let read = tokio::time::timeout(context.time_left(), read)
         .await
         .map_err(|_| {
-            stop(format!(
-                "cannot read parameter {parameter}: no answer in time"
-            ))
+            let why = format!("cannot read parameter {parameter}: no answer in time");
+            Stop::cut_short(Phase::Credentials, why)
         })?
         .map_err(|error| unreadable(&parameter, &error))?;
     let read = read.ok_or_else(|| stop(format!("there is no parameter {parameter}")))?;
@@ -231,7 +230,7 @@ async fn with_promises<'a>(
     let tags = autoscaling.describe_tags(group);
     let tags = tokio::time::timeout(context.time_left(), tags)
         .await
-        .map_err(|_| Stop::for_now(Phase::Configure, unread("no answer in time".to_owned())))?
+        .map_err(|_| Stop::cut_short(Phase::Configure, unread("no answer in time".to_owned())))?
         .map_err(|error| {
             if error.is_denied() {
                 let why = "denied: the node role needs autoscaling:DescribeTags".to_owned();

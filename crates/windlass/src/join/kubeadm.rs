@@ -165,7 +165,13 @@ pub(super) async fn join(
     let deadline = LONGEST_RUN.min(context.time_left());
     run(context, "kubeadm", join, deadline, denied)
         .await
-        .map_err(|trouble| Stop::for_now(Phase::Kubeadm, trouble.told_of("kubeadm join")))
+        .map_err(|trouble| {
+            let why = trouble.told_of("kubeadm join");
+            match trouble {
+                Trouble::Late(time) if time < LONGEST_RUN => Stop::cut_short(Phase::Kubeadm, why),
+                _ => Stop::for_now(Phase::Kubeadm, why),
+            }
+        })
 }
 
 /// Undoes what a join that failed has left behind: its files and the kubelet's port would fail
