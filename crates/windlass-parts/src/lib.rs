@@ -39,7 +39,7 @@ pub struct Parts {
     pub kwok: PathBuf,
     /// The stages that kwok plays: nodes get ready, pods run, complete and are deleted.
     pub kwok_stages: PathBuf,
-    /// `moto_server`, the AWS of the test bed.
+    /// moto's server, the AWS of the test bed.
     pub moto_server: PathBuf,
     /// client-go's leader election as a program, from `testbed/controlplane/leaderelect`.
     pub leaderelect: PathBuf,
@@ -53,8 +53,7 @@ impl Parts {
         let (cache, _lock) = locked_cache()?;
         let testbed = workspace_root().join("testbed");
         let go = go::ensure(&testbed.join("controlplane"), &cache, say)?;
-        let moto_server =
-            moto::ensure(&testbed.join("moto"), &cache, ("moto", "moto_server"), say)?;
+        let moto_server = moto::server(&testbed.join("moto"), &cache, say)?;
         Ok(Self {
             etcd: go.program("etcd"),
             api_server: go.program("kube-apiserver"),

@@ -2,6 +2,7 @@
 //! from pinned requirements.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -9,6 +10,26 @@ use anyhow::{Context, Result};
 
 use crate::key::Key;
 use crate::system;
+
+/// moto's server, which the requirements and `server.py` in `source` make.
+pub(crate) fn server(source: &Path, cache: &Path, say: &mut dyn FnMut(&str)) -> Result<PathBuf> {
+    let python = ensure(source, cache, ("moto", "python"), say)?;
+    let path = source.join("server.py");
+    let script = fs::read_to_string(&path).with_context(|| format!("read `{}`", path.display()))?;
+    let program = format!("#!{}\n{script}", python.display());
+    let server = python.with_file_name("windlass-moto");
+    if fs::read_to_string(&server).is_ok_and(|existing| existing == program) {
+        return Ok(server);
+    }
+    let write = || -> std::io::Result<()> {
+        let new = server.with_extension("new");
+        fs::write(&new, &program)?;
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o755))?;
+        fs::rename(&new, &server)
+    };
+    write().with_context(|| format!("write `{}`", server.display()))?;
+    Ok(server)
+}
 
 /// The program `bin/PROGRAM` of the environment NAME, which the requirements in `source` make.
 pub(crate) fn ensure(

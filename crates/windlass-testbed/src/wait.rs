@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-/// How often a condition is looked at. Short beside anything that a test waits for, long beside
-/// what one look costs.
+/// How often a condition is looked at that is to stay, and at first one that is to come.
 const INTERVAL: Duration = Duration::from_millis(50);
+/// How often one is looked at that takes its time: looks of many suites cost each other theirs.
+const LONGEST_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Something a condition may say: `true` or `Some` when it holds.
 pub trait Outcome {
@@ -42,12 +43,13 @@ pub fn wait_for<O: Outcome>(
 ) -> Result<O::Value> {
     let begun = Instant::now();
     loop {
-        let is_last = deadline <= begun.elapsed();
+        let elapsed = begun.elapsed();
+        let is_last = deadline <= elapsed;
         match condition().map(Outcome::value) {
             Ok(Some(value)) => return Ok(value),
             Err(error) if is_last => return Err(error.context(over(what, deadline))),
             Ok(None) if is_last => bail!("{}", over(what, deadline)),
-            Ok(None) | Err(_) => thread::sleep(INTERVAL),
+            Ok(None) | Err(_) => thread::sleep((elapsed / 10).clamp(INTERVAL, LONGEST_INTERVAL)),
         }
     }
 }
