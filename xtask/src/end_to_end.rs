@@ -1,5 +1,6 @@
 //! The suites that need real parts: what they need is built first, then they run, several at a time.
 
+mod share;
 mod temporary;
 
 use std::env;
@@ -15,6 +16,7 @@ use windlass_parts::{ImageParts, NodeParts, Parts, workspace_root};
 
 use crate::suites::{self, Outcome, Show};
 use crate::{cargo, terminal};
+use share::Share;
 use temporary::Temporary;
 
 /// The package whose `tests/*.rs` are suites.
@@ -32,17 +34,19 @@ const IN_TURN: &[&str] = &["join", "howto", "from_zero"];
 const LONGEST_FIRST: &[&str] = &[
     "join",
     "verify",
-    "ami_faults",
-    "failover",
+    "provision",
     "aws_outages",
     "api_server_outages",
+    "failover",
     "scale_down_kill",
     "ami",
-    "provision",
+    "ami_faults",
     "scale_down",
     "aws",
     "testbed",
 ];
+/// Suites of which several test beds have a share each, or they would end long after all others.
+const IN_SHARES: &[(&str, usize)] = &[("verify", 3), ("provision", 2)];
 /// Suites that join a real node, and need its programs.
 const WITH_A_NODE: &[&str] = &["join", "howto", "from_zero"];
 /// Suites that build machine images, and need a Debian to build in.
@@ -54,7 +58,7 @@ const TOGETHER: &[(&str, &str)] = &[("token", "--test-threads=32"), ("join", "--
 /// Longest time for one suite: it ends what hangs, and not what is slow.
 const DEADLINE: Duration = Duration::from_mins(45);
 /// Suites wait more than they compute, and a test bed takes some 600 MiB.
-const AT_A_TIME: usize = 6;
+const AT_A_TIME: usize = 7;
 
 /// Which suites are to be run.
 pub(crate) enum Wanted<'a> {
@@ -65,7 +69,7 @@ pub(crate) enum Wanted<'a> {
 /// Suites of which some run at the same time.
 struct Stage {
     /// Each one's suites run one after the other.
-    lanes: Vec<Vec<String>>,
+    lanes: Vec<Vec<Share>>,
     at_a_time: usize,
 }
 
@@ -115,7 +119,7 @@ pub(crate) fn run(wanted: &Wanted<'_>, outcomes: &mut Vec<Outcome>) -> Result<()
         },
     };
     for stage in stages(&suites) {
-        let run_lane = |lane: &Vec<String>| lane.iter().map(|suite| field.run(suite)).collect();
+        let run_lane = |lane: &Vec<Share>| lane.iter().map(|share| field.run(share)).collect();
         let ran: Vec<Vec<Outcome>> = side_by_side(&stage.lanes, stage.at_a_time, run_lane)?;
         outcomes.extend(ran.into_iter().flatten());
     }
@@ -132,20 +136,31 @@ struct Field {
 }
 
 impl Field {
-    fn run(&self, suite: &String) -> Result<Outcome> {
-        let mut command = cargo::command(&["test"]);
-        command.args(selection(slice::from_ref(suite)));
-        // One test bed for the tests of a suite.
-        command.args(["--", threads(suite), "--nocapture"]);
+    fn run(&self, share: &Share) -> Result<Outcome> {
+        let name = share.name();
+        let of_suite = || {
+            let mut command = cargo::command(&["test"]);
+            command.args(selection(slice::from_ref(&share.suite)));
+            command
+        };
+        let tests = share.tests(|| {
+            let mut command = of_suite();
+            command.args(["--quiet", "--", "--list", "--format=terse"]);
+            command
+        })?;
+        let mut command = of_suite();
+        // One test bed for all of these tests.
+        command.args(["--", threads(&share.suite), "--nocapture"]);
         command
+            .args(tests)
             .env("WINDLASS_BIN", &self.binary)
             .env("WINDLASS_MOTO_SERVER", &self.moto)
-            .env("TMPDIR", self.temporary.of(suite)?);
-        let outcome = suites::run(suite, DEADLINE, command, self.show)?;
+            .env("TMPDIR", self.temporary.of(&name)?);
+        let outcome = suites::run(&name, DEADLINE, command, self.show)?;
         if outcome.is_success {
-            self.temporary.forget(suite)?;
+            self.temporary.forget(&name)?;
         } else {
-            self.temporary.show(suite);
+            self.temporary.show(&name);
         }
         Ok(outcome)
     }
@@ -251,16 +266,29 @@ fn stages(suites: &[String]) -> Vec<Stage> {
     let (in_turn, others): (Vec<String>, Vec<String>) = together
         .into_iter()
         .partition(|suite| IN_TURN.contains(&&**suite));
-    let others = others.into_iter().map(|suite| vec![suite]);
+    let whole = |suites: Vec<String>| suites.into_iter().map(Share::whole).collect();
+    let others = others.iter().flat_map(|suite| shares(suite, suites.len()));
     let first = Stage {
-        lanes: [in_turn].into_iter().chain(others).collect(),
+        lanes: [whole(in_turn)]
+            .into_iter()
+            .chain(others.map(|share| vec![share]))
+            .collect(),
         at_a_time: AT_A_TIME,
     };
     let last = Stage {
-        lanes: vec![alone],
+        lanes: vec![whole(alone)],
         at_a_time: 1,
     };
     vec![first, last]
+}
+
+/// What there is to run of a suite when so many run: its shares, or all of it where it runs by itself.
+fn shares(suite: &str, suites: usize) -> Vec<Share> {
+    let shared = IN_SHARES.iter().find(|(name, _)| *name == suite);
+    match shared {
+        Some((_, count)) if 1 < suites => Share::shares(suite, *count).collect(),
+        _ => vec![Share::whole(suite.to_owned())],
+    }
 }
 
 /// The names of a package's integration tests, sorted.
@@ -321,20 +349,20 @@ mod tests {
         for name in ["moto", "failover", "seed_scale_test"] {
             assert!(suites.iter().any(|suite| suite == name), "{name}");
         }
-        let mut run: Vec<String> = stages(&suites)
-            .into_iter()
-            .flat_map(|stage| stage.lanes)
-            .flatten()
-            .collect();
+        let run = stages(&suites);
+        let run = run.iter().flat_map(|stage| stage.lanes.iter().flatten());
+        let mut run: Vec<String> = run.map(Share::name).collect();
         run.sort_unstable();
-        let mut sorted = suites.clone();
-        sorted.sort_unstable();
-        assert_eq!(run, sorted);
+        let all = suites.iter().flat_map(|suite| shares(suite, suites.len()));
+        let mut all: Vec<String> = all.map(|share| share.name()).collect();
+        all.sort_unstable();
+        assert_eq!(run, all);
+        let in_shares = IN_SHARES.iter().map(|(name, _)| name);
         let named = ALONE.iter().chain(IN_TURN);
         let together = TOGETHER.iter().map(|(name, _)| name);
         let named = named.chain(LONGEST_FIRST);
         let named = named.chain(WITH_A_NODE).chain(WITH_AN_IMAGE);
-        for name in named.chain(together) {
+        for name in named.chain(together).chain(in_shares) {
             assert!(
                 suites.iter().any(|suite| suite == name),
                 "there is no suite `{name}`"
@@ -344,8 +372,8 @@ mod tests {
 
     #[test]
     fn one_suite_runs_alone() {
-        let stages = stages(&["howto".to_owned()]);
-        let lanes: Vec<Vec<String>> = stages.into_iter().flat_map(|stage| stage.lanes).collect();
-        assert_eq!(lanes.concat(), ["howto"]);
+        let stages = stages(&["verify".to_owned()]);
+        let lanes: Vec<_> = stages.into_iter().flat_map(|stage| stage.lanes).collect();
+        assert_eq!(lanes.concat(), [Share::whole("verify".to_owned())]);
     }
 }

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, ensure};
 use windlass_testbed::{Part, Testbed};
 
 /// How often the running programs are looked at: most of them live longer.
-const LOOK: Duration = Duration::from_millis(5);
+const LOOK: Duration = Duration::from_millis(10);
 /// A program has its arguments once it has been executed, which is soon after it has begun as a copy of
 /// another. It is looked at so many times, and then one time in so many: hundreds run all the time.
 const LOOKS: usize = 50;
