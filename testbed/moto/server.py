@@ -1,5 +1,8 @@
 """moto_server as the tests need it: many starts, many resets, thousands of calls.
 
+moto answers each call in a thread of its own, and its tables are not made for that: of two instances
+that are ended at the same moment, one was replaced. Here one call is answered at a time.
+
 A call of moto 5.2.5 takes some 3 ms of a processor, half of which goes into looking up what never
 changes while it runs. And each reset makes a thousand of the region's newest images anew, with a
 snapshot of each, which every filter then walks through. The images of moto's own list stay.
@@ -7,6 +10,7 @@ snapshot of each, which every filter then walks through. The images of moto's ow
 
 import functools
 import os
+import threading
 
 import moto.backends
 import moto.core.responses
@@ -25,5 +29,16 @@ moto.core.responses.method_names_from_class = functools.cache(
 DomainDispatcherApplication.get_backend_for_host = functools.cache(
     DomainDispatcherApplication.get_backend_for_host
 )
+
+one_at_a_time = threading.Lock()
+answer = DomainDispatcherApplication.__call__
+
+
+def answer_alone(self, environ, start_response):
+    with one_at_a_time:
+        return answer(self, environ, start_response)
+
+
+DomainDispatcherApplication.__call__ = answer_alone
 
 main()

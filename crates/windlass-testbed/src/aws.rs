@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use http_body_util::Full;
@@ -25,9 +24,6 @@ pub const REGION: &str = "us-east-1";
 
 /// An Ubuntu image for amd64 out of moto's catalogue.
 const IMAGE: &str = "ami-1e749f67";
-/// How often moto is asked to forget everything, and the pause in between.
-const RESETS: u32 = 10;
-const RESET_PAUSE: Duration = Duration::from_millis(200);
 
 /// An Auto Scaling group to be made, with a launch template of the same name.
 #[derive(Clone, Debug)]
@@ -276,22 +272,14 @@ impl Aws {
 
     /// Forgets everything.
     pub fn reset(&self) -> Result<()> {
-        self.run(async {
-            // It fails where a call comes in at the same moment (moto walks through a dictionary
-            // that grows), and then has forgotten a part: once more.
-            let mut left = RESETS;
-            loop {
-                left -= 1;
-                let request = Request::post(format!("{}/moto-api/reset", self.url))
-                    .body(Full::default())
-                    .context("build a request")?;
-                match http::exchange(&self.http, request).await?.0 {
-                    status if status.is_success() => return Ok(()),
-                    status if left == 0 => bail!("moto does not reset: {status}"),
-                    _ => tokio::time::sleep(RESET_PAUSE).await,
-                }
-            }
-        })
+        let request = Request::post(format!("{}/moto-api/reset", self.url))
+            .body(Full::default())
+            .context("build a request")?;
+        let (status, _) = self.run(http::exchange(&self.http, request))?;
+        if !status.is_success() {
+            bail!("moto does not reset: {status}");
+        }
+        Ok(())
     }
 
     pub(crate) async fn describe_groups(&self) -> Result<Vec<GroupState>> {
