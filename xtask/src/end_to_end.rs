@@ -33,14 +33,14 @@ const IN_TURN: &[&str] = &["join", "howto", "from_zero"];
 /// The longest, which begin first so that none is left to run by itself at the end.
 const LONGEST_FIRST: &[&str] = &[
     "join",
-    "verify",
-    "provision",
     "aws_outages",
     "api_server_outages",
     "failover",
     "scale_down_kill",
     "ami",
     "ami_faults",
+    "provision",
+    "verify",
     "scale_down",
     "aws",
     "testbed",
