@@ -32,22 +32,10 @@ pub(crate) struct Account {
 }
 
 fn binary() -> PathBuf {
-    let cache = || -> Option<PathBuf> {
-        let directory = std::env::var_os("WINDLASS_CACHE")
-            .map(PathBuf::from)
-            .or_else(|| {
-                let base = std::env::var_os("XDG_CACHE_HOME")
-                    .map(PathBuf::from)
-                    .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?;
-                Some(base.join("windlass"))
-            })?;
-        Some(directory.join("moto/bin/moto_server"))
-    };
     std::env::var_os("WINDLASS_MOTO_SERVER")
         .map(PathBuf::from)
-        .or_else(cache)
         .filter(|path| path.exists())
-        .expect("moto_server is not installed: run `cargo xtask test`, which installs it")
+        .expect("run `cargo xtask test --suite moto`, which installs moto and sets WINDLASS_MOTO_SERVER")
 }
 
 fn server() -> &'static Server {
