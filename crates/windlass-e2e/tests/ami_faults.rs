@@ -14,6 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use windlass_e2e::{
     Ssm, called, check_exactly, expect, granted, granted_for, launched_builder, nth_call,
@@ -21,12 +22,14 @@ use windlass_e2e::{
 };
 use windlass_provision::iam::{Actor, Feature};
 use windlass_testbed::proxy::{Act, HeldRequest, Hold, Matcher, Request};
-use windlass_testbed::{Testbed, wait_for};
+use windlass_testbed::{Proxy, Testbed, wait_for};
 
 /// Time for one call of a process that has just started on a busy machine.
 const SOON: Duration = Duration::from_mins(1);
 /// The region of the copies.
 const ELSEWHERE: &str = "eu-west-1";
+/// The parameter that names the newest image.
+const ANNOUNCED: &str = "/windlass/prod/image/amd64";
 /// More calls than a build makes.
 const MANY: usize = 100;
 
@@ -41,6 +44,11 @@ struct Scene {
 
 impl Scene {
     fn begin() -> Result<Self> {
+        Self::publishing(json!({}))
+    }
+
+    /// With more in `spec.ami.publish`.
+    fn publishing(more: Value) -> Result<Self> {
         let testbed = windlass_e2e::testbed()?;
         let profile = [("InstanceProfileName", "prod-windlass-ami")];
         testbed
@@ -49,6 +57,14 @@ impl Scene {
         let subnets = testbed.aws().query("ec2", "DescribeSubnets", &[])?;
         let subnet = values(&subnets, "subnetId").into_iter().next();
         let config = testbed.directory().join("ami.yaml");
+        let mut publish = json!({
+            "copies": [{"region": ELSEWHERE, "kmsKey": "alias/images"}],
+            "accounts": ["444455556666"],
+            "parameter": ANNOUNCED,
+        });
+        for (field, value) in more.as_object().context("an object")? {
+            publish[field] = value.clone();
+        }
         let document = json!({
             "apiVersion": "windlass.dev/v1alpha1",
             "kind": "Cluster",
@@ -67,11 +83,7 @@ impl Scene {
                     },
                     // Other accounts cannot use what the account's own key has encrypted.
                     "builder": {"rootVolume": {"size": "20Gi", "kmsKey": "alias/images"}},
-                    "publish": {
-                        "copies": [{"region": ELSEWHERE, "kmsKey": "alias/images"}],
-                        "accounts": ["444455556666"],
-                        "parameter": "/windlass/prod/image/amd64",
-                    },
+                    "publish": publish,
                 },
             },
         });
@@ -129,7 +141,7 @@ impl Scene {
 
     /// Removes all images, as `prune` does, and makes sure that nothing at all is left.
     fn tidy(&self) -> Result<()> {
-        Ssm::of(self.testbed).delete("/windlass/prod/image/amd64")?;
+        Ssm::of(self.testbed).delete(ANNOUNCED)?;
         expect(&self.run(&["prune", "--keep", "0", "--yes"])?, 0, "")?;
         expect(&self.run(&["list"])?, 0, "no image of cluster `prod`")?;
         self.wait_until_nothing_is_left()
@@ -462,7 +474,7 @@ fn an_image_in_use_stays() -> Result<()> {
     let listed = expect(
         &scene.run(&["list"])?,
         0,
-        "parameter /windlass/prod/image/amd64",
+        &format!("parameter {ANNOUNCED}"),
     )?;
     let image = listed
         .split_whitespace()
@@ -477,7 +489,7 @@ fn an_image_in_use_stays() -> Result<()> {
     ensure!(!pruned.contains(&image), "{pruned}");
     ensure!(pruned.contains(ELSEWHERE), "the copy goes: {pruned}");
     // An instance runs on it.
-    Ssm::of(scene.testbed).delete("/windlass/prod/image/amd64")?;
+    Ssm::of(scene.testbed).delete(ANNOUNCED)?;
     let launch = [
         ("ImageId", image.as_str()),
         ("MinCount", "1"),
@@ -586,9 +598,10 @@ fn launched_by<'a>(parameters: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)>
 
 #[test]
 fn who_builds_and_prunes_may_do_just_that() -> Result<()> {
-    let scene = Scene::begin()?;
+    let scene = Scene::publishing(json!({"deprecateAfter": "90d"}))?;
     let aws = scene.testbed.aws();
     let proxy = scene.testbed.proxy_aws()?;
+    deprecates(&proxy);
     // A builder that stops and has said nothing: its console is asked for.
     scene.is_paused.store(true, Ordering::SeqCst);
     let build = scene.build(proxy.url())?.spawn()?;
@@ -623,7 +636,7 @@ fn who_builds_and_prunes_may_do_just_that() -> Result<()> {
         ];
         aws.query("autoscaling", "CreateAutoScalingGroup", &group)?;
     }
-    Ssm::of(scene.testbed).delete("/windlass/prod/image/amd64")?;
+    Ssm::of(scene.testbed).delete(ANNOUNCED)?;
     let commands: [&[&str]; 3] = [&["list"], &["prune", "--keep", "0", "--yes"], &["gc"]];
     for arguments in commands {
         expect(&scene.command(proxy.url(), arguments)?.output()?, 0, "")?;
@@ -633,6 +646,77 @@ fn who_builds_and_prunes_may_do_just_that() -> Result<()> {
     let of_role = granted_for(&[Feature::ProvisionBuilder]);
     called.retain(|action| !of_role.contains(action));
     check_exactly(&granted(&[Actor::AmiBuilder]), &called)?;
+    scene.tidy()?;
+    scene.end()
+}
+
+/// moto does not know how to deprecate an image: the proxy says in its place that it is done.
+fn deprecates(proxy: &Proxy) {
+    let done = Act::Answer {
+        status: 200,
+        content_type: "text/xml".to_owned(),
+        body: "<EnableImageDeprecationResponse><requestId>testbed</requestId><return>true</return>\
+               </EnableImageDeprecationResponse>"
+            .to_owned(),
+    };
+    proxy.on(Matcher::action("EnableImageDeprecation"), done);
+}
+
+/// Which images were to be deprecated, and from when on.
+fn deprecated(proxy: &Proxy) -> BTreeSet<(String, String)> {
+    let asked = proxy.requests_matching(&Matcher::action("EnableImageDeprecation"));
+    let parameter = |request: &Request, name| request.parameter(name).unwrap_or_default();
+    let asked = asked.iter();
+    asked
+        .map(|it| (parameter(it, "ImageId"), parameter(it, "DeprecateAt")))
+        .collect()
+}
+
+#[test]
+fn an_image_and_its_copy_are_deprecated_by_the_image_s_age() -> Result<()> {
+    let scene = Scene::publishing(json!({"deprecateAfter": "90d"}))?;
+    // Denied: the image is there, and what is missing of its publication is said.
+    let proxy = scene.testbed.proxy_aws()?;
+    let denied = Matcher::action("EnableImageDeprecation");
+    proxy.on(denied, Act::ec2_error(400, "UnauthorizedOperation"));
+    let said = expect(
+        &scene.build(proxy.url())?.output()?,
+        1,
+        "is built and not all of spec.ami.publish is done",
+    )?;
+    ensure!(said.contains("ec2:EnableImageDeprecation"), "{said}");
+    ensure!(Ssm::of(scene.testbed).get(ANNOUNCED)?.is_none(), "{said}");
+    drop(proxy);
+
+    // The next run finishes it, and the one after comes to the same.
+    let mut before = None;
+    for _ in 0..2 {
+        let proxy = scene.testbed.proxy_aws()?;
+        deprecates(&proxy);
+        let output = scene.build(proxy.url())?.output()?;
+        let text = expect(&output, 0, "is there already")?;
+        let images: Value = serde_json::from_slice(&scene.run(&["list", "-o", "json"])?.stdout)?;
+        let images = images.as_array().context("a list")?;
+        let ids: BTreeSet<&str> = images.iter().filter_map(|it| it["id"].as_str()).collect();
+        let deprecated = deprecated(&proxy);
+        let named: BTreeSet<&str> = deprecated.iter().map(|(image, _)| image.as_str()).collect();
+        ensure!(ids == named && ids.len() == 2, "{ids:?}, and {deprecated:?}");
+
+        let original = Ssm::of(scene.testbed).get(ANNOUNCED)?;
+        let original = original.context("it is announced")?.value;
+        let original = images.iter().find(|it| it["id"] == *original);
+        let created = original.context("it is listed")?["created"].clone();
+        let created: Timestamp = created.as_str().context("a time")?.parse()?;
+        let due = created + SignedDuration::from_hours(90 * 24);
+        let due = due.to_string()[..16].to_owned() + ":00Z";
+        ensure!(
+            deprecated.iter().all(|(_, at)| *at == due),
+            "{created}: {deprecated:?}"
+        );
+        ensure!(text.contains(&format!("deprecated from {due}")), "{text}");
+        ensure!(before.is_none_or(|before| before == deprecated));
+        before = Some(deprecated);
+    }
     scene.tidy()?;
     scene.end()
 }

@@ -26,7 +26,7 @@ pub use schema::{
     Group, Image, ImageReference, Instances, Join, JoinMode, LifecycleHook, Monitoring, OnFailure,
     RootVolume, Spec, Token,
 };
-pub use values::{GoDuration, NodeTaint, Percent, VolumeSize};
+pub use values::{Days, GoDuration, NodeTaint, Percent, VolumeSize};
 
 /// `apiVersion` of the file.
 pub const API_VERSION: &str = "windlass.dev/v1alpha1";

@@ -54,6 +54,9 @@ pub struct ImageState {
     pub state: String,
     /// When it was made, as text that sorts by time.
     pub creation_date: String,
+    /// From when on it is deprecated, as text; none if it never is.
+    #[serde(deserialize_with = "filled")]
+    pub deprecation_time: Option<String>,
     /// The device of its root volume.
     #[serde(deserialize_with = "filled")]
     pub root_device_name: Option<String>,
@@ -490,6 +493,19 @@ impl Ec2<'_> {
         self.done("ModifyImageAttribute", query).await
     }
 
+    /// Lets an image be deprecated from some time on, in RFC 3339 and to the minute; a time set before
+    /// is replaced. Who does not own it then no longer finds it among others; launches by its id go on.
+    ///
+    /// IAM: `ec2:EnableImageDeprecation`.
+    pub async fn deprecate_image(&self, image: &str, at: &str) -> Result<(), CallError> {
+        let action = "EnableImageDeprecation";
+        let query = Query::write(Service::Ec2, VERSION, action, Repeat::Safe)
+            .about(image)
+            .with("ImageId", image)
+            .with("DeprecateAt", at);
+        self.done(action, query).await
+    }
+
     /// Lets accounts launch an image.
     ///
     /// IAM: `ec2:ModifyImageAttribute`.
@@ -561,13 +577,16 @@ mod tests {
     fn an_image_is_read_with_its_snapshots() {
         let xml = "<DescribeImagesResponse><imagesSet><item><imageId>ami-1</imageId>\
             <name>n</name><imageState>available</imageState><architecture>arm64</architecture>\
-            <creationDate>2026-01-01T00:00:00.000Z</creationDate><blockDeviceMapping><item>\
+            <creationDate>2026-01-01T00:00:00.000Z</creationDate>\
+            <deprecationTime>2026-04-01T00:00:00.000Z</deprecationTime><blockDeviceMapping><item>\
             <deviceName>/dev/xvda</deviceName><ebs><snapshotId>snap-1</snapshotId></ebs></item>\
             <item><deviceName>/dev/sdb</deviceName></item></blockDeviceMapping></item></imagesSet>\
             </DescribeImagesResponse>";
         let page: ImagesPage = quick_xml::de::from_str(xml).unwrap();
         let image = &page.images_set[0];
         assert_eq!(image.snapshots().collect::<Vec<_>>(), ["snap-1"]);
+        let deprecated = image.deprecation_time.as_deref();
+        assert_eq!(deprecated, Some("2026-04-01T00:00:00.000Z"));
         assert_eq!(
             (&*image.state, &*image.architecture),
             ("available", "arm64")

@@ -158,7 +158,7 @@ fn the_features_follow_from_the_cluster_s_file() -> Result<()> {
     )?;
     for part in [
         "features of the ami-builder by `cluster.yaml`: ami-build, ami-announcement, ami-pruning",
-        "left out: ami-keys",
+        "left out: ami-deprecation, ami-keys",
         "arn:aws:ssm:us-east-1:123456789012:parameter/golden/nodes",
         "arn:aws:ssm:us-east-1:123456789012:parameter/golden/stock",
         "arn:aws:ec2:eu-west-1::image/*",

@@ -1,7 +1,7 @@
 //! Building an image through EC2's API: an instance is launched, builds itself, and its disk becomes
 //! the image. No SSH, nothing open to it.
 //!
-//! All that is made carries [`BUILD_TAG`], so that [`clean_up`] finds it whatever answer was lost.
+//! All that is made carries [`BUILD_TAG`], so that [`clean_up`](super::clean_up::clean_up) finds it whatever answer was lost.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,8 +10,7 @@ use jiff::Timestamp;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 use windlass_aws_client::ec2::{ImageState, NewInstance};
-use windlass_aws_client::ssm::PutParameter;
-use windlass_aws_client::{CallError, Client, Options, Secret};
+use windlass_aws_client::{CallError, Client};
 
 use super::recipe::Recipe;
 use super::report::{self, Report, State};
@@ -32,7 +31,7 @@ pub const ARCHITECTURE_TAG: &str = "windlass.dev/architecture";
 /// How long the image of a disk may take.
 const IMAGE_TIMEOUT: Duration = Duration::from_hours(1);
 /// How long an instance may take to end, and to let go of its security group.
-const SETTLE_TIMEOUT: Duration = Duration::from_mins(5);
+pub(super) const SETTLE_TIMEOUT: Duration = Duration::from_mins(5);
 /// How long it may take until what is new is found by its tag.
 const VISIBLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often something is created whose answer is lost.
@@ -118,6 +117,9 @@ pub struct Built {
     pub image: String,
     /// Ids of the copies, by region.
     pub copies: BTreeMap<String, String>,
+    /// From when on they are deprecated; never, if nobody asks for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deprecated_from: Option<Timestamp>,
     /// Whether it was there before.
     pub was_there: bool,
 }
@@ -230,7 +232,7 @@ pub async fn existing(client: &Client, name: &str) -> Result<Option<ImageState>,
 }
 
 impl Build<'_> {
-    /// Builds the image. Whatever comes of it, [`clean_up`] comes after.
+    /// Builds the image. Whatever comes of it, [`clean_up`](super::clean_up::clean_up) comes after.
     ///
     /// # Errors
     ///
@@ -244,17 +246,18 @@ impl Build<'_> {
             name: name.to_owned(),
             image,
             copies: BTreeMap::new(),
+            deprecated_from: None,
             was_there: false,
         })
     }
 
     /// Waits until nothing is being created. Who gives up [`Self::run`] does it only then: what a call
-    /// under way makes may come to be after [`clean_up`] has looked for it.
+    /// under way makes may come to be after [`clean_up`](super::clean_up::clean_up) has looked for it.
     pub async fn rest(&self) {
         drop(self.creating.lock().await);
     }
 
-    /// Creates something that has the build's tag, and is done when [`clean_up`] would find it.
+    /// Creates something that has the build's tag, and is done when [`clean_up`](super::clean_up::clean_up) would find it.
     async fn made(
         &self,
         create: impl AsyncFn() -> Result<String, CallError>,
@@ -445,7 +448,7 @@ async fn once(
 }
 
 /// Gives a new image, once it is there, what it does not have from the beginning. Safe to do again.
-async fn finish(
+pub(super) async fn finish(
     client: &Client,
     image: &str,
     tags: &BTreeMap<String, String>,
@@ -490,167 +493,4 @@ async fn available(client: &Client, image: &str, poll: Duration) -> Result<Image
         }
         sleep(poll).await;
     }
-}
-
-/// Copies, shares and announces an image; what is done already is left alone. `attempt` is new for
-/// every run: within one, a copy whose answer is lost is not made twice.
-///
-/// # Errors
-///
-/// When a call fails; doing it again goes on.
-pub async fn publish(
-    client: &Client,
-    config: &ClusterConfig,
-    recipe: &Recipe,
-    built: &mut Built,
-    attempt: &str,
-    poll: Duration,
-) -> Result<(), BuildError> {
-    let publish = &recipe.ami.publish;
-    share(client, &built.image, &publish.accounts).await?;
-    for copy in &publish.copies {
-        let region = &copy.region;
-        let options = Options {
-            region: Some(region.clone()),
-            ..Options::default()
-        };
-        let there = Client::connect(options)
-            .await
-            .map_err(|source| BuildError::Region {
-                region: region.clone(),
-                source,
-            })?;
-        let id = if let Some(found) = existing(&there, &built.name).await? {
-            found.id
-        } else {
-            let (from, key) = (&config.spec.region, copy.kms_key.as_deref());
-            let ec2 = there.ec2();
-            let token = format!("{attempt}-{region}");
-            ec2.copy_image(&built.image, from, &built.name, key, &token)
-                .await?
-        };
-        let mut tags = image_tags(config, recipe);
-        tags.insert(BUILD_TAG.to_owned(), built.image.clone());
-        there.ec2().create_tags(&id, &tags).await?;
-        finish(&there, &id, &tags, poll).await?;
-        share(&there, &id, &publish.accounts).await?;
-        built.copies.insert(region.clone(), id);
-    }
-    if let Some(name) = &publish.parameter {
-        let value = Secret::new(&built.image);
-        let parameter = PutParameter {
-            name,
-            value: &value,
-            description: "The newest machine image of the nodes",
-            encryption: None,
-            overwrite: true,
-        };
-        client.ssm().put_parameter(&parameter).await?;
-    }
-    Ok(())
-}
-
-async fn share(client: &Client, image: &str, accounts: &[String]) -> Result<(), CallError> {
-    if accounts.is_empty() {
-        return Ok(());
-    }
-    client.ec2().share_image(image, accounts).await
-}
-
-/// What becomes of the image of a build that is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// It stays.
-    Keep,
-    /// What there is of it goes.
-    Discard,
-    /// It goes unless it is whole: somebody may use it already.
-    DiscardUnlessWhole,
-}
-
-/// Removes all that a build has made besides its image, and that too if it came to nothing. Safe to
-/// do again. Gives what could not be removed, each with why.
-pub async fn clean_up(
-    client: &Client,
-    build: &str,
-    outcome: Outcome,
-    poll: Duration,
-) -> Vec<String> {
-    let mut left = Vec::new();
-    let mut note = |what: &str, result: Result<(), CallError>| {
-        if let Err(error) = result {
-            left.push(format!("{what}: {error}"));
-        }
-    };
-    note("instance", instances_gone(client, build, poll).await);
-    if outcome != Outcome::Keep {
-        note("image", image_gone(client, build, outcome).await);
-    }
-    let parameter = report::parameter(build);
-    let deleted = client.ssm().delete_parameter(&parameter).await;
-    note("parameter", deleted.map(|_| ()));
-    // Last, and only then, since what is left of a build is found again by it.
-    if left.is_empty()
-        && let Err(error) = groups_gone(client, build, poll).await
-    {
-        left.push(format!("security group: {error}"));
-    }
-    left
-}
-
-async fn instances_gone(client: &Client, build: &str, poll: Duration) -> Result<(), CallError> {
-    let ec2 = client.ec2();
-    let filter = format!("tag:{BUILD_TAG}");
-    let begun = Instant::now();
-    loop {
-        let found = ec2.describe_instances(&filter, build).await?;
-        let alive = found.iter().filter(|it| it.state() != "terminated");
-        let mut are_gone = true;
-        for instance in alive {
-            are_gone = false;
-            if instance.state() != "shutting-down" {
-                ec2.terminate_instance(&instance.id).await?;
-            }
-        }
-        if are_gone || SETTLE_TIMEOUT < begun.elapsed() {
-            return Ok(());
-        }
-        sleep(poll).await;
-    }
-}
-
-async fn groups_gone(client: &Client, build: &str, poll: Duration) -> Result<(), CallError> {
-    let ec2 = client.ec2();
-    let begun = Instant::now();
-    let filter = format!("tag:{BUILD_TAG}");
-    for group in ec2.security_groups(&filter, build).await? {
-        loop {
-            match ec2.delete_security_group(&group.id).await {
-                Ok(()) => break,
-                // The interface of an ended instance lingers.
-                Err(error)
-                    if error.code() == Some("DependencyViolation")
-                        && begun.elapsed() < SETTLE_TIMEOUT =>
-                {
-                    sleep(poll).await;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-    }
-    Ok(())
-}
-
-async fn image_gone(client: &Client, build: &str, outcome: Outcome) -> Result<(), CallError> {
-    let ec2 = client.ec2();
-    for image in ec2.own_images_by_tag(BUILD_TAG, build).await? {
-        if outcome == Outcome::DiscardUnlessWhole && image.state == "available" {
-            continue;
-        }
-        ec2.deregister_image(&image.id).await?;
-        for snapshot in image.snapshots() {
-            ec2.delete_snapshot(snapshot).await?;
-        }
-    }
-    Ok(())
 }

@@ -21,6 +21,9 @@ pub struct BuiltImage {
     pub name: String,
     /// When it was made, as EC2 writes it: text that sorts by time.
     pub created: String,
+    /// From when on it is deprecated, as EC2 writes it; none if it never is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deprecated_from: Option<String>,
     /// `pending`, `available`, `failed`, …
     pub state: String,
     /// The version of Kubernetes in it, such as `v1.36.3`.
@@ -47,6 +50,7 @@ impl BuiltImage {
             id: image.id,
             name: image.name,
             created: image.creation_date,
+            deprecated_from: image.deprecation_time,
             state: image.state,
             used_by: Vec::new(),
         }
@@ -184,6 +188,7 @@ mod tests {
             id: id.to_owned(),
             name: id.to_owned(),
             created: String::new(),
+            deprecated_from: None,
             state: state.to_owned(),
             kubernetes: "v1.36.3".to_owned(),
             recipe: "r".to_owned(),

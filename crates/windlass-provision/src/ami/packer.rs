@@ -153,6 +153,13 @@ fn source(config: &ClusterConfig, recipe: &Recipe, syntax: Syntax) -> String {
     if syntax == Syntax::Current {
         block.raw("skip_create_ami", "var.skip_create_ami");
         block.text("imds_support", "v2.0");
+        if let Some(after) = publish.deprecate_after {
+            let hours = after.duration().as_secs() / 3600;
+            block.raw(
+                "deprecate_at",
+                &format!("timeadd(timestamp(), \"{hours}h\")"),
+            );
+        }
         block.0 += "  metadata_options {\n    http_endpoint               = \"enabled\"\n    \
             http_tokens                 = \"required\"\n    http_put_response_hop_limit = 1\n  }\n";
     }
@@ -228,7 +235,12 @@ mod tests {
         for line in old.lines() {
             assert!(current.lines().any(|it| it == line), "{line}");
         }
-        for word in ["required_plugins", "metadata_options", "imds_support"] {
+        for word in [
+            "required_plugins",
+            "metadata_options",
+            "imds_support",
+            "deprecate_at = timeadd(timestamp(), \"2160h\")",
+        ] {
             assert!(current.contains(word) && !old.contains(word), "{word}");
         }
         assert!(current.contains("most_recent = true"));

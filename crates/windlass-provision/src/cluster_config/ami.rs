@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::schema::{RootVolume, Spec};
-use super::values::{GoDuration, as_text};
+use super::values::{Days, GoDuration, as_text};
 
 /// What `windlass ami` builds machine images from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -408,6 +408,8 @@ pub struct Publish {
     pub accounts: Vec<String>,
     /// Parameter that its id is written to.
     pub parameter: Option<String>,
+    /// Its age from which on EC2 says that it is deprecated.
+    pub deprecate_after: Option<Days>,
 }
 
 /// A copy of the image in another region.

@@ -376,6 +376,14 @@ fn an_image_is_built_of_what_can_be_trusted() {
             "is where it is already",
         ),
         (
+            ami(", publish: {deprecateAfter: 2160h}"),
+            "`2160h` is no number of days: expected one such as `90d`",
+        ),
+        (
+            ami(", publish: {deprecateAfter: 0d}"),
+            "spec.ami.publish.deprecateAfter: 0d: expected 1d to 3650d",
+        ),
+        (
             ami(", builder: {timeout: 5s}"),
             "spec.ami.builder.timeout: 5s",
         ),

@@ -53,6 +53,38 @@ impl fmt::Display for GoDuration {
 
 as_text!(GoDuration);
 
+/// A length of time in whole days, written `90d`: Go has no unit longer than an hour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Days(pub u32);
+
+impl Days {
+    /// As a duration.
+    pub fn duration(self) -> Duration {
+        const SECONDS: u64 = 24 * 3600;
+        Duration::from_secs(u64::from(self.0) * SECONDS)
+    }
+}
+
+impl FromStr for Days {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.strip_suffix('d')
+            .filter(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
+            .and_then(|number| number.parse().ok())
+            .map(Self)
+            .ok_or_else(|| format!("`{text}` is no number of days: expected one such as `90d`"))
+    }
+}
+
+impl fmt::Display for Days {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}d", self.0)
+    }
+}
+
+as_text!(Days);
+
 /// A share in percent, written `50%`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Percent(pub u32);
@@ -173,6 +205,7 @@ mod tests {
             "1h30m0s".parse::<GoDuration>().unwrap().to_string(),
             "1h30m0s"
         );
+        assert_eq!("90d".parse::<Days>().unwrap().to_string(), "90d");
         assert_eq!("70%".parse::<Percent>().unwrap().to_string(), "70%");
         assert_eq!("1Ti".parse::<VolumeSize>().unwrap().to_string(), "1024Gi");
         for taint in ["dedicated=web:NoSchedule", "gpu:NoExecute"] {
@@ -185,6 +218,9 @@ mod tests {
         assert!("-1h".parse::<GoDuration>().is_err());
         assert!("101%".parse::<Percent>().is_err());
         assert!("50".parse::<Percent>().is_err());
+        for text in ["90", "d", "-1d", "+1d", "2160h", "1.5d", "99999999999d"] {
+            assert!(text.parse::<Days>().is_err(), "{text}");
+        }
         assert!("40G".parse::<VolumeSize>().is_err());
         assert!("0".parse::<VolumeSize>().is_err());
         assert!("a=b".parse::<NodeTaint>().is_err());

@@ -117,6 +117,7 @@ impl Feature {
             Self::ProvisionBuilder => builder::role_name(config).is_some(),
             Self::AmiPruning | Self::DoctorBuilder => ami.is_some(),
             Self::AmiAnnouncement => ami.is_some_and(|ami| ami.publish.parameter.is_some()),
+            Self::AmiDeprecation => ami.is_some_and(|ami| ami.publish.deprecate_after.is_some()),
             Self::AmiKeys => ami.is_some_and(|ami| {
                 let mut copies = ami.publish.copies.iter();
                 ami.builder.root_volume.kms_key.is_some()
@@ -277,6 +278,10 @@ mod tests {
                 &["ami-announcement", "ami-pruning"],
             ),
             (
+                "    publish: {deprecateAfter: 90d}\n",
+                &["ami-deprecation", "ami-pruning"],
+            ),
+            (
                 "    publish: {copies: [{region: eu-west-1}]}\n",
                 &["ami-pruning"],
             ),
@@ -380,6 +385,7 @@ mod tests {
             (Actor::AmiBuilder, "ec2:CopyImage", copy, &[]),
             (Actor::AmiBuilder, "ec2:CreateTags", copy, &[]),
             (Actor::AmiBuilder, "ec2:ModifyImageAttribute", copy, &build),
+            (Actor::AmiBuilder, "ec2:EnableImageDeprecation", copy, &build),
             (
                 Actor::AmiBuilder,
                 "kms:CreateGrant",
@@ -425,7 +431,7 @@ mod tests {
             chosen.iter().map(|it| it.name()).collect()
         };
         assert_eq!(names(&["none"], None), ["ami-build"]);
-        assert_eq!(names(&["all"], Some(&plain)).len(), 4);
+        assert_eq!(names(&["all"], Some(&plain)).len(), 5);
         assert_eq!(
             names(&["ami-pruning"], Some(&plain)),
             ["ami-build", "ami-pruning"]

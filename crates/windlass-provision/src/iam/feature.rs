@@ -43,6 +43,8 @@ pub enum Feature {
     AmiBuild,
     /// The id of a new machine image is written to a parameter.
     AmiAnnouncement,
+    /// Machine images are marked as deprecated from some day on.
+    AmiDeprecation,
     /// Old machine images and what killed builds have left are listed and removed.
     AmiPruning,
     /// The disks of machine images are encrypted with keys of one's own.
@@ -89,7 +91,7 @@ pub enum Feature {
 
 impl Feature {
     /// All of them, in the order of the documents.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 41] = [
         Self::Groups,
         Self::LaunchTemplates,
         Self::LaunchConfigurations,
@@ -109,6 +111,7 @@ impl Feature {
         Self::Approval,
         Self::AmiBuild,
         Self::AmiAnnouncement,
+        Self::AmiDeprecation,
         Self::AmiPruning,
         Self::AmiKeys,
         Self::AmiReport,
@@ -138,9 +141,11 @@ impl Feature {
             Self::Join | Self::JoinReport | Self::JoinTags => Actor::Node,
             Self::Rotation => Actor::Rotator,
             Self::Approval => Actor::CsrApprover,
-            Self::AmiBuild | Self::AmiAnnouncement | Self::AmiPruning | Self::AmiKeys => {
-                Actor::AmiBuilder
-            }
+            Self::AmiBuild
+            | Self::AmiAnnouncement
+            | Self::AmiDeprecation
+            | Self::AmiPruning
+            | Self::AmiKeys => Actor::AmiBuilder,
             Self::AmiReport => Actor::AmiInstance,
             Self::Provision
             | Self::ProvisionBuilder
@@ -186,6 +191,7 @@ impl Feature {
             Self::Approval => "approval",
             Self::AmiBuild => "ami-build",
             Self::AmiAnnouncement => "ami-announcement",
+            Self::AmiDeprecation => "ami-deprecation",
             Self::AmiPruning => "ami-pruning",
             Self::AmiKeys => "ami-keys",
             Self::AmiReport => "ami-report",
@@ -282,6 +288,7 @@ impl Feature {
             }
             Self::ProvisionRoll => "`windlass provision roll`",
             Self::AmiAnnouncement => "`spec.ami.publish.parameter`",
+            Self::AmiDeprecation => "`spec.ami.publish.deprecateAfter`",
             Self::AmiPruning => "`windlass ami list`, `prune` and `gc`",
             Self::LaunchTemplates => "groups have launch templates or mixed-instances policies",
             Self::LaunchConfigurations => "groups have launch configurations",
@@ -322,6 +329,7 @@ impl Feature {
             Self::JoinTags => "such nodes do not join",
             Self::AmiBuild | Self::AmiReport => "no image is built",
             Self::AmiAnnouncement => "the image's id is written nowhere",
+            Self::AmiDeprecation => "no image is deprecated",
             Self::AmiPruning => "old images and what killed builds have left stay",
             Self::Provision => "nothing is provisioned",
             Self::ProvisionBuilder => "the builder's role is to be made by hand",

@@ -227,6 +227,11 @@ impl Feature {
                 actions: &["ssm:PutParameter"],
                 scope: Scope::AmiParameters,
             }],
+            Self::AmiDeprecation => &[Grant {
+                sid: "DeprecateImages",
+                actions: &["ec2:EnableImageDeprecation"],
+                scope: Scope::AmiMade,
+            }],
             Self::AmiPruning => &[
                 Grant {
                     sid: "LookAtUsersOfImages",

@@ -10,7 +10,9 @@ use rand::RngExt as _;
 use tokio::sync::Mutex;
 use windlass_aws_client::{Client, Options};
 use windlass_provision::ami::Recipe;
-use windlass_provision::ami::build::{self, Build, BuildError, Built, Outcome};
+use windlass_provision::ami::build::{self, Build, BuildError, Built};
+use windlass_provision::ami::clean_up::{Outcome, clean_up};
+use windlass_provision::ami::publish::publish;
 use windlass_provision::ami::user_data::user_data;
 use windlass_provision::cluster_config::{ClusterConfig, GoDuration};
 use windlass_provision::iam::Actor;
@@ -87,6 +89,7 @@ async fn build(args: &BuildArgs) -> anyhow::Result<ExitCode> {
                 name,
                 image: image.id,
                 copies: std::collections::BTreeMap::new(),
+                deprecated_from: None,
                 was_there: true,
             };
             (Some(built), ExitCode::SUCCESS)
@@ -195,7 +198,7 @@ async fn built(
         interrupts.reach(2).await;
     };
     let left = tokio::select! {
-        left = build::clean_up(job.client, job.id, outcome, job.poll) => left,
+        left = clean_up(job.client, job.id, outcome, job.poll) => left,
         () = given_up => vec!["all of it: interrupted".to_owned()],
     };
     for line in &left {
@@ -227,7 +230,8 @@ async fn published(
     poll: Duration,
 ) -> anyhow::Result<()> {
     let image = built.image.clone();
-    build::publish(client, config, recipe, built, attempt, poll)
+    let now = Timestamp::now();
+    publish(client, config, recipe, built, attempt, now, poll)
         .await
         .map_err(advised)
         .with_context(|| {
@@ -237,10 +241,14 @@ async fn published(
 
 fn as_text(config: &ClusterConfig, built: &Built) -> String {
     let here = (&config.spec.region, &built.image);
+    let deprecated = match built.deprecated_from {
+        Some(from) => format!("  deprecated from {from:.0}"),
+        None => String::new(),
+    };
     let lines: Vec<String> = [here]
         .into_iter()
         .chain(&built.copies)
-        .map(|(region, image)| format!("{image}  {region}  {}", built.name))
+        .map(|(region, image)| format!("{image}  {region}  {}{deprecated}", built.name))
         .collect();
     lines.join("\n") + "\n"
 }

@@ -7,7 +7,8 @@ use anyhow::bail;
 use clap::Args;
 use jiff::Timestamp;
 use windlass_aws_client::{Client, Options};
-use windlass_provision::ami::build::{self, Outcome};
+use windlass_provision::ami::build;
+use windlass_provision::ami::clean_up::{Outcome, clean_up};
 use windlass_provision::ami::images::{self, BuiltImage};
 use windlass_provision::ami::leftovers::{self, Leftover};
 use windlass_provision::cluster_config::ClusterConfig;
@@ -157,7 +158,7 @@ async fn collect_build(
         ));
         return Ok(Vec::new());
     }
-    let left = build::clean_up(client, build, Outcome::DiscardUnlessWhole, POLL).await;
+    let left = clean_up(client, build, Outcome::DiscardUnlessWhole, POLL).await;
     if left.is_empty() {
         output::talk(&format!("build {build} ({region}): removed {resources}"));
     }
@@ -220,10 +221,11 @@ fn as_table(images: &[&BuiltImage]) -> String {
         "KUBERNETES",
         "ARCH",
         "RECIPE",
+        "DEPRECATED FROM",
         "USED BY",
     ]
     .map(str::to_owned);
-    let rows: Vec<[String; 8]> = images
+    let rows: Vec<[String; 9]> = images
         .iter()
         .map(|image| {
             [
@@ -234,6 +236,10 @@ fn as_table(images: &[&BuiltImage]) -> String {
                 image.kubernetes.clone(),
                 image.architecture.clone(),
                 image.recipe.clone(),
+                image
+                    .deprecated_from
+                    .clone()
+                    .unwrap_or_else(|| "-".to_owned()),
                 used_by(&image.used_by),
             ]
         })

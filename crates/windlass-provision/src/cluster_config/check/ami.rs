@@ -10,6 +10,9 @@ use crate::cluster_config::schema::Spec;
 const LONGEST_BUILD_SECONDS: u64 = 4 * 3600;
 const SHORTEST_BUILD_SECONDS: u64 = 60;
 
+/// EC2 takes no later date than ten years from now.
+const MOST_DAYS: u32 = 3650;
+
 const NOT_SHAREABLE: &str = "other accounts cannot use what the account's own key has encrypted: \
                              name a key that they may use";
 
@@ -257,6 +260,13 @@ fn publish(spec: &Spec, ami: &Ami, problems: &mut Problems) {
             is_parameter(parameter),
             "spec.ami.publish.parameter",
             || format!("`{parameter}` is no name for a parameter"),
+        );
+    }
+    if let Some(after) = publish.deprecate_after {
+        problems.expect(
+            (1..=MOST_DAYS).contains(&after.0),
+            "spec.ami.publish.deprecateAfter",
+            || format!("{after}: expected 1d to {MOST_DAYS}d"),
         );
     }
 }
