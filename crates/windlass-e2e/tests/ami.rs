@@ -527,6 +527,48 @@ fn the_builder_s_own_user_data_makes_an_image_and_nothing_else_is_left() -> Resu
     Ok(())
 }
 
+/// By the user data of the instance that tests the image, run where the builder's was: as after its
+/// first boot, but for what only runs where there is an init.
+#[test]
+fn the_boot_test_s_own_user_data_says_what_is_wrong_with_the_image() -> Result<()> {
+    let image = image()?;
+    let (testbed, config) = account(image)?;
+    let mut document: Value = serde_json::from_str(&fs::read_to_string(&config)?)?;
+    document["spec"]["ami"]["publish"]["bootTest"] = json!(true);
+    fs::write(&config, document.to_string())?;
+    let broken = image.chroot.root().join("etc/sysctl.d/zz-later.conf");
+    for is_broken in [true, false] {
+        let build = start_build(testbed, &config)?;
+        let said = play_builder(testbed, &image.chroot, &launched_builder(testbed)?)?;
+        ensure!(said.contains("result=succeeded"), "{said}");
+        if is_broken {
+            fs::write(&broken, "net.ipv4.ip_forward = 0\n")?;
+        }
+        let outcome = launched_builder(testbed)
+            .and_then(|tester| play_builder(testbed, &image.chroot, &tester));
+        if is_broken {
+            fs::remove_file(&broken)?;
+        }
+        let said = outcome?;
+        let output = build.wait_with_output()?;
+        if is_broken {
+            ensure!(said.contains("result=failed"), "{said}");
+            expect(&output, 1, "has not passed its boot test")?;
+            expect(&output, 1, "sysctl net.ipv4.ip_forward")?;
+            ensure!(Left::of(testbed)?.images.is_empty());
+        } else {
+            ensure!(said.contains("result=succeeded"), "{said}");
+            expect(&output, 0, "section boot ok")?;
+            let left = Left::of(testbed)?;
+            ensure!(
+                left.images.len() == 1 && left.instances.is_empty(),
+                "{left:?}"
+            );
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn a_build_that_fails_or_is_interrupted_leaves_nothing() -> Result<()> {
     let image = image()?;

@@ -2,7 +2,8 @@
 //! each of its calls in turn. What is left is then removed by it or by `windlass ami gc`.
 //!
 //! The builder is played: it says by `windlass ami report`, as its script does, that all went well,
-//! and stops. That its own script comes to that is what suite `ami` shows.
+//! and stops; likewise the instance that tests the image. That their own scripts come to that is what
+//! suite `ami` shows.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -26,6 +27,8 @@ use windlass_testbed::{Proxy, Testbed, wait_for};
 
 /// Time for one call of a process that has just started on a busy machine.
 const SOON: Duration = Duration::from_mins(1);
+/// The stock image that builders start from.
+const STOCK: &str = "ami-1e749f67";
 /// The region of the copies.
 const ELSEWHERE: &str = "eu-west-1";
 /// The parameter that names the newest image.
@@ -37,18 +40,29 @@ const MANY: usize = 100;
 struct Scene {
     testbed: &'static Testbed,
     config: PathBuf,
-    is_paused: Arc<AtomicBool>,
-    is_over: Arc<AtomicBool>,
+    play: Arc<Play>,
     player: Option<thread::JoinHandle<Result<()>>>,
+}
+
+/// How instances are played.
+#[derive(Default)]
+struct Play {
+    /// Nothing is: they run on.
+    is_paused: AtomicBool,
+    /// What is wrong with images once they have booted: the file that a failed check is in.
+    fault: Mutex<Option<PathBuf>>,
+    /// Those that test images are not played.
+    hangs_at_boot: AtomicBool,
+    is_over: AtomicBool,
 }
 
 impl Scene {
     fn begin() -> Result<Self> {
-        Self::publishing(json!({}))
+        Self::publishing(&json!({}))
     }
 
     /// With more in `spec.ami.publish`.
-    fn publishing(more: Value) -> Result<Self> {
+    fn publishing(more: &Value) -> Result<Self> {
         let testbed = windlass_e2e::testbed()?;
         let profile = [("InstanceProfileName", "prod-windlass-ami")];
         testbed
@@ -76,7 +90,7 @@ impl Scene {
                 "subnets": [subnet.context("there is a subnet")?],
                 "securityGroups": ["sg-1"],
                 "ami": {
-                    "source": {"id": "ami-1e749f67"},
+                    "source": {"id": STOCK},
                     "windlass": {
                         "url": "https://downloads.example.com/windlass",
                         "sha256": "0".repeat(64),
@@ -88,22 +102,19 @@ impl Scene {
             },
         });
         fs::write(&config, document.to_string())?;
-        let is_over = Arc::new(AtomicBool::new(false));
-        let end = Arc::clone(&is_over);
-        let is_paused = Arc::new(AtomicBool::new(false));
-        let pause = Arc::clone(&is_paused);
+        let play = Arc::new(Play::default());
+        let by_player = Arc::clone(&play);
         Ok(Self {
             testbed,
             config,
-            is_paused,
-            is_over,
-            player: Some(thread::spawn(move || play_builders(testbed, &pause, &end))),
+            play,
+            player: Some(thread::spawn(move || play_builders(testbed, &by_player))),
         })
     }
 
     /// Ends the player, which fails the test if it could not play.
     fn end(mut self) -> Result<()> {
-        self.is_over.store(true, Ordering::SeqCst);
+        self.play.is_over.store(true, Ordering::SeqCst);
         let player = self.player.take().context("it plays")?;
         player
             .join()
@@ -159,20 +170,16 @@ impl Scene {
 impl Drop for Scene {
     /// A test that fails leaves no player to the next one's builders.
     fn drop(&mut self) {
-        self.is_over.store(true, Ordering::SeqCst);
+        self.play.is_over.store(true, Ordering::SeqCst);
     }
 }
 
-/// Plays the builders: each says that all went well, and stops.
-fn play_builders(
-    testbed: &'static Testbed,
-    is_paused: &AtomicBool,
-    is_over: &AtomicBool,
-) -> Result<()> {
+/// Plays the builders and who tests their images: each says how it went, and stops.
+fn play_builders(testbed: &'static Testbed, play: &Play) -> Result<()> {
     let sections = testbed.directory().join("sections");
     fs::write(&sections, "section clean ok 0.1s\n")?;
     let mut played = BTreeSet::new();
-    while !is_over.load(Ordering::SeqCst) {
+    while !play.is_over.load(Ordering::SeqCst) {
         thread::sleep(Duration::from_millis(30));
         let running = [
             ("Filter.1.Name", "tag-key"),
@@ -181,23 +188,38 @@ fn play_builders(
             ("Filter.2.Value.1", "running"),
         ];
         let described = testbed.aws().query("ec2", "DescribeInstances", &running)?;
-        for (instance, build) in values(&described, "instanceId")
+        let images = values(&described, "imageId");
+        for ((instance, build), image) in values(&described, "instanceId")
             .iter()
             .zip(builds(&described))
+            .zip(images)
         {
+            let tests = image != STOCK;
             // Asked after the look: who pauses does so before there is an instance.
-            if is_paused.load(Ordering::SeqCst) || !played.insert(instance.clone()) {
+            let is_held = play.is_paused.load(Ordering::SeqCst)
+                || tests && play.hangs_at_boot.load(Ordering::SeqCst);
+            if is_held || !played.insert(instance.clone()) {
                 continue;
             }
+            let fault = play.fault.lock().unwrap_or_else(PoisonError::into_inner);
+            let fault = fault.as_ref().filter(|_| tests).cloned();
+            let who = if tests {
+                format!("{build}-boot")
+            } else {
+                build.clone()
+            };
+            let state = if fault.is_some() {
+                "failed"
+            } else {
+                "succeeded"
+            };
             let report = Command::new(windlass_e2e::binary()?)
-                .args(["ami", "report", "--state", "succeeded", "--build", &build])
+                .args(["ami", "report", "--state", state, "--build", &who])
                 .args(["--region", windlass_testbed::REGION])
-                .args(
-                    [&sections, &sections]
-                        .iter()
-                        .zip(["--sections", "--log"])
-                        .flat_map(|(path, flag)| [flag.to_owned(), path.display().to_string()]),
-                )
+                .arg("--sections")
+                .arg(&sections)
+                .arg("--log")
+                .arg(fault.as_ref().unwrap_or(&sections))
                 .envs(Testbed::aws_environment(&testbed.moto_url()))
                 .output()?;
             expect(&report, 0, "")?;
@@ -450,7 +472,7 @@ fn a_denied_action_is_named_and_nothing_is_left_once_it_is_allowed() -> Result<(
 #[test]
 fn a_builder_that_fails_is_kept_if_that_is_asked_for() -> Result<()> {
     let scene = Scene::begin()?;
-    scene.is_paused.store(true, Ordering::SeqCst);
+    scene.play.is_paused.store(true, Ordering::SeqCst);
     let mut build = scene.build(&scene.testbed.moto_url())?;
     let build = build.arg("--on-failure=keep").spawn()?;
     let builder = launched_builder(scene.testbed)?;
@@ -461,7 +483,7 @@ fn a_builder_that_fails_is_kept_if_that_is_asked_for() -> Result<()> {
     let (_, rest) = said.split_once("gc --build ").context("how it goes")?;
     let id = rest.split('`').next().context("an id")?;
     expect(&scene.run(&["gc", "--build", id])?, 0, "removed")?;
-    scene.is_paused.store(false, Ordering::SeqCst);
+    scene.play.is_paused.store(false, Ordering::SeqCst);
     scene.tidy()?;
     scene.end()
 }
@@ -471,11 +493,7 @@ fn an_image_in_use_stays() -> Result<()> {
     let scene = Scene::begin()?;
     let aws = scene.testbed.aws();
     scene.build_in_peace()?;
-    let listed = expect(
-        &scene.run(&["list"])?,
-        0,
-        &format!("parameter {ANNOUNCED}"),
-    )?;
+    let listed = expect(&scene.run(&["list"])?, 0, &format!("parameter {ANNOUNCED}"))?;
     let image = listed
         .split_whitespace()
         .find(|word| word.starts_with("ami-"));
@@ -598,16 +616,16 @@ fn launched_by<'a>(parameters: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)>
 
 #[test]
 fn who_builds_and_prunes_may_do_just_that() -> Result<()> {
-    let scene = Scene::publishing(json!({"deprecateAfter": "90d"}))?;
+    let scene = Scene::publishing(&json!({"deprecateAfter": "90d"}))?;
     let aws = scene.testbed.aws();
     let proxy = scene.testbed.proxy_aws()?;
     deprecates(&proxy);
     // A builder that stops and has said nothing: its console is asked for.
-    scene.is_paused.store(true, Ordering::SeqCst);
+    scene.play.is_paused.store(true, Ordering::SeqCst);
     let build = scene.build(proxy.url())?.spawn()?;
     stop_instance(scene.testbed, &launched_builder(scene.testbed)?)?;
     expect(&build.wait_with_output()?, 1, "has not said how it went")?;
-    scene.is_paused.store(false, Ordering::SeqCst);
+    scene.play.is_paused.store(false, Ordering::SeqCst);
 
     expect(&scene.build(proxy.url())?.output()?, 0, "ami-")?;
     let groups = [
@@ -650,6 +668,174 @@ fn who_builds_and_prunes_may_do_just_that() -> Result<()> {
     scene.end()
 }
 
+/// The images of a cluster's file, as `ami list` says them.
+fn listed(scene: &Scene) -> Result<Vec<Value>> {
+    let output = scene.run(&["list", "-o", "json"])?;
+    expect(&output, 0, "")?;
+    serde_json::from_slice(&output.stdout).context("a list")
+}
+
+#[test]
+fn an_image_is_published_once_an_instance_of_it_finds_it_right() -> Result<()> {
+    let scene = Scene::publishing(&json!({"bootTest": true}))?;
+    let proxy = scene.testbed.proxy_aws()?;
+    expect(&scene.build(proxy.url())?.output()?, 0, "section clean ok")?;
+    let announced = Ssm::of(scene.testbed).get(ANNOUNCED)?;
+    let image = announced.context("it is announced")?.value;
+    let launched = proxy.requests_matching(&Matcher::action("RunInstances"));
+    let from: Vec<String> = launched
+        .iter()
+        .filter_map(|it| it.parameter("ImageId"))
+        .collect();
+    ensure!(from == [STOCK, &image], "{from:?}");
+    // What its own and its copy's groups can ask for.
+    let passed = [
+        ("Owner.1", "self"),
+        ("Filter.1.Name", "tag:windlass.dev/boot-test"),
+        ("Filter.1.Value.1", "passed"),
+    ];
+    let tagged = scene
+        .testbed
+        .aws()
+        .query("ec2", "DescribeImages", &passed)?;
+    ensure!(values(&tagged, "imageId") == [image.clone()], "{tagged}");
+    ensure!(
+        proxy.requests().iter().any(|it| {
+            it.action.as_deref() == Some("CreateTags")
+                && it.parameter("ResourceId.1").is_some_and(|id| id != image)
+                && it.body_text().contains("boot-test")
+        }),
+        "the copy has no tag"
+    );
+    let left = left(scene.testbed)?;
+    ensure!(
+        left.iter()
+            .all(|it| it.starts_with("ami-") || it.starts_with("snap-")),
+        "{left:?}"
+    );
+
+    // It has passed: nothing is launched again.
+    proxy.forget_requests();
+    expect(&scene.build(proxy.url())?.output()?, 0, "is there already")?;
+    ensure!(
+        proxy
+            .requests_matching(&Matcher::action("RunInstances"))
+            .is_empty()
+    );
+    scene.tidy()?;
+    scene.end()
+}
+
+#[test]
+fn an_image_that_is_not_right_once_it_has_booted_is_not_published() -> Result<()> {
+    let scene = Scene::publishing(&json!({"bootTest": true}))?;
+    let log = scene.testbed.directory().join("failed");
+    fs::write(
+        &log,
+        "FAIL  services  containerd.service runs: it is failed\n",
+    )?;
+    *scene
+        .play
+        .fault
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner) = Some(log);
+    let said = expect(
+        &scene.build(&scene.testbed.moto_url())?.output()?,
+        1,
+        "the image is not published",
+    )?;
+    for part in [
+        "has not passed its boot test",
+        "containerd.service runs: it is failed",
+    ] {
+        ensure!(said.contains(part), "no `{part}` in {said}");
+    }
+    ensure!(Ssm::of(scene.testbed).get(ANNOUNCED)?.is_none(), "{said}");
+    ensure!(listed(&scene)?.is_empty(), "{said}");
+    scene.wait_until_nothing_is_left()?;
+
+    // Somebody looks at it: it stays with its instances, and is not published.
+    let mut build = scene.build(&scene.testbed.moto_url())?;
+    let said = expect(&build.arg("--on-failure=keep").output()?, 1, "gc --build ")?;
+    ensure!(Ssm::of(scene.testbed).get(ANNOUNCED)?.is_none(), "{said}");
+    ensure!(listed(&scene)?.len() == 1, "{said}");
+    let (_, rest) = said.split_once("gc --build ").context("how it goes")?;
+    let id = rest.split('`').next().context("an id")?;
+    expect(&scene.run(&["gc", "--build", id])?, 0, "removed")?;
+    // The next build tests what is there, and leaves it when it fails again.
+    let again = scene.build(&scene.testbed.moto_url())?.output()?;
+    expect(&again, 1, "containerd.service runs: it is failed")?;
+    ensure!(listed(&scene)?.len() == 1 && Ssm::of(scene.testbed).get(ANNOUNCED)?.is_none());
+    scene.tidy()?;
+    scene.end()
+}
+
+#[test]
+fn a_boot_test_that_is_interrupted_or_killed_leaves_no_instance() -> Result<()> {
+    let scene = Scene::publishing(&json!({"bootTest": true}))?;
+    scene.play.hangs_at_boot.store(true, Ordering::SeqCst);
+    let reached = |build: &mut Child| -> Result<String> {
+        let mut tester = None;
+        wait_for("the image to be booted", SOON, || {
+            ensure!(build.try_wait()?.is_none(), "the build has ended");
+            tester = testers(scene.testbed)?.into_iter().next();
+            Ok(tester.is_some())
+        })?;
+        tester.context("an instance")
+    };
+    let mut build = scene.build(&scene.testbed.moto_url())?.spawn()?;
+    reached(&mut build)?;
+    Command::new("kill")
+        .args(["-INT", &build.id().to_string()])
+        .status()?;
+    expect(&build.wait_with_output()?, 4, "interrupted: cleaning up")?;
+    scene.wait_until_nothing_is_left()?;
+
+    let mut build = scene.build(&scene.testbed.moto_url())?.spawn()?;
+    let tester = reached(&mut build)?;
+    build.kill()?;
+    build.wait()?;
+    let text = expect(&scene.run(&["gc"])?, 0, "stays: its time is over at")?;
+    let id = text
+        .lines()
+        .find_map(|line| line.strip_prefix("build ")?.split_whitespace().next())
+        .context("a build")?;
+    let removed = expect(&scene.run(&["gc", "--build", id])?, 0, "removed")?;
+    ensure!(removed.contains(&tester), "{removed}");
+    ensure!(testers(scene.testbed)?.is_empty());
+    ensure!(Ssm::of(scene.testbed).get(ANNOUNCED)?.is_none());
+
+    // Its image is whole and not tested: the next build does that, and publishes it.
+    scene.play.hangs_at_boot.store(false, Ordering::SeqCst);
+    let again = scene.build(&scene.testbed.moto_url())?.output()?;
+    let said = expect(&again, 0, "is there already")?;
+    ensure!(said.contains("testing windlass-prod-"), "{said}");
+    let announced = Ssm::of(scene.testbed).get(ANNOUNCED)?;
+    ensure!(
+        announced.is_some_and(|it| said.contains(&it.value)),
+        "{said}"
+    );
+    scene.tidy()?;
+    scene.end()
+}
+
+/// The instances that run to test an image.
+fn testers(testbed: &Testbed) -> Result<Vec<String>> {
+    let running = [
+        ("Filter.1.Name", "tag-key"),
+        ("Filter.1.Value.1", "windlass.dev/build"),
+        ("Filter.2.Name", "instance-state-name"),
+        ("Filter.2.Value.1", "running"),
+    ];
+    let described = testbed.aws().query("ec2", "DescribeInstances", &running)?;
+    let instances = values(&described, "instanceId").into_iter();
+    let of_images = instances.zip(values(&described, "imageId"));
+    Ok(of_images
+        .filter(|(_, image)| image != STOCK)
+        .map(|(instance, _)| instance)
+        .collect())
+}
+
 /// moto does not know how to deprecate an image: the proxy says in its place that it is done.
 fn deprecates(proxy: &Proxy) {
     let done = Act::Answer {
@@ -674,7 +860,7 @@ fn deprecated(proxy: &Proxy) -> BTreeSet<(String, String)> {
 
 #[test]
 fn an_image_and_its_copy_are_deprecated_by_the_image_s_age() -> Result<()> {
-    let scene = Scene::publishing(json!({"deprecateAfter": "90d"}))?;
+    let scene = Scene::publishing(&json!({"deprecateAfter": "90d"}))?;
     // Denied: the image is there, and what is missing of its publication is said.
     let proxy = scene.testbed.proxy_aws()?;
     let denied = Matcher::action("EnableImageDeprecation");
@@ -684,7 +870,7 @@ fn an_image_and_its_copy_are_deprecated_by_the_image_s_age() -> Result<()> {
         1,
         "is built and not all of spec.ami.publish is done",
     )?;
-    ensure!(said.contains("ec2:EnableImageDeprecation"), "{said}");
+    ensure!(said.contains("--features usual,ami-deprecation`"), "{said}");
     ensure!(Ssm::of(scene.testbed).get(ANNOUNCED)?.is_none(), "{said}");
     drop(proxy);
 
@@ -695,12 +881,14 @@ fn an_image_and_its_copy_are_deprecated_by_the_image_s_age() -> Result<()> {
         deprecates(&proxy);
         let output = scene.build(proxy.url())?.output()?;
         let text = expect(&output, 0, "is there already")?;
-        let images: Value = serde_json::from_slice(&scene.run(&["list", "-o", "json"])?.stdout)?;
-        let images = images.as_array().context("a list")?;
+        let images = listed(&scene)?;
         let ids: BTreeSet<&str> = images.iter().filter_map(|it| it["id"].as_str()).collect();
         let deprecated = deprecated(&proxy);
         let named: BTreeSet<&str> = deprecated.iter().map(|(image, _)| image.as_str()).collect();
-        ensure!(ids == named && ids.len() == 2, "{ids:?}, and {deprecated:?}");
+        ensure!(
+            ids == named && ids.len() == 2,
+            "{ids:?}, and {deprecated:?}"
+        );
 
         let original = Ssm::of(scene.testbed).get(ANNOUNCED)?;
         let original = original.context("it is announced")?.value;

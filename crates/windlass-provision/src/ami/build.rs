@@ -1,7 +1,11 @@
 //! Building an image through EC2's API: an instance is launched, builds itself, and its disk becomes
 //! the image. No SSH, nothing open to it.
 //!
-//! All that is made carries [`BUILD_TAG`], so that [`clean_up`](super::clean_up::clean_up) finds it whatever answer was lost.
+//! Where it is asked for, an instance is then started from the image, and has to find it as it should
+//! be.
+//!
+//! All that is made carries [`BUILD_TAG`], so that [`clean_up`](super::clean_up::clean_up) finds it
+//! whatever answer was lost.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -28,6 +32,12 @@ pub const KUBERNETES_TAG: &str = "windlass.dev/kubernetes";
 pub const RECIPE_TAG: &str = "windlass.dev/recipe";
 /// The tag of an image with its architecture.
 pub const ARCHITECTURE_TAG: &str = "windlass.dev/architecture";
+/// The tag of an image that has passed its boot test: its value is [`PASSED`].
+pub const BOOT_TEST_TAG: &str = "windlass.dev/boot-test";
+/// The value of [`BOOT_TEST_TAG`].
+pub const PASSED: &str = "passed";
+/// How long an instance may take to boot, to check itself, and to power itself off.
+const BOOT_TIMEOUT: Duration = Duration::from_mins(10);
 /// How long the image of a disk may take.
 const IMAGE_TIMEOUT: Duration = Duration::from_hours(1);
 /// How long an instance may take to end, and to let go of its security group.
@@ -73,25 +83,29 @@ pub enum BuildError {
     /// The subnet is not there.
     #[error("spec.ami.builder.subnet: there is no `{0}` in this region")]
     NoSubnet(String),
-    /// The builder says that it failed.
-    #[error("the builder failed: {why}")]
+    /// An instance says that it failed.
+    #[error("{who} failed: {why}")]
     Failed {
+        /// Which instance.
+        who: &'static str,
         /// What it said.
         why: String,
     },
-    /// The builder ended without a report.
-    #[error(
-        "the builder is {state} and has not said how it went; the end of its console:\n{console}"
-    )]
+    /// An instance ended without a report.
+    #[error("{who} is {state} and has not said how it went; the end of its console:\n{console}")]
     NoReport {
+        /// Which instance.
+        who: &'static str,
         /// Its state.
         state: String,
         /// The end of its console.
         console: String,
     },
-    /// The builder did not end.
-    #[error("the builder did not end within {} s; the end of its console:\n{console}", .after.as_secs())]
+    /// An instance did not end.
+    #[error("{who} did not end within {} s; the end of its console:\n{console}", .after.as_secs())]
     Timeout {
+        /// Which instance.
+        who: &'static str,
         /// How long it was waited.
         after: Duration,
         /// The end of its console.
@@ -105,6 +119,26 @@ pub enum BuildError {
         /// Its state.
         state: String,
     },
+    /// The image is not what it should be once it has booted.
+    #[error("{image} has not passed its boot test")]
+    BootTest {
+        /// The image.
+        image: String,
+        /// Why.
+        #[source]
+        source: Box<BuildError>,
+    },
+}
+
+impl BuildError {
+    /// The call that failed, if one did.
+    pub fn call(&self) -> Option<&CallError> {
+        match self {
+            Self::Call(call) => Some(call),
+            Self::BootTest { source, .. } => source.call(),
+            _ => None,
+        }
+    }
 }
 
 /// An image, in this region and in others.
@@ -138,6 +172,8 @@ pub struct Build<'a> {
     pub source: &'a ImageState,
     /// The builder's user data, in base64.
     pub user_data: &'a str,
+    /// The user data of the instance that tests the image, in base64.
+    pub boot_test_user_data: &'a str,
     /// When it begins.
     pub begun: Timestamp,
     /// How often AWS is asked how far it is.
@@ -146,6 +182,20 @@ pub struct Build<'a> {
     pub say: &'a (dyn Fn(&str) + Sync),
     /// Held while something is being created; free at the beginning.
     pub creating: Mutex<()>,
+}
+
+/// What an instance of a build is launched for.
+struct Errand<'a> {
+    /// Which instance it is, in a sentence.
+    who: &'static str,
+    /// The image that it starts from.
+    image: &'a ImageState,
+    /// Its user data, in base64.
+    user_data: &'a str,
+    /// Who it reports as.
+    reports_as: String,
+    /// How long it may take.
+    timeout: Duration,
 }
 
 /// Tags of what is made in the end.
@@ -238,17 +288,61 @@ impl Build<'_> {
     ///
     /// When there is no image in the end.
     pub async fn run(&self, name: &str) -> Result<Built, BuildError> {
-        let instance = self.launch().await?;
+        let errand = Errand {
+            who: "the builder",
+            image: self.source,
+            user_data: self.user_data,
+            reports_as: self.id.to_owned(),
+            timeout: self.recipe.ami.builder.timeout.0,
+        };
+        let security_group = self.security_group().await?;
+        let instance = self.launch(&errand, &security_group).await?;
         (self.say)(&format!("{instance} builds"));
-        self.wait_for_builder(&instance).await?;
+        self.wait_for(&errand, &instance).await?;
         let image = self.image(&instance, name).await?;
+        if self.recipe.ami.publish.boot_test {
+            self.boot(&image, &security_group).await?;
+        }
         Ok(Built {
             name: name.to_owned(),
-            image,
+            image: image.id,
             copies: BTreeMap::new(),
             deprecated_from: None,
             was_there: false,
         })
+    }
+
+    /// Tests an image that is there already, and has not passed its boot test. Whatever comes of it,
+    /// [`clean_up`](super::clean_up::clean_up) comes after.
+    ///
+    /// # Errors
+    ///
+    /// When it does not pass.
+    pub async fn test(&self, image: &ImageState) -> Result<(), BuildError> {
+        let security_group = self.security_group().await?;
+        self.boot(image, &security_group).await
+    }
+
+    /// Starts an instance from an image, and marks the image as passed if that finds all as it should be.
+    async fn boot(&self, image: &ImageState, security_group: &str) -> Result<(), BuildError> {
+        let failed = |source| BuildError::BootTest {
+            image: image.id.clone(),
+            source: Box::new(source),
+        };
+        let errand = Errand {
+            who: "the instance that was started from it",
+            image,
+            user_data: self.boot_test_user_data,
+            reports_as: report::boot_test(self.id),
+            timeout: BOOT_TIMEOUT,
+        };
+        let launched = self.launch(&errand, security_group).await;
+        let instance = launched.map_err(failed)?;
+        (self.say)(&format!("{instance} tests {}", image.id));
+        self.wait_for(&errand, &instance).await.map_err(failed)?;
+        let passed = BTreeMap::from([(BOOT_TEST_TAG.to_owned(), PASSED.to_owned())]);
+        self.client.ec2().create_tags(&image.id, &passed).await?;
+        Ok(())
     }
 
     /// Waits until nothing is being created. Who gives up [`Self::run`] does it only then: what a call
@@ -257,7 +351,8 @@ impl Build<'_> {
         drop(self.creating.lock().await);
     }
 
-    /// Creates something that has the build's tag, and is done when [`clean_up`](super::clean_up::clean_up) would find it.
+    /// Creates something that has the build's tag, and is done when
+    /// [`clean_up`](super::clean_up::clean_up) would find it.
     async fn made(
         &self,
         create: impl AsyncFn() -> Result<String, CallError>,
@@ -277,16 +372,20 @@ impl Build<'_> {
         tags.insert("Name".to_owned(), format!("windlass-ami-{}", self.id));
         tags.insert(OWNER_TAG.to_owned(), self.recipe.cluster.clone());
         tags.insert(BUILD_TAG.to_owned(), self.id.to_owned());
-        let at_most = self.recipe.ami.builder.timeout.0 + IMAGE_TIMEOUT + SETTLE_TIMEOUT;
+        let ami = &self.recipe.ami;
+        let mut at_most = ami.builder.timeout.0 + IMAGE_TIMEOUT + SETTLE_TIMEOUT;
+        if ami.publish.boot_test {
+            at_most += BOOT_TIMEOUT;
+        }
         let expires = self.begun.saturating_add(at_most).unwrap_or(Timestamp::MAX);
         tags.insert(EXPIRES_TAG.to_owned(), format!("{expires:.0}"));
         tags
     }
 
-    async fn launch(&self) -> Result<String, BuildError> {
+    /// Makes the security group of the instances.
+    async fn security_group(&self) -> Result<String, BuildError> {
         let ec2 = self.client.ec2();
-        let ami = &self.recipe.ami;
-        let subnet = subnet(self.config, ami).unwrap_or_default();
+        let subnet = subnet(self.config, &self.recipe.ami).unwrap_or_default();
         let vpc = ec2.vpc_of_subnet(subnet).await?;
         let vpc = vpc.ok_or_else(|| BuildError::NoSubnet(subnet.to_owned()))?;
         let tags = self.build_tags();
@@ -301,20 +400,30 @@ impl Build<'_> {
             let found = ec2.security_groups(&of_build, self.id).await?;
             Ok(found.into_iter().next().map(|group| group.id))
         };
-        let security_group = self.made(create, find).await?;
+        Ok(self.made(create, find).await?)
+    }
+
+    async fn launch(
+        &self,
+        errand: &Errand<'_>,
+        security_group: &str,
+    ) -> Result<String, BuildError> {
+        let ec2 = self.client.ec2();
+        let ami = &self.recipe.ami;
+        let tags = self.build_tags();
         let volume = &ami.builder.root_volume;
         let own_type = ami.architecture.builder_type();
         // The device of the image itself, or the builder would have a second disk and the image the
         // stock image's size.
-        let device = self.source.root_device_name.as_deref();
+        let device = errand.image.root_device_name.as_deref();
         let profile = instance_profile(self.recipe);
         let new = NewInstance {
-            image: &self.source.id,
+            image: &errand.image.id,
             instance_type: ami.builder.instance_type.as_deref().unwrap_or(own_type),
-            subnet,
-            security_group: &security_group,
+            subnet: subnet(self.config, ami).unwrap_or_default(),
+            security_group,
             instance_profile: &profile,
-            user_data: self.user_data,
+            user_data: errand.user_data,
             device: device.unwrap_or(&volume.device),
             volume: [
                 ("VolumeSize", Some(volume.size.gib.to_string())),
@@ -326,24 +435,27 @@ impl Build<'_> {
             .into_iter()
             .filter_map(|(name, value)| Some((name, value?)))
             .collect(),
-            client_token: self.id,
+            client_token: &errand.reports_as,
             tags: &tags,
         };
+        let of_build = format!("tag:{BUILD_TAG}");
         let find = async || {
             let found = ec2.describe_instances(&of_build, self.id).await?;
-            Ok(found.into_iter().next().map(|instance| instance.id))
+            // The builder and who tests its image are of one build.
+            let mut found = found.into_iter();
+            let its = found.find(|instance| instance.image_id == errand.image.id);
+            Ok(its.map(|instance| instance.id))
         };
         let create = async || ec2.run_instance(&new).await;
         Ok(known_profile(self.poll, || self.made(&create, &find)).await?)
     }
 
-    /// Waits until the builder has powered itself off, and fails unless it says that all is well.
-    async fn wait_for_builder(&self, instance: &str) -> Result<(), BuildError> {
-        let timeout = self.recipe.ami.builder.timeout.0;
+    /// Waits until an instance has powered itself off, and fails unless it says that all is well.
+    async fn wait_for(&self, errand: &Errand<'_>, instance: &str) -> Result<(), BuildError> {
         let begun = Instant::now();
         let mut told = 0;
         loop {
-            let report = self.report().await?;
+            let report = self.report(errand).await?;
             if let Some(report) = &report {
                 for line in report.sections.iter().skip(told) {
                     (self.say)(line);
@@ -353,12 +465,13 @@ impl Build<'_> {
             let state = self.state_of(instance).await?;
             if ["stopped", "shutting-down", "terminated"].contains(&state.as_str()) {
                 // What it said between the two questions counts.
-                let report = self.report().await?;
-                return self.verdict(instance, state, report).await;
+                let report = self.report(errand).await?;
+                return self.verdict(errand, instance, state, report).await;
             }
-            if timeout < begun.elapsed() {
+            if errand.timeout < begun.elapsed() {
                 return Err(BuildError::Timeout {
-                    after: timeout,
+                    who: errand.who,
+                    after: errand.timeout,
                     console: self.console(instance).await,
                 });
             }
@@ -368,26 +481,30 @@ impl Build<'_> {
 
     async fn verdict(
         &self,
+        errand: &Errand<'_>,
         instance: &str,
         state: String,
         report: Option<Report>,
     ) -> Result<(), BuildError> {
         match report {
             Some(report) if report.state == State::Succeeded && state == "stopped" => Ok(()),
-            Some(report) if report.state == State::Failed => {
-                Err(BuildError::Failed { why: report.why })
-            }
+            Some(report) if report.state == State::Failed => Err(BuildError::Failed {
+                who: errand.who,
+                why: report.why,
+            }),
             _ => Err(BuildError::NoReport {
+                who: errand.who,
                 state,
                 console: self.console(instance).await,
             }),
         }
     }
 
-    async fn report(&self) -> Result<Option<Report>, CallError> {
-        let name = report::parameter(self.id);
+    async fn report(&self, errand: &Errand<'_>) -> Result<Option<Report>, CallError> {
+        let who = errand.reports_as.as_str();
+        let name = report::parameter(who);
         let found = self.client.ssm().get_parameter(&name).await?;
-        Ok(found.and_then(|found| Report::read(self.id, found.value.expose())))
+        Ok(found.and_then(|found| Report::read(who, found.value.expose())))
     }
 
     async fn state_of(&self, instance: &str) -> Result<String, CallError> {
@@ -400,7 +517,7 @@ impl Build<'_> {
             .to_owned())
     }
 
-    /// The end of a builder's console, or why there is none: a failure is told in any case.
+    /// The end of an instance's console, or why there is none: a failure is told in any case.
     async fn console(&self, instance: &str) -> String {
         match self.client.ec2().console_output(instance).await {
             Ok(output) => {
@@ -412,7 +529,7 @@ impl Build<'_> {
         }
     }
 
-    async fn image(&self, instance: &str, name: &str) -> Result<String, BuildError> {
+    async fn image(&self, instance: &str, name: &str) -> Result<ImageState, BuildError> {
         let ec2 = self.client.ec2();
         let mut tags = image_tags(self.config, self.recipe);
         // Until it is whole it belongs to the build, and goes with it.
@@ -424,8 +541,7 @@ impl Build<'_> {
         };
         let image = self.made(create, find).await?;
         (self.say)(&format!("{image} is made of its disk"));
-        finish(self.client, &image, &tags, self.poll).await?;
-        Ok(image)
+        finish(self.client, &image, &tags, self.poll).await
     }
 }
 
@@ -447,23 +563,24 @@ async fn once(
     create().await
 }
 
-/// Gives a new image, once it is there, what it does not have from the beginning. Safe to do again.
+/// Gives a new image, once it is there, what it does not have from the beginning, and says how it is.
+/// Safe to do again.
 pub(super) async fn finish(
     client: &Client,
     image: &str,
     tags: &BTreeMap<String, String>,
     poll: Duration,
-) -> Result<(), BuildError> {
+) -> Result<ImageState, BuildError> {
     let ec2 = client.ec2();
     let state = available(client, image, poll).await?;
     for snapshot in state.snapshots() {
         ec2.create_tags(snapshot, tags).await?;
     }
     ec2.require_metadata_tokens(image).await?;
-    Ok(())
+    Ok(state)
 }
 
-/// Does for an image that was there already what its build may not have come to.
+/// Does for an image that was there already what its build may not have come to, and says how it is.
 ///
 /// # Errors
 ///
@@ -472,7 +589,7 @@ pub async fn take_up(
     client: &Client,
     image: &ImageState,
     poll: Duration,
-) -> Result<(), BuildError> {
+) -> Result<ImageState, BuildError> {
     finish(client, &image.id, &image.tags, poll).await
 }
 

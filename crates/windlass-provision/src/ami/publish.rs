@@ -7,15 +7,17 @@ use jiff::Timestamp;
 use windlass_aws_client::ssm::PutParameter;
 use windlass_aws_client::{CallError, Client, Options, Secret};
 
-use super::build::{BUILD_TAG, BuildError, Built, existing, finish, image_tags};
+use super::build::{
+    BOOT_TEST_TAG, BUILD_TAG, BuildError, Built, PASSED, existing, finish, image_tags,
+};
 use super::recipe::Recipe;
 use crate::cluster_config::ClusterConfig;
 
 /// EC2 takes no time that is past, and whole minutes alone: the soonest that it takes for certain.
 const SOONEST: Duration = Duration::from_mins(2);
 
-/// Copies, shares, deprecates and announces an image; what is done already is left alone. `attempt` is new for
-/// every run: within one, a copy whose answer is lost is not made twice.
+/// Copies, shares, deprecates and announces an image; what is done already is left alone. `attempt` is
+/// new for every run: within one, a copy whose answer is lost is not made twice.
 ///
 /// An image is deprecated by its age, so that a later run comes to the same time.
 ///
@@ -60,6 +62,10 @@ pub async fn publish(
         };
         let mut tags = image_tags(config, recipe);
         tags.insert(BUILD_TAG.to_owned(), built.image.clone());
+        if publish.boot_test {
+            // It is the same disk, and has passed.
+            tags.insert(BOOT_TEST_TAG.to_owned(), PASSED.to_owned());
+        }
         there.ec2().create_tags(&id, &tags).await?;
         finish(&there, &id, &tags, poll).await?;
         share(&there, &id, &publish.accounts).await?;
@@ -165,14 +171,22 @@ mod tests {
         check(due, None, Some("2026-09-01T08:15:00Z"));
         check(due, Some("2026-09-01T08:15:00Z"), None);
         // The file said something else before.
-        check(due, Some("2026-12-01T08:15:00Z"), Some("2026-09-01T08:15:00Z"));
+        check(
+            due,
+            Some("2026-12-01T08:15:00Z"),
+            Some("2026-09-01T08:15:00Z"),
+        );
     }
 
     #[test]
     fn one_that_is_too_old_already_is_deprecated_as_soon_as_can_be_and_once() {
         let due = "2026-05-01T08:15:59Z";
         check(due, None, Some("2026-06-01T12:02:00Z"));
-        check(due, Some("2027-01-01T00:00:00Z"), Some("2026-06-01T12:02:00Z"));
+        check(
+            due,
+            Some("2027-01-01T00:00:00Z"),
+            Some("2026-06-01T12:02:00Z"),
+        );
         check(due, Some("2026-06-01T12:02:00Z"), None);
         check(due, Some("2026-05-20T00:00:00Z"), None);
     }

@@ -7,6 +7,9 @@ const LONGEST: usize = 4096;
 /// Most that is said of a failure, in bytes: it has to fit beside the sections.
 const LONGEST_WHY: usize = 1500;
 
+/// What a boot test's name has behind its build's.
+const BOOT_TEST: &str = "-boot";
+
 /// How far a build is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -68,8 +71,15 @@ impl Report {
     }
 }
 
-/// Name of the parameter of a build.
+/// Who the instance that tests a build's image reports as: in the build's parameter, where the word of
+/// the builder, which may stand there still, is never taken for its own.
+pub fn boot_test(build: &str) -> String {
+    format!("{build}{BOOT_TEST}")
+}
+
+/// Name of the parameter of a build and of the test of its image.
 pub fn parameter(build: &str) -> String {
+    let build = build.strip_suffix(BOOT_TEST).unwrap_or(build);
     format!("/windlass/ami/{build}/report")
 }
 
@@ -93,6 +103,14 @@ mod tests {
         assert_eq!(Report::read("b1", &json), Some(report));
         assert_eq!(Report::read("b2", &json), None);
         assert_eq!(Report::read("b1", "{}"), None);
+    }
+
+    #[test]
+    fn a_boot_test_reports_in_the_same_place_and_is_not_taken_for_the_builder() {
+        let test = boot_test("b1");
+        assert_eq!(parameter(&test), parameter("b1"));
+        let of_builder = Report::new("b1", State::Succeeded, "", "").to_json();
+        assert_eq!(Report::read(&test, &of_builder), None);
     }
 
     #[test]

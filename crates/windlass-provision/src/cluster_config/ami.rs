@@ -408,6 +408,8 @@ pub struct Publish {
     pub accounts: Vec<String>,
     /// Parameter that its id is written to.
     pub parameter: Option<String>,
+    /// Whether an instance is started from it first, which has to find it as it should be.
+    pub boot_test: bool,
     /// Its age from which on EC2 says that it is deprecated.
     pub deprecate_after: Option<Days>,
 }

@@ -385,7 +385,12 @@ mod tests {
             (Actor::AmiBuilder, "ec2:CopyImage", copy, &[]),
             (Actor::AmiBuilder, "ec2:CreateTags", copy, &[]),
             (Actor::AmiBuilder, "ec2:ModifyImageAttribute", copy, &build),
-            (Actor::AmiBuilder, "ec2:EnableImageDeprecation", copy, &build),
+            (
+                Actor::AmiBuilder,
+                "ec2:EnableImageDeprecation",
+                copy,
+                &build,
+            ),
             (
                 Actor::AmiBuilder,
                 "kms:CreateGrant",

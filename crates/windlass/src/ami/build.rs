@@ -1,5 +1,6 @@
 //! `windlass ami build`: an image through EC2's API.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -8,12 +9,14 @@ use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use rand::RngExt as _;
 use tokio::sync::Mutex;
+use windlass_aws_client::ec2::ImageState;
 use windlass_aws_client::{Client, Options};
 use windlass_provision::ami::Recipe;
 use windlass_provision::ami::build::{self, Build, BuildError, Built};
 use windlass_provision::ami::clean_up::{Outcome, clean_up};
 use windlass_provision::ami::publish::publish;
-use windlass_provision::ami::user_data::user_data;
+use windlass_provision::ami::report;
+use windlass_provision::ami::user_data::{boot_test_user_data, user_data};
 use windlass_provision::cluster_config::{ClusterConfig, GoDuration};
 use windlass_provision::iam::Actor;
 use windlass_provision::provision::advice;
@@ -77,54 +80,44 @@ async fn build(args: &BuildArgs) -> anyhow::Result<ExitCode> {
     let mut name = format!("{}-{}", recipe.image_name(), source_suffix(&source.id));
     let existing = build::existing(&client, &name).await;
     let existing = existing.map_err(|error| advised(error.into()))?;
-    // Until there is something to clean up or to finish, an interrupt ends the program by itself.
-    let interrupts;
-    let (built, code) = match existing {
+    let work = match existing {
         Some(image) if !args.force => {
             output::talk(&format!("{name} is there already (--force builds another)"));
             let taken_up = build::take_up(&client, &image, poll).await;
-            taken_up.map_err(advised)?;
-            interrupts = Interrupts::listen()?;
-            let built = Built {
-                name,
-                image: image.id,
-                copies: std::collections::BTreeMap::new(),
-                deprecated_from: None,
-                was_there: true,
-            };
-            (Some(built), ExitCode::SUCCESS)
+            Work::on(taken_up.map_err(advised)?, &recipe)
         }
         there => {
             if there.is_some() {
                 // No two images of an account have the same name.
                 name = format!("{name}-{}", &id[id.len() - 8..]);
             }
-            role::ensure(&client, &config).await?;
-            let script = user_data(&recipe, &config.spec.region, &id, &source.id);
-            let compressed = gzipped(&script);
-            if MAX_LENGTH < compressed.len() {
-                bail!(
-                    "the builder's user data has {} bytes, and EC2 takes {MAX_LENGTH}: leave \
-                     repositories' keys out by naming their URL and fingerprint",
-                    compressed.len()
-                );
-            }
-            let say = |line: &str| output::talk(line);
-            let job = Build {
-                client: &client,
-                config: &config,
-                recipe: &recipe,
-                id: &id,
-                source: &source,
-                user_data: &userdata::as_base64(&compressed),
-                begun: Timestamp::now(),
-                poll,
-                say: &say,
-                creating: Mutex::default(),
-            };
-            interrupts = Interrupts::listen()?;
-            built(&job, &name, args.on_failure, &interrupts).await?
+            Work::Build
         }
+    };
+    // Until there is something to clean up or to finish, an interrupt ends the program by itself.
+    let interrupts;
+    let (built, code) = if let Work::Publish(image) = work {
+        interrupts = Interrupts::listen()?;
+        (Some(was_there(name, image)), ExitCode::SUCCESS)
+    } else {
+        role::ensure(&client, &config).await?;
+        let region = &config.spec.region;
+        let say = |line: &str| output::talk(line);
+        let job = Build {
+            client: &client,
+            config: &config,
+            recipe: &recipe,
+            id: &id,
+            source: &source,
+            user_data: &encoded(&user_data(&recipe, region, &id, &source.id))?,
+            boot_test_user_data: &encoded(&boot_test_user_data(region, &report::boot_test(&id)))?,
+            begun: Timestamp::now(),
+            poll,
+            say: &say,
+            creating: Mutex::default(),
+        };
+        interrupts = Interrupts::listen()?;
+        supervised(&job, work, &name, args.on_failure, &interrupts).await?
     };
     let Some(mut built) = built else {
         return Ok(code);
@@ -147,21 +140,83 @@ async fn build(args: &BuildArgs) -> anyhow::Result<ExitCode> {
     Ok(code)
 }
 
+/// What there is to do before an image is published.
+enum Work {
+    /// It is to be built.
+    Build,
+    /// It is there, and has not passed the boot test that is asked for.
+    Test(ImageState),
+    /// Nothing.
+    Publish(ImageState),
+}
+
+impl Work {
+    /// What there is to do on an image that is there.
+    fn on(image: ImageState, recipe: &Recipe) -> Self {
+        let passed = image.tags.get(build::BOOT_TEST_TAG);
+        let has_passed = passed.is_some_and(|it| it == build::PASSED);
+        if has_passed || !recipe.ami.publish.boot_test {
+            Self::Publish(image)
+        } else {
+            Self::Test(image)
+        }
+    }
+
+    async fn done(self, job: &Build<'_>, name: &str) -> Result<Built, BuildError> {
+        match self {
+            Self::Build => job.run(name).await,
+            Self::Test(image) => {
+                job.test(&image).await?;
+                Ok(was_there(name.to_owned(), image))
+            }
+            Self::Publish(image) => Ok(was_there(name.to_owned(), image)),
+        }
+    }
+}
+
+fn was_there(name: String, image: ImageState) -> Built {
+    Built {
+        name,
+        image: image.id,
+        copies: BTreeMap::new(),
+        deprecated_from: None,
+        was_there: true,
+    }
+}
+
+/// User data as the API of EC2 takes it.
+fn encoded(script: &str) -> anyhow::Result<String> {
+    let compressed = gzipped(script);
+    if MAX_LENGTH < compressed.len() {
+        bail!(
+            "the builder's user data has {} bytes, and EC2 takes {MAX_LENGTH}: leave repositories' \
+             keys out by naming their URL and fingerprint",
+            compressed.len()
+        );
+    }
+    Ok(userdata::as_base64(&compressed))
+}
+
 /// Images of one recipe differ by what they started from.
 fn source_suffix(id: &str) -> &str {
     let bare = id.trim_start_matches("ami-");
     &bare[bare.len().saturating_sub(8)..]
 }
 
-/// Builds, and cleans up whatever comes of it, also after an interrupt, unless a failure is to be
+/// Builds or tests, and cleans up whatever comes of it, also after an interrupt, unless a failure is to be
 /// looked at: gives the image, if there is one, and how the program is to end.
-async fn built(
+async fn supervised(
     job: &Build<'_>,
+    work: Work,
     name: &str,
     on_failure: OnFailure,
     interrupts: &Interrupts,
 ) -> anyhow::Result<(Option<Built>, ExitCode)> {
-    output::talk(&format!("building {name} (build {})", job.id));
+    let doing = match work {
+        Work::Build => "building",
+        Work::Test(_) | Work::Publish(_) => "testing",
+    };
+    output::talk(&format!("{doing} {name} (build {})", job.id));
     let interrupted = async {
         interrupts.reach(1).await;
         output::talk("interrupted: cleaning up (a second interrupt leaves it)");
@@ -171,7 +226,7 @@ async fn built(
         }
     };
     let result = tokio::select! {
-        result = job.run(name) => Some(result),
+        result = work.done(job, name) => Some(result),
         () = interrupted => None,
     };
     let result = match result {
@@ -255,13 +310,15 @@ fn as_text(config: &ClusterConfig, built: &Built) -> String {
 
 /// An error with what to do about it.
 fn advised(error: BuildError) -> anyhow::Error {
-    let hint = match &error {
-        BuildError::Call(call) => Some(advice::advice(call, Actor::AmiBuilder)),
-        _ => None,
+    let call = error.call();
+    let hint = call.map(|call| advice::advice(call, Actor::AmiBuilder));
+    let outcome = match &error {
+        BuildError::BootTest { .. } => "the image is not published",
+        _ => "no image was built",
     };
     let error = anyhow::Error::new(error);
     match hint {
         Some(hint) => error.context(format!("AWS refused or did not answer; hint: {hint}")),
-        None => error.context("no image was built"),
+        None => error.context(outcome),
     }
 }
