@@ -305,6 +305,14 @@ impl AutoScaling<'_> {
         self.all_groups(query).await
     }
 
+    /// Every group of the account in the region.
+    ///
+    /// IAM: `autoscaling:DescribeAutoScalingGroups`.
+    pub async fn describe_all_groups(&self) -> Result<Vec<AutoScalingGroup>, CallError> {
+        self.all_groups(|| read("DescribeAutoScalingGroups").about("the account's groups"))
+            .await
+    }
+
     async fn all_groups(
         &self,
         query: impl Fn() -> Query,

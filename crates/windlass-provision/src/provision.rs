@@ -20,6 +20,7 @@ pub mod lock;
 pub mod observe;
 pub mod plan;
 mod policies;
+pub mod prune;
 mod resource;
 pub mod roll;
 
@@ -36,3 +37,5 @@ pub const KEY_TAG: &str = "windlass.dev/key";
 pub const JOIN_KEY: &str = "join";
 /// The tag that says which node group a resource belongs to.
 pub const GROUP_TAG: &str = "windlass.dev/group";
+/// The tag of a group that says which launch configuration it had before its launch template.
+pub const FORMER_TAG: &str = "windlass.dev/migrated-from";

@@ -3,6 +3,7 @@
 mod destroy;
 mod drain;
 mod nodes;
+mod prune;
 mod roll;
 
 use std::fs;
@@ -111,6 +112,10 @@ struct MigrateArgs {
     /// Move this one alone, by its name in the file.
     #[arg(long, value_name = "NAME")]
     group: Option<String>,
+    /// Delete the launch configurations that groups had before they were moved, once no instance is
+    /// of them any more and no group has them.
+    #[arg(long, conflicts_with_all = ["plan", "yes_shrink"])]
+    prune: bool,
     #[command(flatten)]
     apply: ApplyArgs,
 }
@@ -175,7 +180,14 @@ pub(crate) fn run(args: &ProvisionArgs) -> anyhow::Result<ExitCode> {
                 Box::pin(apply(args, args.allow.allowed(), None)).await
             }
             ProvisionCommand::Import(args) => import(args).await,
-            ProvisionCommand::Migrate(MigrateArgs { group, apply: args }) => {
+            ProvisionCommand::Migrate(MigrateArgs {
+                group,
+                prune: true,
+                apply: args,
+            }) => Box::pin(prune::prune(args, group.as_deref())).await,
+            ProvisionCommand::Migrate(MigrateArgs {
+                group, apply: args, ..
+            }) => {
                 let allowed = Allowed {
                     migrate: true,
                     ..args.allow.allowed()
@@ -245,6 +257,25 @@ impl Ground {
         let cluster = &self.config.spec.cluster;
         plan::plan(cluster, &self.desired, &self.observed, allowed)
     }
+}
+
+/// Names of the Auto Scaling groups of a node group of the file: of a zonal one those of all zones.
+fn aws_names(
+    config: &ClusterConfig,
+    zones: &desired::Zones,
+    group: &str,
+) -> anyhow::Result<Vec<String>> {
+    let found = config.groups_in(zones).into_iter();
+    let found = found.filter(|it| it.group.name == group);
+    let names: Vec<String> = found.map(|it| it.aws_name).collect();
+    if names.is_empty() {
+        let names: Vec<&str> = config.groups().map(|it| it.group.name.as_str()).collect();
+        bail!(
+            "there is no group `{group}`; there are: {}",
+            names.join(", ")
+        );
+    }
+    Ok(names)
 }
 
 fn print(plan: &Plan, format: Format) -> anyhow::Result<()> {

@@ -65,6 +65,14 @@ pub struct AutoScalingGroup {
     pub created_time: Option<Timestamp>,
 }
 
+impl AutoScalingGroup {
+    /// The value of its tag of this key, if it has one.
+    pub fn tag(&self, key: &str) -> Option<&str> {
+        let tag = self.tags.iter().find(|tag| tag.key == key)?;
+        Some(&tag.value)
+    }
+}
+
 /// An instance of a group.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]

@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Output};
 
 use anyhow::{Context as _, Result, ensure};
 use base64::Engine as _;
@@ -19,7 +19,7 @@ const USER_DATA: &str = include_str!("../howto/user-data.sh");
 const CRON: &str = include_str!("../howto/cron.sh");
 /// Where the how-to publishes its token.
 const REGION: &str = "us-west-2";
-const CONFIGURATION: &str = "K8S-Node-Autoscaler";
+pub(crate) const CONFIGURATION: &str = "K8S-Node-Autoscaler";
 const GROUP: &str = "k8s-nodes";
 const COMPAT: &str = "  compat: {joinTokenParameter: jointoken}\n";
 
@@ -148,6 +148,14 @@ impl Job {
     }
 }
 
+/// Writes the file with the entry that `import` has printed.
+pub(crate) fn put_into_the_file(testbed: &Testbed, more: &str, import: Output) -> Result<()> {
+    let printed = String::from_utf8(import.stdout)?;
+    let (_, entry) = printed.split_once("groups:\n").context("an entry")?;
+    let entry = format!("  {}\n", entry.trim_end().replace('\n', "\n  "));
+    cluster_file_with(testbed, more, &entry).map(drop)
+}
+
 #[test]
 fn a_cluster_that_was_made_by_hand_is_taken_over_without_harm() -> Result<()> {
     let testbed = windlass_e2e::testbed()?;
@@ -164,10 +172,7 @@ fn a_cluster_that_was_made_by_hand_is_taken_over_without_harm() -> Result<()> {
         ensure!(text.contains(part), "nothing is said of `{part}`: {text}");
     }
     job.turn(testbed)?;
-    let printed = String::from_utf8(output.stdout)?;
-    let (_, entry) = printed.split_once("groups:\n").context("an entry")?;
-    let entry = format!("  {}\n", entry.trim_end().replace('\n', "\n  "));
-    cluster_file_with(testbed, COMPAT, &entry)?;
+    put_into_the_file(testbed, COMPAT, output)?;
 
     let text = expect(&run(testbed, &["plan"])?, 2, "0 to destroy")?;
     ensure!(text.contains("windlass provision migrate"), "{text}");

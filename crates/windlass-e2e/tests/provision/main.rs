@@ -9,6 +9,7 @@ mod howto;
 mod iam;
 mod images;
 mod killed;
+mod prune;
 mod roll;
 mod scene;
 

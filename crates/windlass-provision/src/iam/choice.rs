@@ -105,7 +105,9 @@ impl Feature {
                 it.group.launch_configuration || it.group.auto_scaling_group.is_some()
             }),
             Self::DoctorLaunchConfigurations => some_group(|it| it.group.launch_configuration),
-            Self::ProvisionImport => some_group(|it| it.group.auto_scaling_group.is_some()),
+            Self::ProvisionImport | Self::ProvisionPrune => {
+                some_group(|it| it.group.auto_scaling_group.is_some())
+            }
             Self::ProvisionImages => some_group(|it| it.image.is_some()),
             Self::DoctorImages => ami.is_some() || some_group(|it| it.image.is_some()),
             Self::ProvisionTypes | Self::DoctorTypes => {
@@ -248,7 +250,11 @@ mod tests {
             ),
             (
                 file("", ", autoScalingGroup: k8s-web"),
-                &["provision-import", "provision-launch-configurations"],
+                &[
+                    "provision-import",
+                    "provision-launch-configurations",
+                    "provision-prune",
+                ],
                 &[],
             ),
             (file("", ", image: {parameter: /golden/image}"), &[], &[]),

@@ -69,6 +69,8 @@ pub enum Feature {
     ProvisionImport,
     /// Groups of launch configurations.
     ProvisionLaunchConfigurations,
+    /// Launch configurations that groups had before their launch templates are deleted.
+    ProvisionPrune,
     /// Nodes of an older template are replaced.
     ProvisionRoll,
     /// The cluster's resources are looked at.
@@ -124,6 +126,7 @@ impl Feature {
         Self::ProvisionEncryption,
         Self::ProvisionImport,
         Self::ProvisionLaunchConfigurations,
+        Self::ProvisionPrune,
         Self::ProvisionRoll,
         Self::Doctor,
         Self::DoctorCredential,
@@ -156,6 +159,7 @@ impl Feature {
             | Self::ProvisionEncryption
             | Self::ProvisionImport
             | Self::ProvisionLaunchConfigurations
+            | Self::ProvisionPrune
             | Self::ProvisionRoll => Actor::Provisioner,
             Self::Doctor
             | Self::DoctorCredential
@@ -204,6 +208,7 @@ impl Feature {
             Self::ProvisionEncryption => "provision-encryption",
             Self::ProvisionImport => "provision-import",
             Self::ProvisionLaunchConfigurations => "provision-launch-configurations",
+            Self::ProvisionPrune => "provision-prune",
             Self::ProvisionRoll => "provision-roll",
             Self::Doctor => "doctor",
             Self::DoctorCredential => "doctor-credential",
@@ -286,6 +291,7 @@ impl Feature {
             Self::ProvisionLaunchConfigurations => {
                 "`launchConfiguration: true`, or such groups are imported"
             }
+            Self::ProvisionPrune => "`windlass provision migrate --prune`",
             Self::ProvisionRoll => "`windlass provision roll`",
             Self::AmiAnnouncement => "`spec.ami.publish.parameter`",
             Self::AmiDeprecation => "`spec.ami.publish.deprecateAfter`",
@@ -350,6 +356,9 @@ impl Feature {
             Self::Verification => "less is said of nodes that do not come",
             Self::ProvisionImport => "whoever made such groups has to tag them",
             Self::ProvisionLaunchConfigurations => "groups have launch templates alone",
+            Self::ProvisionPrune => {
+                "launch configurations that groups had before are to be deleted by hand"
+            }
             Self::ProvisionRoll => "old nodes stay until something else ends them",
             Self::JoinReport => "a failed join is noticed after the provision time alone",
             Self::Approval => "no certificate is approved",

@@ -502,6 +502,11 @@ impl Feature {
                 ],
                 scope: Scope::LaunchConfigurations,
             }],
+            Self::ProvisionPrune => &[Grant {
+                sid: "DeleteFormerLaunchConfigurations",
+                actions: &["autoscaling:DeleteLaunchConfiguration"],
+                scope: Scope::FormerLaunchConfigurations,
+            }],
             Self::ProvisionRoll => &[Grant {
                 sid: "ReplaceNodes",
                 actions: &[

@@ -15,7 +15,8 @@ so, and nothing else suffers. Describing actions of Auto Scaling and EC2 know no
 are on `*`; whatever changes something is narrowed to the cluster's groups by their tag
 `k8s.io/cluster-autoscaler/CLUSTER`, or by name with `--groups`, and to what the cluster owns by its names
 and its tag `windlass.dev/cluster`. Making a key knows no resource in AWS either: it is granted for keys that
-get that tag.
+get that tag. Launch configurations have no tags, and those that people made have names of any kind: of these
+`provision-prune` may delete what no group has.
 
 With `--config cluster.yaml` everything is named as the file names it (parameters, key, groups that do
 not begin with the cluster's name, regions and keys of image copies), and the features follow from the
@@ -110,6 +111,9 @@ fn describe(scope: Scope) -> &'static str {
         }
         Scope::Launches => "launches of launch templates",
         Scope::LaunchConfigurations => "launch configurations of the cluster's or the file's names",
+        Scope::FormerLaunchConfigurations => {
+            "launch configurations of any name; AWS keeps those that a group has"
+        }
         Scope::NewKeys => "`*`, made with the cluster's tag: AWS knows no resource",
         Scope::TagsOfNewKeys => "keys, given the cluster's tag",
         Scope::OwnKeys => "keys with the cluster's tag",

@@ -76,6 +76,9 @@ pub enum Scope {
     Launches,
     /// Launch configurations of the cluster's or the file's names: they have no tags.
     LaunchConfigurations,
+    /// Launch configurations of any name, as people gave them: AWS itself keeps those that a group
+    /// has.
+    FormerLaunchConfigurations,
     /// Keys that are made with the cluster's tag: AWS knows no resource for making one.
     NewKeys,
     /// The cluster's tag on new keys.
@@ -300,6 +303,7 @@ pub(super) fn limit(scope: Scope, place: &Place) -> Option<Limit> {
             }])
         }
         Scope::LaunchConfigurations => launch_configurations(place),
+        Scope::FormerLaunchConfigurations => one(configuration_arn(place, "*")),
         Scope::NewKeys => one("*".to_owned()).when([made_ours()]),
         Scope::TagsOfNewKeys => any_key().when([made_ours()]),
         Scope::OwnKeys => any_key().when([is_ours()]),
@@ -360,12 +364,14 @@ fn launch_configurations(place: &Place) -> Limit {
     let others = place.other_groups.iter();
     let others = others.map(|name| name.trim_end_matches("-*"));
     let names = [place.cluster.as_str()].into_iter().chain(others);
-    Limit::to(names.map(|name| {
-        place.arn(
-            "autoscaling",
-            &format!("launchConfiguration:*:launchConfigurationName/{name}-*"),
-        )
-    }))
+    Limit::to(names.map(|name| configuration_arn(place, &format!("{name}-*"))))
+}
+
+fn configuration_arn(place: &Place, name: &str) -> String {
+    place.arn(
+        "autoscaling",
+        &format!("launchConfiguration:*:launchConfigurationName/{name}"),
+    )
 }
 
 /// Parameters of AWS that name its images, which belong to no account.

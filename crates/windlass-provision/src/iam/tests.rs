@@ -334,6 +334,16 @@ fn things(scope: Scope) -> Option<Things> {
                 vec![(arn.replace("prod", "test"), vec![])],
             )
         }
+        Scope::FormerLaunchConfigurations => {
+            let arn = owned(
+                "arn:aws:autoscaling:eu-west-1:123456789012:launchConfiguration:uuid-1:\
+                 launchConfigurationName/k8s-2019",
+            );
+            (
+                (arn.clone(), vec![]),
+                vec![(arn.replace("123456789012", "210987654321"), vec![])],
+            )
+        }
         Scope::NewKeys => {
             let everything = owned("*");
             (

@@ -81,7 +81,7 @@ impl Executor<'_> {
         desired: &Resources,
         observed: &Resources,
     ) -> Result<(), ExecuteError> {
-        let desired = plan::versions(desired, observed);
+        let desired = plan::completed(desired, observed);
         for change in &plan.changes {
             let id = &change.id;
             let wanted = desired.get(id);

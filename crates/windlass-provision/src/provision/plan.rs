@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::desired::is_own_tag;
 use super::diff::{self, FieldChange};
-use super::resource::{Group, Resource, ResourceId, ResourceKind};
+use super::resource::{Grant, Group, Resource, ResourceId, ResourceKind};
 
 const OLD_INSTANCES: &str = "instances that are there keep their version: replace them with \
                              `windlass provision roll`";
@@ -70,7 +70,7 @@ pub struct Allowed {
 
 /// Compares what should be with what is.
 pub fn plan(cluster: &str, desired: &Resources, observed: &Resources, allowed: Allowed) -> Plan {
-    let desired = versions(desired, observed);
+    let desired = completed(desired, observed);
     let mut changes = Vec::new();
     for (id, wanted) in &desired {
         let Some(found) = observed.get(id) else {
@@ -109,13 +109,16 @@ pub fn plan(cluster: &str, desired: &Resources, observed: &Resources, allowed: A
     }
 }
 
-/// Whether a group goes on having a launch configuration once the plan is carried out.
+/// Whether a group goes on having a launch configuration once the plan is carried out, or had it before
+/// its launch template: that one stays, for going back.
 fn is_used(name: &str, desired: &Resources, observed: &Resources) -> bool {
     observed.iter().any(|(id, found)| {
         let Resource::Group(group) = desired.get(id).unwrap_or(found) else {
             return false;
         };
+        let former = group.tags.get(super::FORMER_TAG);
         group.launch_configuration.as_deref() == Some(name)
+            || former.is_some_and(|tag| tag.value == name)
     })
 }
 
@@ -185,9 +188,38 @@ pub fn destruction(cluster: &str, observed: &Resources, key: KeyFate) -> Plan {
     }
 }
 
+/// What should be, with what the file cannot say: versions, and what groups were before.
+pub(super) fn completed(desired: &Resources, observed: &Resources) -> Resources {
+    let mut desired = versions(desired, observed);
+    for (id, wanted) in &mut desired {
+        if let (Resource::Group(wanted), Some(Resource::Group(found))) = (wanted, observed.get(id))
+            && let Some(value) = former_configuration(wanted, found)
+        {
+            let grant = Grant {
+                value,
+                propagate: false,
+            };
+            wanted.tags.insert(super::FORMER_TAG.to_owned(), grant);
+        }
+    }
+    desired
+}
+
+/// The launch configuration that a group had before its launch template. A group that is being moved
+/// is told of it before anything else: nothing but its tag knows of it afterwards.
+fn former_configuration(wanted: &Group, found: &Group) -> Option<String> {
+    match &found.launch_configuration {
+        Some(name) if wanted.launch_configuration.is_none() => Some(name.clone()),
+        _ => {
+            let tag = found.tags.get(super::FORMER_TAG)?;
+            Some(tag.value.clone())
+        }
+    }
+}
+
 /// Numbers of launch templates' versions, which count up: a template that changes gets the next,
 /// and its group is pinned to it.
-pub(super) fn versions(desired: &Resources, observed: &Resources) -> Resources {
+fn versions(desired: &Resources, observed: &Resources) -> Resources {
     let mut desired = desired.clone();
     let numbers: BTreeMap<String, u64> = desired
         .iter()
@@ -303,8 +335,7 @@ fn compare(
             if allowed.migrate {
                 note = Some(format!(
                     "new instances are of the template from then on; launch configuration `{old}` \
-                     stays, for going back (`aws autoscaling delete-launch-configuration \
-                     --launch-configuration-name {old}` deletes it)"
+                     stays, for going back, until `windlass provision migrate --prune` deletes it"
                 ));
             } else {
                 action = Action::Attention;

@@ -11,7 +11,7 @@ use windlass_aws_client::Client;
 use windlass_aws_client::autoscaling::AutoScalingGroup;
 use windlass_provision::cluster_config::ClusterConfig;
 use windlass_provision::provision::roll::{self, LaunchedFrom, OldInstance};
-use windlass_provision::provision::{ResourceKind, observe};
+use windlass_provision::provision::{OWNER_TAG, ResourceKind, observe};
 
 use super::drain::{self, DrainArgs, Drainer};
 use super::nodes::Nodes;
@@ -71,16 +71,7 @@ pub(super) async fn roll(args: &RollArgs) -> anyhow::Result<ExitCode> {
     let config = args.config.read()?;
     let client = super::connect(&config).await?;
     let zones = observe::zones(&client, &config).await.map_err(advised)?;
-    let groups = config.groups_in(&zones).into_iter();
-    let groups: Vec<_> = groups.filter(|it| it.group.name == args.group).collect();
-    if groups.is_empty() {
-        let names: Vec<&str> = config.groups().map(|it| it.group.name.as_str()).collect();
-        bail!(
-            "there is no group `{}`; there are: {}",
-            args.group,
-            names.join(", ")
-        );
-    }
+    let groups = super::aws_names(&config, &zones, &args.group)?;
     let nodes = args.drain.nodes(args.force).await?;
     let mut replaced = 0;
     for group in groups {
@@ -88,7 +79,7 @@ pub(super) async fn roll(args: &RollArgs) -> anyhow::Result<ExitCode> {
             args,
             config: &config,
             client: &client,
-            group: group.aws_name,
+            group,
             nodes: &nodes,
         };
         replaced += Box::pin(roll.run()).await?;
@@ -155,10 +146,7 @@ impl Roll<'_> {
             )
         })?;
         let cluster = &self.config.spec.cluster;
-        let is_ours = group.tags.iter().any(|tag| {
-            tag.key == windlass_provision::provision::OWNER_TAG && tag.value == *cluster
-        });
-        if !is_ours {
+        if group.tag(OWNER_TAG) != Some(cluster) {
             bail!(
                 "Auto Scaling group `{}` is not of cluster `{cluster}`",
                 self.group

@@ -34,7 +34,7 @@ fn wanted(text: &str) -> Resources {
 
 /// What AWS has after `wanted` was applied.
 fn applied(wanted: &Resources) -> Resources {
-    let mut found = versions(wanted, &Resources::new());
+    let mut found = completed(wanted, &Resources::new());
     for resource in found.values_mut() {
         if let Resource::LaunchTemplate(template) = resource {
             template.version = Some(1);
@@ -281,6 +281,35 @@ fn a_launch_configuration_is_left_for_migrate() {
         "{text}"
     );
     assert!(text.contains("0 to destroy"), "{text}");
+    let tag = "tags[windlass.dev/migrated-from]: (none) → k8s-2019";
+    assert!(text.contains(tag), "{text}");
+}
+
+/// Of Windlass's own launch configurations, too, the way back stays when the group is moved.
+#[test]
+fn what_a_group_had_before_is_remembered_and_stays() {
+    let old = applied(&wanted(&with_configuration()));
+    let new = wanted(CLUSTER);
+    let migrate = Allowed {
+        migrate: true,
+        ..Allowed::default()
+    };
+    let moving = plan("prod", &new, &old, migrate);
+    assert_eq!(moving.attention().count(), 0, "{}", moving.to_text());
+    assert!(moving.to_text().contains("0 to destroy"));
+    // It is there still because another group has one of the same kind, so all are looked at.
+    let kept = |id: &ResourceId| id.kind == ResourceKind::LaunchConfiguration;
+    let mut moved = applied(&completed(&new, &old));
+    moved.extend(old.into_iter().filter(|(id, _)| kept(id)));
+    let rest = plan("prod", &new, &moved, Allowed::default());
+    assert!(rest.is_empty(), "{}", rest.to_text());
+    // Nothing tells any more that it is to stay.
+    group(&mut moved).tags.remove(crate::provision::FORMER_TAG);
+    let rest = plan("prod", &new, &moved, Allowed::default());
+    let [change] = &rest.changes[..] else {
+        panic!("{}", rest.to_text());
+    };
+    assert_eq!(change.action, Action::Destroy);
 }
 
 #[test]
