@@ -1,6 +1,7 @@
 //! EC2 Auto Scaling, API version 2011-01-01: the calls that the autoscaler makes.
 
 mod group;
+mod instance_refreshes;
 mod launch_configurations;
 mod provision;
 
@@ -18,6 +19,7 @@ pub use group::{
     LaunchTemplateSpecification, MixedInstancesPolicy, SuspendedProcess, Tag,
     WarmPoolConfiguration,
 };
+pub use instance_refreshes::{InstanceRefresh, RefreshSpecification};
 pub use launch_configurations::{
     ConfiguredEbs, ConfiguredMetadata, ConfiguredVolume, LaunchConfigurationContent,
 };
@@ -178,17 +180,6 @@ pub struct LaunchError {
     pub error_message: String,
 }
 
-/// One instance refresh of a group.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct InstanceRefresh {
-    /// Its id.
-    #[serde(rename = "InstanceRefreshId")]
-    pub id: String,
-    /// `Pending`, `InProgress`, `Successful`, `Failed`, `Cancelling` and more.
-    pub status: String,
-}
-
 #[derive(Deserialize)]
 struct Envelope<T> {
     #[serde(
@@ -200,7 +191,8 @@ struct Envelope<T> {
         alias = "DescribeInstanceRefreshesResult",
         alias = "DescribeLifecycleHooksResult",
         alias = "DescribePoliciesResult",
-        alias = "LaunchInstancesResult"
+        alias = "LaunchInstancesResult",
+        alias = "StartInstanceRefreshResult"
     )]
     result: T,
 }
@@ -248,13 +240,6 @@ struct WarmPoolPage {
     instances: Vec<GroupInstance>,
     #[serde(default, deserialize_with = "filled")]
     next_token: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct InstanceRefreshesPage {
-    #[serde(default, deserialize_with = "members")]
-    instance_refreshes: Vec<InstanceRefresh>,
 }
 
 impl AutoScaling<'_> {
@@ -653,25 +638,6 @@ impl AutoScaling<'_> {
                         return Ok(pool);
                     }
                 }
-            })
-            .await
-    }
-
-    /// A group's newest instance refreshes.
-    ///
-    /// IAM: `autoscaling:DescribeInstanceRefreshes`.
-    pub async fn describe_instance_refreshes(
-        &self,
-        group: &str,
-    ) -> Result<Vec<InstanceRefresh>, CallError> {
-        self.client
-            .observed("DescribeInstanceRefreshes", async {
-                let page: Envelope<InstanceRefreshesPage> = read("DescribeInstanceRefreshes")
-                    .about(group)
-                    .with("AutoScalingGroupName", group)
-                    .send(self.client)
-                    .await?;
-                Ok(page.result.instance_refreshes)
             })
             .await
     }

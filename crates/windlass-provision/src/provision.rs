@@ -21,6 +21,7 @@ pub mod observe;
 pub mod plan;
 mod policies;
 pub mod prune;
+pub mod refresh;
 mod resource;
 pub mod roll;
 

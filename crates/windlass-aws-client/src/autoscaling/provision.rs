@@ -102,39 +102,49 @@ impl GroupSpecification {
         if !subnets.is_empty() {
             query = query.with("VPCZoneIdentifier", subnets.join(","));
         }
-        match (launch_template, mixed_instances) {
-            (Some((name, version)), None) => query
-                .with("LaunchTemplate.LaunchTemplateName", name)
-                .with("LaunchTemplate.Version", version),
-            (Some((name, version)), Some(mixed)) => {
-                const POLICY: &str = "MixedInstancesPolicy";
-                let template = format!("{POLICY}.LaunchTemplate");
-                let specification = format!("{template}.LaunchTemplateSpecification");
-                query = query
-                    .with(format!("{specification}.LaunchTemplateName"), name)
-                    .with(format!("{specification}.Version"), version);
-                for (number, instance_type) in (1..).zip(&mixed.types) {
-                    let name = format!("{template}.Overrides.member.{number}.InstanceType");
-                    query = query.with(name, instance_type);
-                }
-                let distribution = format!("{POLICY}.InstancesDistribution");
-                query
-                    .with(
-                        format!("{distribution}.OnDemandBaseCapacity"),
-                        mixed.on_demand_base,
-                    )
-                    .with(
-                        format!("{distribution}.OnDemandPercentageAboveBaseCapacity"),
-                        mixed.on_demand_percentage,
-                    )
-                    .with(
-                        format!("{distribution}.SpotAllocationStrategy"),
-                        &mixed.spot_allocation_strategy,
-                    )
-            }
-            (None, _) => query,
+        match launch_template {
+            Some(template) => with_template(query, "", template, mixed_instances.as_ref()),
+            None => query,
         }
     }
+}
+
+/// A launch template in a version, alone or with several types, each parameter's name behind `prefix`.
+pub(super) fn with_template(
+    mut query: Query,
+    prefix: &str,
+    (name, version): &(String, String),
+    mixed: Option<&MixedInstances>,
+) -> Query {
+    let Some(mixed) = mixed else {
+        return query
+            .with(format!("{prefix}LaunchTemplate.LaunchTemplateName"), name)
+            .with(format!("{prefix}LaunchTemplate.Version"), version);
+    };
+    let policy = format!("{prefix}MixedInstancesPolicy");
+    let template = format!("{policy}.LaunchTemplate");
+    let specification = format!("{template}.LaunchTemplateSpecification");
+    query = query
+        .with(format!("{specification}.LaunchTemplateName"), name)
+        .with(format!("{specification}.Version"), version);
+    for (number, instance_type) in (1..).zip(&mixed.types) {
+        let name = format!("{template}.Overrides.member.{number}.InstanceType");
+        query = query.with(name, instance_type);
+    }
+    let distribution = format!("{policy}.InstancesDistribution");
+    query
+        .with(
+            format!("{distribution}.OnDemandBaseCapacity"),
+            mixed.on_demand_base,
+        )
+        .with(
+            format!("{distribution}.OnDemandPercentageAboveBaseCapacity"),
+            mixed.on_demand_percentage,
+        )
+        .with(
+            format!("{distribution}.SpotAllocationStrategy"),
+            &mixed.spot_allocation_strategy,
+        )
 }
 
 impl AutoScaling<'_> {

@@ -125,7 +125,7 @@ impl Aws {
             let group = group.to_owned();
             async move {
                 let refreshes = autoscaling.describe_instance_refreshes(&group).await?;
-                Ok(Some(refreshes.iter().any(is_under_way)))
+                Ok(Some(refreshes.iter().any(InstanceRefresh::is_under_way)))
             }
         })
         .await;
@@ -195,15 +195,6 @@ impl Aws {
             }
         }
     }
-}
-
-/// Whether a refresh still replaces instances, or waits to. What AWS may invent counts as over: a
-/// group must not be held for ever for a word.
-fn is_under_way(refresh: &InstanceRefresh) -> bool {
-    matches!(
-        refresh.status.as_str(),
-        "Pending" | "InProgress" | "Baking" | "Cancelling" | "RollbackInProgress"
-    )
 }
 
 fn note_refusal(unprotected: &mut Option<(Timestamp, String)>, error: &CallError, now: Timestamp) {

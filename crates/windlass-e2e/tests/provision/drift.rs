@@ -197,7 +197,7 @@ pub(crate) const GROUPS: &str = "  \
 ";
 
 /// What no call of `apply`, `import` and `destroy` needs.
-const OTHERS: [Feature; 1] = [Feature::ProvisionRoll];
+const OTHERS: [Feature; 2] = [Feature::ProvisionRoll, Feature::ProvisionRefresh];
 
 #[test]
 fn what_was_changed_by_hand_is_named_and_mended_and_every_permission_is_needed() -> Result<()> {

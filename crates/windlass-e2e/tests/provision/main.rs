@@ -10,6 +10,7 @@ mod iam;
 mod images;
 mod killed;
 mod prune;
+mod refresh;
 mod roll;
 mod scene;
 

@@ -11,16 +11,22 @@ use windlass_testbed::{Boot, Testbed, User, Workload, wait_for};
 
 use crate::scene::{AUTOSCALING, EC2, SOON, cluster_file, command, run};
 
+const GROUP: &str = "  - {name: web, min: 0, max: 4}\n";
+
 /// Two nodes of the group `web` with a pod each, and a template that has changed since.
 fn two_old_nodes(testbed: &Testbed) -> Result<()> {
-    let group = "  - {name: web, min: 0, max: 4}\n";
-    cluster_file(testbed, group)?;
+    cluster_file(testbed, GROUP)?;
     expect(&run(testbed, &["apply", "--yes"])?, 0, "Done.")?;
     testbed.aws().set_desired("prod-web", 2)?;
     let cluster = testbed.cluster();
     cluster.wait_for_ready_nodes(2, SOON)?;
     cluster.deploy(&Workload::new("app", 2).requests("1100m", "64Mi"))?;
     cluster.wait_until_all_run("default", "app", 2, SOON)?;
+    change_the_template(testbed, GROUP)
+}
+
+/// Another version of the template of the group `web`, and the group is pinned to that.
+pub(crate) fn change_the_template(testbed: &Testbed, group: &str) -> Result<()> {
     cluster_file(
         testbed,
         &group.replace("max: 4", "max: 4, labels: {tier: web}"),

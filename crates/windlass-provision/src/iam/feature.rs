@@ -73,6 +73,8 @@ pub enum Feature {
     ProvisionPrune,
     /// Nodes of an older template are replaced.
     ProvisionRoll,
+    /// AWS itself replaces nodes of an older template.
+    ProvisionRefresh,
     /// The cluster's resources are looked at.
     Doctor,
     /// The published join credential is looked at.
@@ -93,7 +95,7 @@ pub enum Feature {
 
 impl Feature {
     /// All of them, in the order of the documents.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 42] = [
         Self::Groups,
         Self::LaunchTemplates,
         Self::LaunchConfigurations,
@@ -128,6 +130,7 @@ impl Feature {
         Self::ProvisionLaunchConfigurations,
         Self::ProvisionPrune,
         Self::ProvisionRoll,
+        Self::ProvisionRefresh,
         Self::Doctor,
         Self::DoctorCredential,
         Self::DoctorImages,
@@ -160,7 +163,8 @@ impl Feature {
             | Self::ProvisionImport
             | Self::ProvisionLaunchConfigurations
             | Self::ProvisionPrune
-            | Self::ProvisionRoll => Actor::Provisioner,
+            | Self::ProvisionRoll
+            | Self::ProvisionRefresh => Actor::Provisioner,
             Self::Doctor
             | Self::DoctorCredential
             | Self::DoctorImages
@@ -210,6 +214,7 @@ impl Feature {
             Self::ProvisionLaunchConfigurations => "provision-launch-configurations",
             Self::ProvisionPrune => "provision-prune",
             Self::ProvisionRoll => "provision-roll",
+            Self::ProvisionRefresh => "provision-refresh",
             Self::Doctor => "doctor",
             Self::DoctorCredential => "doctor-credential",
             Self::DoctorImages => "doctor-images",
@@ -293,6 +298,7 @@ impl Feature {
             }
             Self::ProvisionPrune => "`windlass provision migrate --prune`",
             Self::ProvisionRoll => "`windlass provision roll`",
+            Self::ProvisionRefresh => "`windlass provision roll --strategy instance-refresh`",
             Self::AmiAnnouncement => "`spec.ami.publish.parameter`",
             Self::AmiDeprecation => "`spec.ami.publish.deprecateAfter`",
             Self::AmiPruning => "`windlass ami list`, `prune` and `gc`",
@@ -360,6 +366,7 @@ impl Feature {
                 "launch configurations that groups had before are to be deleted by hand"
             }
             Self::ProvisionRoll => "old nodes stay until something else ends them",
+            Self::ProvisionRefresh => "`roll` replaces old nodes itself",
             Self::JoinReport => "a failed join is noticed after the provision time alone",
             Self::Approval => "no certificate is approved",
         }

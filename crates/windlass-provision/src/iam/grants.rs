@@ -515,6 +515,18 @@ impl Feature {
                 ],
                 scope: Scope::OwnGroups,
             }],
+            Self::ProvisionRefresh => &[
+                Grant {
+                    sid: "RefreshInstances",
+                    actions: &["autoscaling:StartInstanceRefresh"],
+                    scope: Scope::OwnGroups,
+                },
+                Grant {
+                    sid: "FollowRefreshes",
+                    actions: &["autoscaling:DescribeInstanceRefreshes"],
+                    scope: Scope::Everything,
+                },
+            ],
             Self::Doctor => &[
                 Grant {
                     sid: "LookAtResources",

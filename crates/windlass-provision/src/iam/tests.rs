@@ -786,6 +786,7 @@ fn every_action_is_one_that_the_client_calls() {
     let sources = [
         include_str!("../../../windlass-aws-client/src/autoscaling.rs"),
         include_str!("../../../windlass-aws-client/src/autoscaling/provision.rs"),
+        include_str!("../../../windlass-aws-client/src/autoscaling/instance_refreshes.rs"),
         include_str!("../../../windlass-aws-client/src/autoscaling/launch_configurations.rs"),
         include_str!("../../../windlass-aws-client/src/ec2/template_content.rs"),
         include_str!("../../../windlass-aws-client/src/iam.rs"),

@@ -1,11 +1,13 @@
 //! `windlass provision roll`: replaces nodes that are not of their group's template any more.
 
+mod refresh;
+
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use tokio::time::Instant;
 use windlass_aws_client::Client;
 use windlass_aws_client::autoscaling::AutoScalingGroup;
@@ -22,6 +24,16 @@ use crate::{duration, output};
 /// Pause between two looks.
 const PAUSE: Duration = Duration::from_secs(2);
 
+/// How nodes are replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Strategy {
+    /// New nodes are started, and old ones drained and ended, wave by wave.
+    Drain,
+    /// AWS replaces the instances by an instance refresh. It drains nothing itself: only for groups
+    /// with a hook for ending instances, on which something else drains the node.
+    InstanceRefresh,
+}
+
 #[derive(Args)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -33,6 +45,9 @@ pub(super) struct RollArgs {
     /// The node group, by its name in the file.
     #[arg(long, value_name = "NAME")]
     group: String,
+    /// How they are replaced.
+    #[arg(long, value_enum, default_value_t = Strategy::Drain)]
+    strategy: Strategy,
     /// New nodes that are started before as many old ones go.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     max_surge: u32,
@@ -64,7 +79,6 @@ struct Roll<'a> {
     client: &'a Client,
     /// Name of the Auto Scaling group.
     group: String,
-    nodes: &'a Nodes,
 }
 
 pub(super) async fn roll(args: &RollArgs) -> anyhow::Result<ExitCode> {
@@ -72,7 +86,13 @@ pub(super) async fn roll(args: &RollArgs) -> anyhow::Result<ExitCode> {
     let client = super::connect(&config).await?;
     let zones = observe::zones(&client, &config).await.map_err(advised)?;
     let groups = super::aws_names(&config, &zones, &args.group)?;
-    let nodes = args.drain.nodes(args.force).await?;
+    let nodes = match args.strategy {
+        Strategy::Drain => Some(args.drain.nodes(args.force).await?),
+        Strategy::InstanceRefresh => {
+            refresh::refuse_what_is_of_drains(args)?;
+            None
+        }
+    };
     let mut replaced = 0;
     for group in groups {
         let roll = Roll {
@@ -80,9 +100,11 @@ pub(super) async fn roll(args: &RollArgs) -> anyhow::Result<ExitCode> {
             config: &config,
             client: &client,
             group,
-            nodes: &nodes,
         };
-        replaced += Box::pin(roll.run()).await?;
+        replaced += match &nodes {
+            Some(nodes) => Box::pin(roll.drain(nodes)).await?,
+            None => Box::pin(roll.refresh()).await?,
+        };
         if args.canary && 0 < replaced {
             break;
         }
@@ -97,7 +119,7 @@ pub(super) async fn roll(args: &RollArgs) -> anyhow::Result<ExitCode> {
 
 impl Roll<'_> {
     /// Gives the number of nodes that were replaced, or would be.
-    async fn run(&self) -> anyhow::Result<usize> {
+    async fn drain(&self, nodes: &Nodes) -> anyhow::Result<usize> {
         let group = self.look().await?;
         let mut old = self.old_instances(&group).await?;
         if self.args.canary {
@@ -107,17 +129,10 @@ impl Roll<'_> {
         if count == 0 {
             return Ok(0);
         }
-        for OldInstance { id, launched_from } in &old {
-            output::talk(&format!("-/+ {id} ({launched_from})"));
-        }
-        output::talk(&format!("Plan: {} nodes to replace.", old.len()));
-        if self.args.dry_run {
+        if self.is_shown_only(&old)? {
             return Ok(count);
         }
-        if !self.args.yes && !output::confirmed("Replace them?")? {
-            bail!("nothing was done");
-        }
-        let drainer = Drainer::new(self.client, self.nodes, &self.args.drain)?;
+        let drainer = Drainer::new(self.client, nodes, &self.args.drain)?;
         while !old.is_empty() {
             let group = self.look().await?;
             let wave = roll::wave(
@@ -129,12 +144,27 @@ impl Roll<'_> {
             let next: Vec<OldInstance> = old.drain(..wave as usize).collect();
             // The lock lives for half an hour, and every wave needs less.
             let work = async {
-                self.replace(&drainer, &group, &next).await?;
+                self.replace(nodes, &drainer, &group, &next).await?;
                 Ok(ExitCode::SUCCESS)
             };
             super::with_lock(self.client, self.config, &self.args.lock, Box::pin(work)).await?;
         }
         Ok(count)
+    }
+
+    /// Shows what is to be replaced; whether that is all, or it is to be done now.
+    fn is_shown_only(&self, old: &[OldInstance]) -> anyhow::Result<bool> {
+        for OldInstance { id, launched_from } in old {
+            output::talk(&format!("-/+ {id} ({launched_from})"));
+        }
+        output::talk(&format!("Plan: {} nodes to replace.", old.len()));
+        if self.args.dry_run {
+            return Ok(true);
+        }
+        if !self.args.yes && !output::confirmed("Replace them?")? {
+            bail!("nothing was done");
+        }
+        Ok(false)
     }
 
     async fn look(&self) -> anyhow::Result<AutoScalingGroup> {
@@ -199,6 +229,7 @@ impl Roll<'_> {
     /// Starts as many new nodes, and once they are Ready drains and ends the old ones.
     async fn replace(
         &self,
+        nodes: &Nodes,
         drainer: &Drainer<'_>,
         group: &AutoScalingGroup,
         old: &[OldInstance],
@@ -210,7 +241,7 @@ impl Roll<'_> {
         let grown = autoscaling.set_desired_capacity(&self.group, desired).await;
         grown.map_err(advised)?;
         output::talk(&format!("{desired} instances wanted, {more} of them new"));
-        let come = self.wait_for_new(&before, old.len());
+        let come = self.wait_for_new(nodes, &before, old.len());
         drainer.unless_interrupted(come).await.with_context(|| {
             format!(
                 "no old node was touched, and `{}` goes on wanting the new ones",
@@ -229,14 +260,19 @@ impl Roll<'_> {
     }
 
     /// Waits until so many instances that were not there before are Ready nodes.
-    async fn wait_for_new(&self, before: &BTreeSet<String>, count: usize) -> anyhow::Result<()> {
+    async fn wait_for_new(
+        &self,
+        nodes: &Nodes,
+        before: &BTreeSet<String>,
+        count: usize,
+    ) -> anyhow::Result<()> {
         let deadline = Instant::now() + self.args.ready_timeout;
         loop {
             let new: Vec<String> = ids(&self.look().await?)
                 .difference(before)
                 .cloned()
                 .collect();
-            let ready = self.nodes.ready(&new).await?;
+            let ready = nodes.ready(&new).await?;
             if count <= ready.len() {
                 output::talk(&format!("Ready: {}", ready.join(", ")));
                 return Ok(());
