@@ -95,7 +95,7 @@ pub enum Feature {
 
 impl Feature {
     /// All of them, in the order of the documents.
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 43] = [
         Self::Groups,
         Self::LaunchTemplates,
         Self::LaunchConfigurations,
