@@ -5,6 +5,7 @@ mod instance_types;
 mod instances;
 mod launch_templates;
 mod requirements;
+mod security_groups;
 mod template_content;
 
 use serde::Deserialize;
@@ -14,7 +15,7 @@ use crate::endpoint::Service;
 use crate::error::CallError;
 use crate::query::{Query, filled, items};
 
-pub use images::{ImageState, NewInstance, SecurityGroup};
+pub use images::{ImageState, NewInstance};
 pub use instance_types::{
     Accelerator, EbsInfo, GpuInfo, InstanceTypeInfo, MemoryInfo, NetworkCard, NetworkInfo,
     ProcessorInfo, VCpuInfo,
@@ -22,6 +23,7 @@ pub use instance_types::{
 pub use instances::Instance;
 pub use launch_templates::{BlockDevice, EbsVolume, LaunchTemplateData, LaunchTemplateVersion};
 pub use requirements::{InstanceRequirements, Range};
+pub use security_groups::{IngressRule, RuleSource, SecurityGroup};
 pub use template_content::{
     LaunchTemplate, LaunchTemplateContent, MetadataOptions, TemplateEbs, TemplateVolume,
 };

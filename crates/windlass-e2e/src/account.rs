@@ -131,7 +131,38 @@ pub fn account(testbed: &Testbed) -> Result<Account> {
     }
     found.insert("ssm parameters".to_owned(), parameters(testbed)?);
     found.insert("kms keys".to_owned(), keys(testbed)?);
+    name_security_groups(testbed, &mut found)?;
     Ok(found)
+}
+
+/// Security groups get other ids each time: what names one says its name instead.
+fn name_security_groups(testbed: &Testbed, account: &mut Account) -> Result<()> {
+    let xml = testbed.aws().query("ec2", "DescribeSecurityGroups", &[])?;
+    // Those within are whom a rule lets in.
+    let listed = without(&xml, &["groups"]);
+    let (ids, names) = (values(&listed, "groupId"), values(&listed, "groupName"));
+    ensure!(ids.len() == names.len(), "{listed}");
+    for text in account.values_mut() {
+        for (id, name) in ids.iter().zip(&names) {
+            *text = text.replace(id, &format!("security group {name}"));
+        }
+        *text = in_order(text, "securityGroupIdSet");
+    }
+    Ok(())
+}
+
+/// A text with the items of an element's list in one order.
+fn in_order(xml: &str, element: &str) -> String {
+    let (open, close) = (format!("<{element}>"), format!("</{element}>"));
+    let mut parts = xml.split(&open);
+    let head = parts.next().unwrap_or_default().to_owned();
+    let lists = parts.map(|part| {
+        let (list, rest) = part.split_once(&close).unwrap_or((part, ""));
+        let mut items: Vec<&str> = list.split("<item>").map(str::trim).collect();
+        items.sort_unstable();
+        format!("{open}{}{close}{rest}", items.join("<item>"))
+    });
+    [head].into_iter().chain(lists).collect()
 }
 
 /// Fails where two accounts differ, and says where.

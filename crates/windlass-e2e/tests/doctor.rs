@@ -100,6 +100,7 @@ fn what_is_missing_is_told_and_then_found_to_be_there() -> Result<()> {
         "failed",
         "parameter /windlass/demo/join is not there",
     )?;
+    expect(&before, "failed", "there is no security group sg-1")?;
     expect(&before, "failed", "cluster-info is not there")?;
     expect(&before, "failed", "no autoscaler has ever taken its lease")?;
     let admin = testbed

@@ -10,6 +10,7 @@ mod ami;
 mod check;
 mod groups;
 mod schema;
+mod security_group;
 mod values;
 
 use std::fmt;
@@ -26,6 +27,7 @@ pub use schema::{
     Group, Image, ImageReference, Instances, Join, JoinMode, LifecycleHook, Monitoring, OnFailure,
     RootVolume, Spec, Token,
 };
+pub use security_group::{ITSELF, Ingress, NodeSecurityGroup, PortRange};
 pub use values::{Days, GoDuration, NodeTaint, Percent, VolumeSize};
 
 /// `apiVersion` of the file.

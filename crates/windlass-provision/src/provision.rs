@@ -24,10 +24,11 @@ pub mod prune;
 pub mod refresh;
 mod resource;
 pub mod roll;
+pub mod security_group;
 
 pub use resource::{
     Grant, Group, Hook, Key, LaunchConfiguration, LaunchTemplate, Mixed, NodeRole, Parameter,
-    Profile, Resource, ResourceId, ResourceKind, Tags,
+    Profile, Resource, ResourceId, ResourceKind, SecurityGroup, Tags,
 };
 
 /// The tag that says which cluster a resource belongs to.

@@ -285,8 +285,8 @@ fn print(plan: &Plan, format: Format) -> anyhow::Result<()> {
     }
 }
 
-fn differs(plan: &Plan) -> ExitCode {
-    if plan.is_empty() {
+fn exit_code(is_clean: bool) -> ExitCode {
+    if is_clean {
         ExitCode::SUCCESS
     } else {
         ExitCode::from(DIFFERS)
@@ -301,13 +301,14 @@ async fn show(args: &PlanArgs) -> anyhow::Result<ExitCode> {
         fs::write(path, format!("{json:#}\n"))
             .with_context(|| format!("write `{}`", path.display()))?;
     }
-    Ok(differs(&plan))
+    Ok(exit_code(plan.does_nothing()))
 }
 
 async fn drift(args: &DriftArgs) -> anyhow::Result<ExitCode> {
     let plan = ground(&args.config).await?.plan(Allowed::default());
     print(&plan, args.output)?;
-    Ok(differs(&plan))
+    // What others have added differs, though nothing will be done about it.
+    Ok(exit_code(plan.is_empty()))
 }
 
 /// Prints the group's entry for the file, and tags the group as this cluster's. Nothing else is
@@ -392,7 +393,7 @@ async fn apply(
             refuse_if_stale(path, &plan)?;
         }
         output::talk(plan.to_text().trim_end());
-        if plan.is_empty() {
+        if plan.does_nothing() {
             return Ok(ExitCode::SUCCESS);
         }
         let attention = plan.attention().count();
@@ -468,7 +469,7 @@ async fn carry_out(ground: &Ground, plan: &Plan) -> anyhow::Result<()> {
                 Action::Create => "created",
                 Action::Change => "changed",
                 Action::Destroy => "deleted",
-                Action::Attention => "left",
+                Action::Attention | Action::Keep => "left",
             };
             output::talk(&format!("{done} {}", change.id));
         },

@@ -111,33 +111,8 @@ struct WithInstanceId {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct WithGroupId {
-    group_id: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct WithImageId {
     image_id: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct GroupsPage {
-    #[serde(default, deserialize_with = "items")]
-    security_group_info: Vec<SecurityGroup>,
-}
-
-/// A security group.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct SecurityGroup {
-    /// Its id.
-    #[serde(rename = "groupId")]
-    pub id: String,
-    /// Its tags.
-    #[serde(rename = "tagSet", deserialize_with = "tag_map")]
-    pub tags: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -217,47 +192,6 @@ impl Ec2<'_> {
             .collect())
     }
 
-    /// Creates a security group, which lets nothing in, and gives its id.
-    ///
-    /// IAM: `ec2:CreateSecurityGroup`, `ec2:CreateTags`.
-    pub async fn create_security_group(
-        &self,
-        name: &str,
-        description: &str,
-        vpc: &str,
-        tags: &BTreeMap<String, String>,
-    ) -> Result<String, CallError> {
-        let query = write("CreateSecurityGroup", name)
-            .with("GroupName", name)
-            .with("GroupDescription", description)
-            .with("VpcId", vpc);
-        let query = with_tags(query, &["security-group"], tags);
-        let created: WithGroupId = self
-            .client
-            .observed("CreateSecurityGroup", query.send(self.client))
-            .await?;
-        Ok(created.group_id)
-    }
-
-    /// The security groups for which a filter such as `tag-key` has this value.
-    ///
-    /// IAM: `ec2:DescribeSecurityGroups`.
-    pub async fn security_groups(
-        &self,
-        filter: &str,
-        value: &str,
-    ) -> Result<Vec<SecurityGroup>, CallError> {
-        let query = read("DescribeSecurityGroups")
-            .about(value)
-            .with("Filter.1.Name", filter)
-            .with("Filter.1.Value.1", value);
-        let page: GroupsPage = self
-            .client
-            .observed("DescribeSecurityGroups", query.send(self.client))
-            .await?;
-        Ok(page.security_group_info)
-    }
-
     /// The account's own snapshots that pass all these filters, such as `tag-key`.
     ///
     /// IAM: `ec2:DescribeSnapshots`.
@@ -285,13 +219,6 @@ impl Ec2<'_> {
                 }
             })
             .await
-    }
-
-    /// Deletes a security group; that there is none is no error.
-    ///
-    /// IAM: `ec2:DeleteSecurityGroup`.
-    pub async fn delete_security_group(&self, id: &str) -> Result<(), CallError> {
-        self.gone("DeleteSecurityGroup", id, "GroupId").await
     }
 
     /// Launches one instance that stops when it powers itself off, with version 2 alone of the
@@ -541,7 +468,12 @@ impl Ec2<'_> {
         Ok(())
     }
 
-    async fn gone(&self, action: &'static str, id: &str, parameter: &str) -> Result<(), CallError> {
+    pub(super) async fn gone(
+        &self,
+        action: &'static str,
+        id: &str,
+        parameter: &str,
+    ) -> Result<(), CallError> {
         let query = Query::write(Service::Ec2, VERSION, action, Repeat::Safe)
             .about(id)
             .with(parameter, id);
@@ -552,11 +484,15 @@ impl Ec2<'_> {
     }
 }
 
-fn write(action: &'static str, about: &str) -> Query {
+pub(super) fn write(action: &'static str, about: &str) -> Query {
     Query::write(Service::Ec2, VERSION, action, Repeat::OnlyIfRefused).about(about)
 }
 
-fn with_tags(mut query: Query, kinds: &[&str], tags: &BTreeMap<String, String>) -> Query {
+pub(super) fn with_tags(
+    mut query: Query,
+    kinds: &[&str],
+    tags: &BTreeMap<String, String>,
+) -> Query {
     for (number, kind) in (1..).zip(kinds) {
         let prefix = format!("TagSpecification.{number}");
         query = query.with(format!("{prefix}.ResourceType"), kind);

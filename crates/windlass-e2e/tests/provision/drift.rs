@@ -11,12 +11,15 @@ use windlass_testbed::Testbed;
 use windlass_testbed::proxy::{Act, Matcher};
 
 use crate::howto::make_as_the_how_to_does;
-use crate::scene::{ALL, AUTOSCALING, EC2, IAM, cluster_file_with, run_through, subnets};
+use crate::scene::{
+    ALL, AUTOSCALING, EC2, IAM, MADE, cluster_file_with, run_through, security_group, subnets,
+};
 
 const ROLE: (&str, &str) = ("RoleName", "prod-windlass-node");
 const PROFILE: (&str, &str) = ("InstanceProfileName", "prod-windlass-node");
 const GROUP: (&str, &str) = ("AutoScalingGroupName", "prod-web");
 const OWN_TAG: &str = "team";
+const NETWORK: &str = "10.0.0.0/8";
 
 /// A hand on AWS.
 struct Hand<'a> {
@@ -60,6 +63,24 @@ impl Hand<'_> {
         )
     }
 
+    /// The security group, with more parameters.
+    fn security_group(&self, action: &str, id: &str, parameters: &[(&str, &str)]) -> Result<()> {
+        let group = security_group(self.testbed)?;
+        self.query(EC2, action, &[&[(id, group.as_str())], parameters].concat())
+    }
+
+    /// A rule of the security group for a port, from [`NETWORK`].
+    fn rule(&self, action: &str, port: &str, description: &str) -> Result<()> {
+        let rule = [
+            ("IpPermissions.1.IpProtocol", "tcp"),
+            ("IpPermissions.1.FromPort", port),
+            ("IpPermissions.1.ToPort", port),
+            ("IpPermissions.1.IpRanges.1.CidrIp", NETWORK),
+            ("IpPermissions.1.IpRanges.1.Description", description),
+        ];
+        self.security_group(action, "GroupId", &rule)
+    }
+
     /// What AWS says of the template once a tag of it is gone: moto goes on listing the first ones.
     fn template_without_tag(&self) -> Result<Act> {
         let name = [("LaunchTemplateName.1", "prod-web")];
@@ -80,7 +101,7 @@ impl Hand<'_> {
 /// What is changed, and how drift calls it.
 type Change = (&'static str, fn(&Hand<'_>) -> Result<()>);
 
-const CHANGES: [Change; 19] = [
+const CHANGES: [Change; 24] = [
     ("min: 1 → 0", |hand| {
         hand.testbed.aws().set_limits("prod-web", 1, 3)
     }),
@@ -172,6 +193,39 @@ const CHANGES: [Change; 19] = [
             }),
         )
     }),
+    (
+        "ingress[tcp 10250 from 10.0.0.0/8]: (none) → windlass: kubelets",
+        |hand| hand.rule("RevokeSecurityGroupIngress", "10250", ""),
+    ),
+    (
+        "ingress[tcp 10250 from 10.0.0.0/8]: windlass: none → windlass: kubelets",
+        |hand| {
+            hand.rule(
+                "UpdateSecurityGroupRuleDescriptionsIngress",
+                "10250",
+                "windlass: none",
+            )
+        },
+    ),
+    (
+        "ingress[tcp 22 from 10.0.0.0/8]: windlass: once → (none)",
+        |hand| hand.rule("AuthorizeSecurityGroupIngress", "22", "windlass: once"),
+    ),
+    ("ingress[all from self]: (none) → windlass: ", |hand| {
+        let group = security_group(hand.testbed)?;
+        let rule = [
+            ("IpPermissions.1.IpProtocol", "-1"),
+            ("IpPermissions.1.Groups.1.GroupId", group.as_str()),
+            (
+                "IpPermissions.1.Groups.1.Description",
+                "windlass: as the file of the cluster says",
+            ),
+        ];
+        hand.security_group("RevokeSecurityGroupIngress", "GroupId", &rule)
+    }),
+    ("tags.team", |hand| {
+        hand.security_group("DeleteTags", "ResourceId.1", &[("Tag.1.Key", OWN_TAG)])
+    }),
     ("policy.Statement", |hand| {
         let policy = r#"{"Version":"2012-10-17","Statement":[]}"#;
         let input = json!({ "PolicyName": "default", "Policy": policy });
@@ -204,7 +258,7 @@ fn what_was_changed_by_hand_is_named_and_mended_and_every_permission_is_needed()
     let testbed = windlass_e2e::testbed()?;
     make_as_the_how_to_does(testbed)?;
     make_images(testbed)?;
-    let key = "  token: {createKey: true}\n";
+    let key = MADE;
     let all = format!("{ALL}{GROUPS}");
     cluster_file_with(testbed, key, &all)?;
     // All calls of all runs.

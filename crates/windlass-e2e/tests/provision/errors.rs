@@ -6,7 +6,7 @@ use serde_json::json;
 use windlass_e2e::{expect, ssm_error, values};
 use windlass_testbed::proxy::{Act, Matcher};
 
-use crate::scene::{ALL, cluster_file_with, command, run};
+use crate::scene::{ALL, MADE, cluster_file_with, command, run};
 
 /// How a service words its errors.
 #[derive(Clone, Copy)]
@@ -59,7 +59,7 @@ struct Kind {
     duplicate: Option<(&'static str, &'static str)>,
 }
 
-const KINDS: [Kind; 7] = [
+const KINDS: [Kind; 8] = [
     Kind {
         resource: "KMS key `alias/prod-windlass-join`",
         wording: Wording::Json,
@@ -101,6 +101,16 @@ const KINDS: [Kind; 7] = [
         duplicate: Some(("PutParameter", "ParameterAlreadyExists")),
     },
     Kind {
+        resource: "security group `prod-windlass-nodes`",
+        wording: Wording::Ec2,
+        action: "CreateSecurityGroup",
+        about: "prod-windlass-nodes",
+        limit: "SecurityGroupLimitExceeded",
+        not_found: "InvalidVpcID.NotFound",
+        policy: "--features usual,provision-security-group`",
+        duplicate: Some(("CreateSecurityGroup", "InvalidGroup.Duplicate")),
+    },
+    Kind {
         resource: "launch template `prod-web`",
         wording: Wording::Ec2,
         action: "CreateLaunchTemplate",
@@ -140,7 +150,7 @@ const KINDS: [Kind; 7] = [
 #[test]
 fn every_error_of_aws_is_told_with_resource_action_and_what_to_do() -> Result<()> {
     let testbed = windlass_e2e::testbed()?;
-    cluster_file_with(testbed, "  token: {createKey: true}\n", ALL)?;
+    cluster_file_with(testbed, MADE, ALL)?;
     let check = |kind: &Kind, action: &str, answer: Act, hint: &str| -> Result<()> {
         let proxy = testbed.proxy_aws()?;
         let matcher = Matcher::action(action);
@@ -217,7 +227,7 @@ fn an_account_without_launch_configurations_is_shown_the_other_way() -> Result<(
 #[test]
 fn what_cannot_be_deleted_is_told_likewise() -> Result<()> {
     let testbed = windlass_e2e::testbed()?;
-    cluster_file_with(testbed, "  token: {createKey: true}\n", ALL)?;
+    cluster_file_with(testbed, MADE, ALL)?;
     expect(&run(testbed, &["apply", "--yes"])?, 0, "Done.")?;
     for (action, wording, resource) in [
         (
@@ -234,6 +244,11 @@ fn what_cannot_be_deleted_is_told_likewise() -> Result<()> {
             "DeleteLaunchTemplate",
             Wording::Ec2,
             "launch template `prod-web`",
+        ),
+        (
+            "DeleteSecurityGroup",
+            Wording::Ec2,
+            "security group `prod-windlass-nodes`",
         ),
         (
             "DeleteParameter",

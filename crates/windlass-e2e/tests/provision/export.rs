@@ -9,7 +9,7 @@ use windlass_e2e::{account, check_same, expect, without_instances};
 use windlass_parts::Parts;
 use windlass_testbed::Testbed;
 
-use crate::scene::{ALL, WEB, cluster_file, cluster_file_with, run};
+use crate::scene::{ALL, MADE, WEB, cluster_file, cluster_file_with, run};
 
 /// Groups of several types and with a minimum besides one of each kind.
 const MORE: &str = "  - {name: spot, min: 0, max: 9, \
@@ -39,11 +39,7 @@ fn an_export_is_complete_json() -> Result<()> {
 #[test]
 fn the_cloud_formation_template_passes_its_linter() -> Result<()> {
     let testbed = windlass_e2e::testbed()?;
-    cluster_file_with(
-        testbed,
-        "  token: {createKey: true}\n",
-        &format!("{ALL}{MORE}"),
-    )?;
+    cluster_file_with(testbed, MADE, &format!("{ALL}{MORE}"))?;
     let output = run(testbed, &["export", "--format=cloudformation"])?;
     let path = testbed.directory().join("stack.json");
     fs::write(&path, &output.stdout)?;
@@ -66,11 +62,7 @@ fn the_cloud_formation_template_passes_its_linter() -> Result<()> {
 #[test]
 fn the_script_for_the_aws_command_line_makes_what_apply_makes() -> Result<()> {
     let testbed = windlass_e2e::testbed()?;
-    cluster_file_with(
-        testbed,
-        "  token: {createKey: true}\n",
-        &format!("{ALL}{MORE}"),
-    )?;
+    cluster_file_with(testbed, MADE, &format!("{ALL}{MORE}"))?;
     let before = account(testbed)?;
     let output = run(testbed, &["export", "--format=aws-cli"])?;
     expect(&output, 0, "aws autoscaling create-auto-scaling-group")?;

@@ -12,7 +12,7 @@ use windlass_testbed::proxy::{Act, Matcher};
 use windlass_testbed::{Testbed, User};
 
 use crate::drift::{GROUPS, make_images};
-use crate::scene::{ALL, WEB, cluster_file_with, run};
+use crate::scene::{ALL, MADE, WEB, cluster_file_with, run};
 
 /// Image builds from a parameter's stock image.
 const AMI: &str = "  ami:
@@ -121,7 +121,7 @@ fn the_features_follow_from_the_cluster_s_file() -> Result<()> {
     let publish = "    publish: {parameter: /golden/nodes, copies: [{region: eu-west-1}]}\n";
     cluster_file_with(
         testbed,
-        &format!("  token: {{createKey: true}}\n{AMI}{publish}"),
+        &format!("{MADE}{AMI}{publish}"),
         "  - {name: data, min: 0, max: 3, zonal: true}\n",
     )?;
     let file = ["--config=cluster.yaml", "--account=123456789012"];
@@ -138,6 +138,7 @@ fn the_features_follow_from_the_cluster_s_file() -> Result<()> {
     };
     for (actor, action) in [
         ("--actor=provisioner", "kms:CreateKey"),
+        ("--actor=provisioner", "ec2:CreateSecurityGroup"),
         ("--actor=provisioner", "ec2:DescribeSubnets"),
         ("--actor=ami-builder", "ssm:PutParameter"),
         ("--actor=ami-builder", "ec2:DescribeSnapshots"),
@@ -193,7 +194,7 @@ fn who_looks_may_do_just_that() -> Result<()> {
     let testbed = windlass_e2e::testbed()?;
     make_images(testbed)?;
     Ssm::of(testbed).put("/golden/stock", "String", "ami-1e749f67")?;
-    let more = format!("  token: {{createKey: true}}\n{AMI}");
+    let more = format!("{MADE}{AMI}");
     let file = cluster_file_with(testbed, &more, &format!("{ALL}{GROUPS}"))?;
     let proxy = testbed.proxy_aws()?;
     let before = doctor(testbed, proxy.url())?;

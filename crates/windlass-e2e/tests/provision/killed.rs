@@ -10,11 +10,11 @@ use windlass_testbed::proxy::Hold;
 use windlass_testbed::{Group, Testbed};
 
 use crate::howto::make_as_the_how_to_does;
-use crate::scene::{ALL, SOON, cluster_file_with, command, run};
+use crate::scene::{ALL, MADE, SOON, cluster_file_with, command, run};
 
-/// Every kind of resource, its key included.
+/// Every kind of resource, key and security group included.
 fn cluster(testbed: &Testbed) -> Result<()> {
-    cluster_file_with(testbed, "  token: {createKey: true}\n", ALL).map(drop)
+    cluster_file_with(testbed, MADE, ALL).map(drop)
 }
 
 /// What others have: the how-to's cluster, and another one.
@@ -65,7 +65,7 @@ fn an_apply_that_is_killed_at_any_call_is_finished_by_the_next() -> Result<()> {
             check_same(&account(testbed)?, &complete)
         },
     )?;
-    // The lock, what is there, and a call at least for each of the eight resources.
+    // The lock, what is there, and a call at least for each of the nine resources.
     ensure!(calls > 30, "{calls} calls");
     eprintln!("killed at each of {calls} calls of apply");
     Ok(())

@@ -13,6 +13,7 @@ mod prune;
 mod refresh;
 mod roll;
 mod scene;
+mod security_group;
 
 use std::process::Stdio;
 

@@ -21,7 +21,16 @@ pub(crate) const IAM: &str = "iam";
 /// A group of one type with all that is usual.
 pub(crate) const WEB: &str =
     "  - {name: web, min: 0, max: 3, labels: {tier: web}, taints: ['a=b:NoSchedule']}\n";
-/// One of each kind of resource.
+/// What makes a key and a security group besides, with a rule for each kind of source.
+pub(crate) const MADE: &str = "  \
+  token: {createKey: true}
+  nodeSecurityGroup:
+    ingress:
+    - {from: [self]}
+    - {ports: 10250, from: [10.0.0.0/8], description: kubelets}
+    - {protocol: udp, ports: 8472, from: ['fd00::/8']}
+";
+/// With [`MADE`] one of each kind of resource.
 pub(crate) const ALL: &str = "  \
   - {name: web, min: 0, max: 3, labels: {tier: web}, taints: ['a=b:NoSchedule']}
   - {name: old, min: 0, max: 3, launchConfiguration: true}
@@ -55,6 +64,18 @@ pub(crate) fn cluster_file_with(testbed: &Testbed, more: &str, groups: &str) -> 
 pub(crate) fn subnets(testbed: &Testbed) -> Result<Vec<String>> {
     let xml = testbed.aws().query(EC2, "DescribeSubnets", &[])?;
     Ok(values(&xml, "subnetId"))
+}
+
+/// The id of the security group that is made for the nodes.
+pub(crate) fn security_group(testbed: &Testbed) -> Result<String> {
+    let name = [
+        ("Filter.1.Name", "group-name"),
+        ("Filter.1.Value.1", "prod-windlass-nodes"),
+    ];
+    let xml = testbed.aws().query(EC2, "DescribeSecurityGroups", &name)?;
+    // A rule for the group itself has its id too.
+    let ids = values(&xml, "groupId").into_iter().next();
+    ids.with_context(|| format!("no security group of the nodes in {xml}"))
 }
 
 /// The binary under test, on the cluster file, with AWS at `endpoint`.

@@ -1,6 +1,7 @@
 //! What the fields say, held against each other and against what AWS and Kubernetes take.
 
 mod ami;
+mod security_group;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,6 +42,7 @@ const DERIVED_FLAGS: [(&str, &str); 5] = [
 pub(super) fn check(config: &ClusterConfig) -> Vec<Problem> {
     let mut problems = Problems::default();
     cluster(&config.spec, &mut problems);
+    security_group::security_group(&config.spec, &mut problems);
     token(&config.spec, &mut problems);
     join(&config.spec, &mut problems);
     defaults(&config.spec, &mut problems);
@@ -108,9 +110,13 @@ fn cluster(spec: &Spec, problems: &mut Problems) {
         problems,
     );
     problems.expect(
-        !spec.security_groups.is_empty(),
+        !spec.security_groups.is_empty() || spec.node_security_group.is_some(),
         "spec.securityGroups",
-        || "is empty: nodes need at least one security group".to_owned(),
+        || {
+            "is empty: nodes need at least one security group; name it, or have one made by \
+             spec.nodeSecurityGroup"
+                .to_owned()
+        },
     );
     tags("spec.tags", &spec.tags, problems);
     for (index, pin) in spec.ca_pins.iter().enumerate() {

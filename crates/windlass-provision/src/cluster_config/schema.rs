@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::join::{CommandConfig, LocalDisks};
 
 use super::ami::Ami;
+use super::security_group::NodeSecurityGroup;
 use super::values::{GoDuration, NodeTaint, Percent, VolumeSize};
 
 /// What a cluster is, as far as its nodes and their autoscaler are concerned.
@@ -25,8 +26,12 @@ pub struct Spec {
     /// Subnets of the groups that name none of their own.
     #[serde(default)]
     pub subnets: Vec<String>,
-    /// Security groups of the nodes.
+    /// Security groups of the nodes that are there already.
+    #[serde(default)]
     pub security_groups: Vec<String>,
+    /// One more, which `windlass provision` makes.
+    #[serde(default)]
+    pub node_security_group: Option<NodeSecurityGroup>,
     /// Who gives nodes their cloud's properties.
     #[serde(default)]
     pub cloud_provider: CloudProvider,

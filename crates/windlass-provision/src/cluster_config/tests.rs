@@ -284,6 +284,69 @@ fn a_setting_that_cannot_be_is_named_with_its_field() {
 }
 
 #[test]
+fn a_security_group_lets_in_what_aws_can_say() {
+    let ingress = |ingress: &str, expected: &str| {
+        let group =
+            format!("groups:\n  - {{name: web, min: 0, max: 3}}\n  nodeSecurityGroup: {ingress}\n");
+        let expected = format!("spec.nodeSecurityGroup{expected}");
+        check(
+            "groups:\n  - {name: web, min: 0, max: 3}\n",
+            &group,
+            &expected,
+        );
+    };
+    let rule = |rule: &str, expected: &str| {
+        ingress(
+            &format!("{{ingress: [{rule}]}}"),
+            &format!(".ingress[0]{expected}"),
+        );
+    };
+    rule("{}", ".from: is empty");
+    rule(
+        "{from: [10.1.0.0/8]}",
+        ".from[0]: `10.1.0.0/8`: write `10.0.0.0/8`",
+    );
+    rule(
+        "{from: [everybody]}",
+        ".from[0]: `everybody`: expected `self`",
+    );
+    rule("{protocol: tcp, from: [self]}", ".ports: is missing");
+    rule("{protocol: all, ports: 22, from: [self]}", ".ports: only");
+    rule(
+        "{protocol: '6', from: [self]}",
+        ".protocol: `6`: write `tcp`",
+    );
+    rule(
+        "{protocol: tpc, from: [self]}",
+        ".protocol: `tpc`: expected",
+    );
+    rule("{from: [self], description: Ünd}", ".description: `Ünd`");
+    rule(
+        "{from: [self, self]}",
+        ".from: `all from self` is said in ingress[0] already",
+    );
+    let many: Vec<String> = (1..62).map(|it| format!("10.0.{it}.0/24")).collect();
+    ingress(
+        &format!("{{ingress: [{{from: [{}]}}]}}", many.join(", ")),
+        ".ingress: makes 61 rules",
+    );
+    let alone = "[]\n  nodeSecurityGroup: {}";
+    check(
+        "[sg-1]",
+        alone,
+        "spec.nodeSecurityGroup.ingress: is missing",
+    );
+    let with_rule = "[]\n  nodeSecurityGroup: {ingress: [{from: [self, sg-2]}]}";
+    assert!(problems(&SMALL.replace("[sg-1]", with_rule)).is_empty());
+    let without = SMALL.replace("  securityGroups: [sg-1]\n", "");
+    assert!(
+        problems(&without)
+            .join("")
+            .contains("spec.securityGroups: is empty")
+    );
+}
+
+#[test]
 fn a_setting_that_another_excludes_is_named_with_its_field() {
     check(
         "  groups:",

@@ -113,7 +113,10 @@ impl Feature {
             Self::ProvisionTypes | Self::DoctorTypes => {
                 some_group(|it| 1 < it.instance_types.len() || has_found_image(it))
             }
-            Self::ProvisionZones => some_group(|it| it.group.zonal),
+            Self::ProvisionZones => {
+                spec.node_security_group.is_some() || some_group(|it| it.group.zonal)
+            }
+            Self::ProvisionSecurityGroup => spec.node_security_group.is_some(),
             Self::ProvisionKey | Self::DoctorKey => spec.token.create_key,
             Self::ProvisionEncryption => !spec.token.create_key && spec.token.kms_key.is_some(),
             Self::ProvisionBuilder => builder::role_name(config).is_some(),
@@ -242,6 +245,11 @@ mod tests {
                 &[],
             ),
             (file("", ", zonal: true"), &["provision-zones"], &[]),
+            (
+                file("  nodeSecurityGroup: {}\n", ""),
+                &["provision-zones", "provision-security-group"],
+                &[],
+            ),
             (file("", types), &["provision-types"], &["doctor-types"]),
             (
                 file("", ", launchConfiguration: true"),

@@ -59,8 +59,10 @@ pub enum Feature {
     ProvisionImages,
     /// Groups of several instance types.
     ProvisionTypes,
-    /// Groups with one group for each zone.
+    /// Groups with one group for each zone, and the VPC of the nodes.
     ProvisionZones,
+    /// A security group of the nodes is made too.
+    ProvisionSecurityGroup,
     /// The key of the join credential is made too.
     ProvisionKey,
     /// The join credential is encrypted with a key that is there already.
@@ -95,7 +97,7 @@ pub enum Feature {
 
 impl Feature {
     /// All of them, in the order of the documents.
-    pub const ALL: [Self; 43] = [
+    pub const ALL: [Self; 44] = [
         Self::Groups,
         Self::LaunchTemplates,
         Self::LaunchConfigurations,
@@ -124,6 +126,7 @@ impl Feature {
         Self::ProvisionImages,
         Self::ProvisionTypes,
         Self::ProvisionZones,
+        Self::ProvisionSecurityGroup,
         Self::ProvisionKey,
         Self::ProvisionEncryption,
         Self::ProvisionImport,
@@ -158,6 +161,7 @@ impl Feature {
             | Self::ProvisionImages
             | Self::ProvisionTypes
             | Self::ProvisionZones
+            | Self::ProvisionSecurityGroup
             | Self::ProvisionKey
             | Self::ProvisionEncryption
             | Self::ProvisionImport
@@ -208,6 +212,7 @@ impl Feature {
             Self::ProvisionImages => "provision-images",
             Self::ProvisionTypes => "provision-types",
             Self::ProvisionZones => "provision-zones",
+            Self::ProvisionSecurityGroup => "provision-security-group",
             Self::ProvisionKey => "provision-key",
             Self::ProvisionEncryption => "provision-encryption",
             Self::ProvisionImport => "provision-import",
@@ -281,7 +286,8 @@ impl Feature {
             Self::ProvisionTypes | Self::DoctorTypes => {
                 "groups name several instance types, or images by `tags`"
             }
-            Self::ProvisionZones => "`zonal: true`",
+            Self::ProvisionZones => "`zonal: true`, or `spec.nodeSecurityGroup`",
+            Self::ProvisionSecurityGroup => "`spec.nodeSecurityGroup`",
             Self::ProvisionKey | Self::DoctorKey => "`spec.token.createKey`",
             Self::ProvisionEncryption => "`spec.token.kmsKey`",
             Self::DoctorCredential => "`windlass doctor`, and `windlass verify --config`",
@@ -347,7 +353,10 @@ impl Feature {
             Self::ProvisionBuilder => "the builder's role is to be made by hand",
             Self::ProvisionImages => "images are to be named by their ids, and are not looked at",
             Self::ProvisionTypes | Self::DoctorTypes => "types are not compared",
-            Self::ProvisionZones => "groups are to name one subnet each",
+            Self::ProvisionZones => {
+                "groups are to name one subnet each, and the nodes' security groups are made by hand"
+            }
+            Self::ProvisionSecurityGroup => "the nodes' security groups are made by hand",
             Self::ProvisionKey => "an existing key is to be named, or none",
             Self::ProvisionEncryption => "the account's own key is to encrypt the join parameter",
             Self::AmiKeys => "the account's own key for volumes is to encrypt images",

@@ -276,6 +276,8 @@ impl Feature {
                         "autoscaling:DescribePolicies",
                         "ec2:DescribeLaunchTemplateVersions",
                         "ec2:DescribeLaunchTemplates",
+                        // One that the file asks for no more is still to be found.
+                        "ec2:DescribeSecurityGroups",
                     ],
                     scope: Scope::Everything,
                 },
@@ -440,6 +442,29 @@ impl Feature {
                 actions: &["ec2:DescribeSubnets"],
                 scope: Scope::Everything,
             }],
+            Self::ProvisionSecurityGroup => &[
+                Grant {
+                    sid: "CreateSecurityGroup",
+                    actions: &["ec2:CreateSecurityGroup"],
+                    scope: Scope::NewSecurityGroups,
+                },
+                Grant {
+                    sid: "UseNetworks",
+                    actions: &["ec2:CreateSecurityGroup"],
+                    scope: Scope::Networks,
+                },
+                Grant {
+                    sid: "ChangeRules",
+                    actions: &[
+                        "ec2:AuthorizeSecurityGroupIngress",
+                        "ec2:CreateTags",
+                        "ec2:DeleteSecurityGroup",
+                        "ec2:RevokeSecurityGroupIngress",
+                        "ec2:UpdateSecurityGroupRuleDescriptionsIngress",
+                    ],
+                    scope: Scope::OwnSecurityGroups,
+                },
+            ],
             Self::ProvisionKey => &[
                 Grant {
                     sid: "CreateKey",
@@ -537,6 +562,7 @@ impl Feature {
                         "autoscaling:DescribeScalingActivities",
                         "ec2:DescribeLaunchTemplateVersions",
                         "ec2:DescribeLaunchTemplates",
+                        "ec2:DescribeSecurityGroups",
                         "ec2:DescribeSubnets",
                     ],
                     scope: Scope::Everything,

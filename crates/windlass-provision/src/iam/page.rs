@@ -20,7 +20,8 @@ get that tag. Launch configurations have no tags, and those that people made hav
 
 With `--config cluster.yaml` everything is named as the file names it (parameters, key, groups that do
 not begin with the cluster's name, regions and keys of image copies), and the features follow from the
-file too: `createKey` brings `provision-key`, `zonal: true` brings `provision-zones`, a flag of
+file too: `createKey` brings `provision-key`, `nodeSecurityGroup` brings
+`provision-security-group`, `zonal: true` brings `provision-zones`, a flag of
 `spec.autoscaler.flags` what that flag needs; the column \"needed\" says it for each. What only a command
 asks for follows from no file but for `provision roll` and `ami prune`, which every cluster needs in time.
 Standard error lists the features that were taken and those that were left out. `--features NAME,…` names
@@ -107,8 +108,11 @@ fn describe(scope: Scope) -> &'static str {
         Scope::NewTemplates => "templates made with the cluster's tag",
         Scope::OwnTemplates => "templates with the cluster's tag",
         Scope::TagsOfNew => {
-            "templates, and what they launch, when it is made with the cluster's tag"
+            "templates, what they launch and security groups, when it is made with the cluster's tag"
         }
+        Scope::NewSecurityGroups => "security groups made with the cluster's tag",
+        Scope::Networks => "the account's VPCs in the region",
+        Scope::OwnSecurityGroups => "security groups with the cluster's tag",
         Scope::Launches => "launches of launch templates",
         Scope::LaunchConfigurations => "launch configurations of the cluster's or the file's names",
         Scope::FormerLaunchConfigurations => {

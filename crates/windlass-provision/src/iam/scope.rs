@@ -70,8 +70,15 @@ pub enum Scope {
     NewTemplates,
     /// Launch templates with the cluster's tag.
     OwnTemplates,
-    /// The cluster's tag on launch templates, and on what is launched by them, when it is made.
+    /// The cluster's tag on launch templates, what is launched by them, and security groups, when it is
+    /// made.
     TagsOfNew,
+    /// Security groups that are made with the cluster's tag.
+    NewSecurityGroups,
+    /// VPCs, for what is made in them.
+    Networks,
+    /// Security groups with the cluster's tag.
+    OwnSecurityGroups,
     /// Instances of launch templates.
     Launches,
     /// Launch configurations of the cluster's or the file's names: they have no tags.
@@ -242,6 +249,7 @@ pub(super) fn limit(scope: Scope, place: &Place) -> Option<Limit> {
     };
     let any_group = || one(group_arn(place, "*"));
     let any_template = || one(place.arn("ec2", "launch-template/*"));
+    let any_security_group = || one(place.arn("ec2", "security-group/*"));
     let any_key = || one(place.arn("kms", "key/*"));
     Some(match scope {
         Scope::Everything => one("*".to_owned()),
@@ -289,10 +297,17 @@ pub(super) fn limit(scope: Scope, place: &Place) -> Option<Limit> {
         Scope::TagsOfNew => fleet(place).when([
             Condition::is_one_of(
                 "ec2:CreateAction",
-                &["CreateLaunchTemplate", "RunInstances"],
+                &[
+                    "CreateLaunchTemplate",
+                    "CreateSecurityGroup",
+                    "RunInstances",
+                ],
             ),
             made_ours(),
         ]),
+        Scope::NewSecurityGroups => any_security_group().when([made_ours()]),
+        Scope::Networks => one(place.arn("ec2", "vpc/*")),
+        Scope::OwnSecurityGroups => any_security_group().when([is_ours()]),
         Scope::Launches => {
             let template = place.arn("ec2", "launch-template/*");
             fleet(place).when([Condition {

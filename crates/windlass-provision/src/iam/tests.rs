@@ -35,6 +35,7 @@ const OWNER: &str = "aws:ResourceTag/windlass.dev/cluster";
 /// The same tag, where it is being set.
 const REQUEST: &str = "aws:RequestTag/windlass.dev/cluster";
 const TEMPLATE: &str = "arn:aws:ec2:eu-west-1:123456789012:launch-template/lt-1";
+const SECURITY_GROUP: &str = "arn:aws:ec2:eu-west-1:123456789012:security-group/sg-1";
 const KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/2";
 
 /// A thing that is the cluster's by a tag: not without it, not with another cluster's, not in
@@ -305,6 +306,18 @@ fn things(scope: Scope) -> Option<Things> {
                 ],
             )
         }
+        Scope::NewSecurityGroups => tagged(SECURITY_GROUP, REQUEST),
+        Scope::OwnSecurityGroups => tagged(SECURITY_GROUP, OWNER),
+        Scope::Networks => {
+            let vpc = "arn:aws:ec2:eu-west-1:123456789012:vpc/vpc-1";
+            (
+                (owned(vpc), vec![]),
+                vec![
+                    (vpc.replace("123456789012", "210987654321"), vec![]),
+                    (vpc.replace("eu-west-1", "us-east-1"), vec![]),
+                ],
+            )
+        }
         Scope::Launches => {
             let instance = owned("arn:aws:ec2:eu-west-1:123456789012:instance/*");
             (
@@ -486,6 +499,10 @@ fn the_provisioner_changes_nothing_of_others() {
         ("ec2:CreateTags", TEMPLATE, &others),
         ("ec2:CreateTags", TEMPLATE, &[(REQUEST, "prod")]),
         ("ec2:DeleteLaunchTemplate", TEMPLATE, &[]),
+        ("ec2:CreateTags", SECURITY_GROUP, &[(REQUEST, "prod")]),
+        ("ec2:AuthorizeSecurityGroupIngress", SECURITY_GROUP, &[]),
+        ("ec2:RevokeSecurityGroupIngress", SECURITY_GROUP, &others),
+        ("ec2:DeleteSecurityGroup", SECURITY_GROUP, &others),
         ("kms:ScheduleKeyDeletion", KEY, &[]),
         ("kms:ScheduleKeyDeletion", KEY, &others),
         (
@@ -800,6 +817,7 @@ fn every_action_is_one_that_the_client_calls() {
         include_str!("../../../windlass-aws-client/src/ec2/instances.rs"),
         include_str!("../../../windlass-aws-client/src/ec2/launch_templates.rs"),
         include_str!("../../../windlass-aws-client/src/ec2/requirements.rs"),
+        include_str!("../../../windlass-aws-client/src/ec2/security_groups.rs"),
         include_str!("../../../windlass-aws-client/src/eks.rs"),
         include_str!("../../../windlass-aws-client/src/pricing.rs"),
         include_str!("../../../windlass-aws-client/src/ssm.rs"),

@@ -27,6 +27,15 @@ pub fn advice(error: &CallError, actor: Actor) -> String {
     if code == "DeleteConflict" {
         return detachment(action, resource);
     }
+    if code == "DependencyViolation" && action == "DeleteSecurityGroup" {
+        return format!(
+            "something still has {resource} or lets it in: `aws ec2 describe-network-interfaces \
+             --filters Name=group-id,Values={resource}` names network interfaces (end their \
+             instances, or take the group off them), `aws ec2 describe-security-groups --filters \
+             Name=ip-permission.group-id,Values={resource}` groups with a rule for it (revoke the \
+             rule); then run the same command again"
+        );
+    }
     if code == "ResourceInUse" {
         return format!("something else still uses {resource}: end that first, then run it again");
     }
@@ -56,7 +65,7 @@ pub fn advice(error: &CallError, actor: Actor) -> String {
              and the region"
         ),
         ErrorClass::Invalid | ErrorClass::Other => {
-            if code.contains("AlreadyExists") {
+            if code.contains("AlreadyExists") || code.ends_with(".Duplicate") {
                 format!(
                     "somebody made {resource} at the same moment: run `windlass provision plan` \
                      again"
@@ -204,6 +213,21 @@ mod tests {
             let error = error(action, 409, "DeleteConflict", "must detach all policies");
             let advice = advice(&error, Actor::Provisioner);
             assert!(advice.contains("detach what is attached to it"), "{advice}");
+            assert!(advice.contains(part), "{advice}");
+        }
+    }
+
+    #[test]
+    fn what_has_a_security_group_is_to_be_found() {
+        let message = "resource sg-1 has a dependent object";
+        let mut error = error("DeleteSecurityGroup", 400, "DependencyViolation", message);
+        error.resource = Some("sg-1".to_owned());
+        let advice = advice(&error, Actor::Provisioner);
+        for part in [
+            "describe-network-interfaces --filters Name=group-id,Values=sg-1`",
+            "Name=ip-permission.group-id,Values=sg-1`",
+            "run the same command again",
+        ] {
             assert!(advice.contains(part), "{advice}");
         }
     }

@@ -14,7 +14,7 @@ use super::resource::{
     Profile, Resource, ResourceId, ResourceKind, Tags,
 };
 use super::{GROUP_TAG, JOIN_KEY, KEY_TAG, OWNER_TAG};
-use super::{builder, policies};
+use super::{builder, policies, security_group};
 use crate::ami::sha256;
 use crate::cluster_config::{ClusterConfig, ResolvedGroup};
 use crate::iam::Place;
@@ -31,6 +31,8 @@ pub struct Facts {
     pub root_devices: BTreeMap<String, String>,
     /// The zone of each subnet of groups that have one group for each zone.
     pub zones: Zones,
+    /// The VPC of the nodes' own security group, where the file asks for one.
+    pub vpc: Option<String>,
     /// What is to be said of groups whose instance types are not alike.
     pub warnings: Vec<String>,
 }
@@ -88,6 +90,9 @@ pub fn desired(
         config.join_parameter(),
         Resource::Parameter(Parameter { tags: tags(config) }),
     );
+    if let Some(group) = security_group::desired(config, facts.vpc.as_deref()) {
+        add(security_group::name(config), Resource::SecurityGroup(group));
+    }
     for (id, resource) in builder::desired(config, &facts.account) {
         add(id.name, resource);
     }
@@ -129,6 +134,7 @@ pub fn ids(config: &ClusterConfig, zones: &Zones) -> BTreeSet<ResourceId> {
     add(ResourceKind::Role, node_role_name(config));
     add(ResourceKind::InstanceProfile, node_role_name(config));
     add(ResourceKind::Parameter, config.join_parameter());
+    add(ResourceKind::SecurityGroup, security_group::name(config));
     for group in config.groups_in(zones) {
         add(ResourceKind::LaunchTemplate, group.aws_name.clone());
         add(ResourceKind::AutoScalingGroup, group.aws_name);
@@ -162,12 +168,26 @@ fn user_data(config: &ClusterConfig, group: &ResolvedGroup<'_>) -> Result<String
     Ok(userdata::as_base64(userdata::as_mime(&script)?.as_bytes()))
 }
 
-/// Name of a group's launch configuration of that content, which says all but the name.
-fn configuration_name(aws_name: &str, content: &LaunchConfigurationContent) -> String {
+/// Name of a group's launch configuration of that content, which says all but the name. There are
+/// others for the same content, by a number.
+fn configuration_name(
+    aws_name: &str,
+    content: &LaunchConfigurationContent,
+    number: usize,
+) -> String {
     // Names, texts and numbers always have a JSON form.
-    let said = serde_json::to_string(content).unwrap_or_default();
+    let mut said = serde_json::to_string(content).unwrap_or_default();
+    if 0 < number {
+        said += &number.to_string();
+    }
     let digest = sha256(said.as_bytes());
     format!("{aws_name}-{}", &digest[..2 * DIGEST_BYTES])
+}
+
+/// The name of that number for the content of a launch configuration, which has its name of number 0.
+pub(super) fn numbered_name(content: &LaunchConfigurationContent, number: usize) -> String {
+    let name = content.name.rsplit_once('-');
+    configuration_name(name.map_or("", |(aws_name, _)| aws_name), content, number)
 }
 
 /// Whether a launch configuration's name is one that Windlass gives those of a group of this name.
@@ -195,6 +215,16 @@ fn root_device(facts: &Facts, group: &ResolvedGroup<'_>) -> String {
     of_image.unwrap_or(&group.root_volume.device).clone()
 }
 
+/// The security groups of nodes. That which is made for them has its name here, as long as its id is
+/// for AWS to say.
+fn security_groups(config: &ClusterConfig) -> Vec<String> {
+    let mut groups = config.spec.security_groups.clone();
+    if config.spec.node_security_group.is_some() {
+        groups.push(security_group::name(config));
+    }
+    groups
+}
+
 fn launch_configuration(
     config: &ClusterConfig,
     facts: &Facts,
@@ -206,7 +236,7 @@ fn launch_configuration(
         image_id: facts.images.get(&group.group.name).cloned(),
         instance_type: group.instance_types.first().map(|&name| name.to_owned()),
         instance_profile: Some(node_role_name(config)),
-        security_groups: config.spec.security_groups.clone(),
+        security_groups: security_groups(config),
         user_data: Some(user_data(config, group)?),
         volumes: vec![ConfiguredVolume {
             device: root_device(facts, group),
@@ -226,7 +256,7 @@ fn launch_configuration(
         },
         key_name: None,
     };
-    content.name = configuration_name(&group.aws_name, &content);
+    content.name = configuration_name(&group.aws_name, &content, 0);
     Ok(LaunchConfiguration {
         content,
         owner: Some(config.spec.cluster.clone()),
@@ -241,7 +271,7 @@ fn launch_template(
     let user_data = user_data(config, group)?;
     let volume = group.root_volume;
     // Their order says nothing, and AWS keeps none.
-    let mut security_groups = config.spec.security_groups.clone();
+    let mut security_groups = security_groups(config);
     security_groups.sort();
     let mut own_tags = tags(config);
     own_tags.insert(GROUP_TAG.to_owned(), group.group.name.clone());

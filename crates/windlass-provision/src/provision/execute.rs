@@ -12,12 +12,19 @@ use windlass_aws_client::ssm::Encryption;
 use windlass_aws_client::{CallError, CallErrorKind, Client, Secret};
 
 use super::plan::{self, Action, Change, KEY_DELETION_DAYS, Plan, Resources};
-use super::resource::{Group, Key, LaunchTemplate, NodeRole, Profile, Resource, ResourceId};
+use super::resource::{
+    Group, Key, LaunchTemplate, NodeRole, Profile, Resource, ResourceId, SecurityGroup,
+};
+use super::security_group;
 
 /// How long an instance profile may take until Auto Scaling and EC2 know it.
 const PROFILE_DEADLINE: Duration = Duration::from_mins(1);
 /// How long the instances of a deleted group may take to go.
 const GONE_DEADLINE: Duration = Duration::from_mins(15);
+/// How long the network interfaces of ended instances may keep a security group.
+const INTERFACES_DEADLINE: Duration = Duration::from_mins(3);
+/// How long a new security group may take until all of EC2 knows it.
+const SECURITY_GROUP_DEADLINE: Duration = Duration::from_mins(1);
 /// Pause between two looks.
 const PAUSE: Duration = Duration::from_secs(5);
 /// What a new key is for, as the console shows it.
@@ -81,21 +88,31 @@ impl Executor<'_> {
         desired: &Resources,
         observed: &Resources,
     ) -> Result<(), ExecuteError> {
-        let desired = plan::completed(desired, observed);
+        // In an apply, instances that run may well have the group, and go on: nothing to wait for.
+        let patience = if desired.is_empty() {
+            INTERFACES_DEADLINE
+        } else {
+            Duration::ZERO
+        };
+        let mut desired = plan::completed(desired, observed);
         for change in &plan.changes {
             let id = &change.id;
-            let wanted = desired.get(id);
             let found = observed.get(id);
             let done = match change.action {
-                Action::Create | Action::Change => match wanted {
+                Action::Create | Action::Change => match desired.get(id) {
+                    Some(Resource::SecurityGroup(wanted)) => {
+                        let made = self.put_security_group(&id.name, wanted, found).await;
+                        // What comes after it names it by its id.
+                        made.map(|made| security_group::put_id(&mut desired, &id.name, &made))
+                    }
                     Some(wanted) => self.put(id, wanted, found).await,
                     None => Ok(()),
                 },
                 Action::Destroy => match found {
-                    Some(found) => self.destroy(id, found).await?,
+                    Some(found) => self.destroy(id, found, patience).await?,
                     None => Ok(()),
                 },
-                Action::Attention => continue,
+                Action::Attention | Action::Keep => continue,
             };
             done.map_err(|source| ExecuteError::Call {
                 id: id.clone(),
@@ -162,6 +179,76 @@ impl Executor<'_> {
                 self.change_group(name, wanted, found).await
             }
             (Resource::Group(wanted), _) => self.create_group(name, wanted).await,
+            (Resource::SecurityGroup(wanted), found) => {
+                self.put_security_group(name, wanted, found).await.map(drop)
+            }
+        }
+    }
+
+    /// Rule by rule, those that are missing first; gives the group's id.
+    async fn put_security_group(
+        &self,
+        name: &str,
+        wanted: &SecurityGroup,
+        found: Option<&Resource>,
+    ) -> Result<String, CallError> {
+        let ec2 = self.client.ec2();
+        let found = match found {
+            Some(Resource::SecurityGroup(found)) => found.clone(),
+            _ => SecurityGroup::default(),
+        };
+        let id = if let Some(id) = &found.id {
+            if !contains(&found.tags, &wanted.tags) {
+                ec2.create_tags(id, &wanted.tags).await?;
+            }
+            id.clone()
+        } else {
+            let vpc = wanted.vpc.as_deref().unwrap_or_default();
+            let description = security_group::DESCRIPTION;
+            ec2.create_security_group(name, description, vpc, &wanted.tags)
+                .await?
+        };
+        for (rule, why) in &wanted.ingress {
+            let old = found.ingress.get(rule);
+            let rule = security_group::of_group(rule, &id);
+            match old {
+                None => {
+                    known_group(|| ec2.authorize_ingress(&id, &rule, why)).await?;
+                }
+                Some(old) if old != why && security_group::is_own_rule(old) => {
+                    ec2.describe_ingress(&id, &rule, why).await?;
+                }
+                Some(_) => {}
+            }
+        }
+        for (rule, why) in &found.ingress {
+            if !wanted.ingress.contains_key(rule) && security_group::is_own_rule(why) {
+                let rule = security_group::of_group(rule, &id);
+                ec2.revoke_ingress(&id, &rule, why).await?;
+            }
+        }
+        Ok(id)
+    }
+
+    /// An ended instance's network interface outlives it by a while, and AWS keeps the group as long.
+    async fn destroy_security_group(
+        &self,
+        name: &str,
+        found: &SecurityGroup,
+        patience: Duration,
+    ) -> Result<(), CallError> {
+        let begun = Instant::now();
+        let id = found.id.as_deref().unwrap_or(name);
+        loop {
+            match self.client.ec2().delete_security_group(id).await {
+                Err(error)
+                    if error.code() == Some("DependencyViolation")
+                        && begun.elapsed() < patience =>
+                {
+                    sleep(PAUSE).await;
+                }
+                result => return result,
+            }
         }
     }
 
@@ -446,6 +533,7 @@ impl Executor<'_> {
         &self,
         id: &ResourceId,
         found: &Resource,
+        patience: Duration,
     ) -> Result<Result<(), CallError>, ExecuteError> {
         let name = id.name.as_str();
         Ok(match found {
@@ -457,6 +545,9 @@ impl Executor<'_> {
             Resource::Role(role) => self.destroy_role(name, role).await,
             Resource::Profile(profile) => self.destroy_profile(name, profile).await,
             Resource::Parameter(_) => self.client.ssm().delete_parameter(name).await.map(drop),
+            Resource::SecurityGroup(group) => {
+                self.destroy_security_group(name, group, patience).await
+            }
             Resource::LaunchTemplate(_) => {
                 let deleted = self.client.ec2().delete_launch_template(name).await;
                 deleted.map(drop)
@@ -533,6 +624,25 @@ where
         match call().await {
             Err(error) if is_profile_unknown(&error) && begun.elapsed() < PROFILE_DEADLINE => {
                 sleep(pause).await;
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Calls until all of EC2 knows a security group that has just been made.
+async fn known_group<F>(call: impl Fn() -> F) -> Result<(), CallError>
+where
+    F: Future<Output = Result<(), CallError>>,
+{
+    let begun = Instant::now();
+    loop {
+        match call().await {
+            Err(error)
+                if error.code() == Some("InvalidGroup.NotFound")
+                    && begun.elapsed() < SECURITY_GROUP_DEADLINE =>
+            {
+                sleep(PAUSE).await;
             }
             result => return result,
         }

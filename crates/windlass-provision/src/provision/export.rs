@@ -9,6 +9,9 @@ mod terraform;
 
 use serde_json::Value;
 
+use crate::provision::ResourceKind;
+use crate::provision::plan::Resources;
+
 pub use aws_cli::aws_cli;
 pub use cloudformation::cloud_formation;
 pub use terraform::terraform;
@@ -20,6 +23,13 @@ pub struct Export {
     pub template: Value,
     /// What the other tool cannot say.
     pub left_out: Vec<String>,
+}
+
+/// Name of the security group that is made with the other resources, by which they name it.
+fn own_security_group(desired: &Resources) -> Option<&str> {
+    let mut ids = desired.keys();
+    let own = ids.find(|id| id.kind == ResourceKind::SecurityGroup)?;
+    Some(&own.name)
 }
 
 /// Without fields that say nothing.
@@ -58,6 +68,7 @@ mod tests {
         let facts = Facts {
             account: "123456789012".to_owned(),
             images: images.into(),
+            vpc: Some("vpc-1".to_owned()),
             ..Facts::default()
         };
         desired(&config, &facts).unwrap()
@@ -120,8 +131,28 @@ mod tests {
                 .any(|left| left.contains("SecureString"))
         );
         // Role and profile of nodes and of the builder, a key and its alias; a template or a launch
-        // configuration and a group for each of two.
-        assert_eq!(export.template["Resources"].as_object().unwrap().len(), 10);
+        // configuration and a group for each of two; a security group and its four rules.
+        assert_eq!(export.template["Resources"].as_object().unwrap().len(), 15);
+        let resources = &export.template["Resources"];
+        let id = json!({ "Fn::GetAtt": ["SecurityGroupProdWindlassNodes", "GroupId"] });
+        let rule = |name: &str| &resources[format!("IngressProdWindlassNodes{name}")]["Properties"];
+        assert_eq!(
+            rule("AllFromSelf"),
+            &json!({
+                "GroupId": id, "IpProtocol": "-1", "SourceSecurityGroupId": id,
+                "Description": "windlass: as the file of the cluster says",
+            })
+        );
+        assert_eq!(
+            rule("Tcp30000To32767From10D0D0D0S16"),
+            &json!({
+                "GroupId": id, "IpProtocol": "tcp", "FromPort": 30000, "ToPort": 32767,
+                "CidrIp": "10.0.0.0/16", "Description": "windlass: services",
+            })
+        );
+        let template = &resources["TemplateProdSpot"]["Properties"]["LaunchTemplateData"];
+        let groups = template["SecurityGroupIds"].as_array().unwrap();
+        assert!(groups.contains(&id), "{groups:?}");
         let key = &export.template["Resources"]["KeyAliasProdWindlassJoin"];
         assert_eq!(key["DeletionPolicy"], "Retain");
     }
@@ -130,6 +161,29 @@ mod tests {
     fn terraform_says_all_that_the_resources_say() {
         let export = terraform(None, &example());
         check(&export, &["Enabled"]);
+        let resources = &export.template["resource"];
+        let id = "${aws_security_group.prod-windlass-nodes.id}";
+        let rules = &resources["aws_vpc_security_group_ingress_rule"];
+        assert_eq!(rules.as_object().unwrap().len(), 4);
+        assert_eq!(
+            rules["prod-windlass-nodes_all_from_self"],
+            json!({
+                "security_group_id": id, "ip_protocol": "-1", "referenced_security_group_id": id,
+                "description": "windlass: as the file of the cluster says",
+            })
+        );
+        assert_eq!(
+            rules["prod-windlass-nodes_tcp_30000-32767_from_10_0_0_0_16"],
+            json!({
+                "security_group_id": id, "ip_protocol": "tcp", "from_port": 30000, "to_port": 32767,
+                "cidr_ipv4": "10.0.0.0/16", "description": "windlass: services",
+            })
+        );
+        let out = &resources["aws_vpc_security_group_egress_rule"]["prod-windlass-nodes"];
+        assert_eq!(out["cidr_ipv4"], "0.0.0.0/0");
+        let template = &resources["aws_launch_template"]["prod-spot"];
+        let groups = template["vpc_security_group_ids"].as_array().unwrap();
+        assert!(groups.contains(&json!(id)), "{groups:?}");
         let parameter = &export.template["resource"]["aws_ssm_parameter"]["windlass_prod_join"];
         assert_eq!(
             parameter["key_id"],

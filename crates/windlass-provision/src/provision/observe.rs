@@ -14,7 +14,7 @@ use super::resource::{
     Grant, Group, Hook, Key, LaunchConfiguration, LaunchTemplate, Mixed, NodeRole, Parameter,
     Profile, Resource, ResourceId, ResourceKind,
 };
-use super::{GROUP_TAG, JOIN_KEY, KEY_TAG, OWNER_TAG};
+use super::{GROUP_TAG, JOIN_KEY, KEY_TAG, OWNER_TAG, security_group};
 use crate::cluster_config::{ClusterConfig, ImageReference, ResolvedGroup};
 
 /// Why what AWS alone knows cannot be found out.
@@ -64,6 +64,24 @@ pub enum FactsError {
         /// The subnet.
         subnet: String,
     },
+    /// A subnet of the nodes is not there.
+    #[error(
+        "there is no subnet `{subnet}`, whose VPC the nodes' security group is to be in: check \
+         spec.subnets, the subnets of groups, and the region"
+    )]
+    NoSubnetOfNodes {
+        /// The subnet.
+        subnet: String,
+    },
+    /// The nodes are in several VPCs.
+    #[error(
+        "the subnets are in several VPCs ({vpcs}), and a security group is in one: take subnets of \
+         one VPC, or leave spec.nodeSecurityGroup out"
+    )]
+    SeveralVpcs {
+        /// Which, and which subnets are in them.
+        vpcs: String,
+    },
     /// The parameter that was to name an image is not there.
     #[error("group `{group}`: there is no parameter `{parameter}` to name its image")]
     NoParameter {
@@ -91,6 +109,9 @@ pub async fn facts(client: &Client, config: &ClusterConfig) -> Result<Facts, Fac
             return Err(FactsError::NoSubnet { subnet });
         }
     }
+    if config.spec.node_security_group.is_some() {
+        facts.vpc = Some(vpc(client, config).await?);
+    }
     for group in config.groups() {
         let unlike = unlike(client, &group).await?;
         facts.warnings.extend(unlike);
@@ -105,6 +126,23 @@ pub async fn facts(client: &Client, config: &ClusterConfig) -> Result<Facts, Fac
         facts.images.insert(name.clone(), image.id);
     }
     Ok(facts)
+}
+
+/// The VPC that all subnets of the nodes are in.
+async fn vpc(client: &Client, config: &ClusterConfig) -> Result<String, FactsError> {
+    let vpcs = security_group::vpcs(client, config).await?;
+    let mut subnets = security_group::subnets(config).into_iter();
+    if let Some(subnet) = subnets.find(|it| !vpcs.contains_key(it)) {
+        return Err(FactsError::NoSubnetOfNodes { subnet });
+    }
+    let different: BTreeSet<&String> = vpcs.values().collect();
+    if 1 < different.len() {
+        let told = vpcs.iter().map(|(subnet, vpc)| format!("{subnet}: {vpc}"));
+        let vpcs = told.collect::<Vec<_>>().join(", ");
+        return Err(FactsError::SeveralVpcs { vpcs });
+    }
+    // A checked configuration has a subnet, and each that is there has a VPC.
+    Ok(vpcs.into_values().next().unwrap_or_default())
 }
 
 /// An image that nodes are launched from.
@@ -278,6 +316,7 @@ pub async fn observe(
     for id in &ids {
         let found = match id.kind {
             ResourceKind::Key => key(client, &config.spec.cluster, &id.name).await?,
+            ResourceKind::SecurityGroup => security_group::observe(client, config).await?,
             _ => resource(client, id).await?,
         };
         if let Some(found) = found {
@@ -303,8 +342,9 @@ pub(super) async fn resource(
         ResourceKind::AutoScalingGroup => group(client, &id.name)
             .await?
             .map(|group| Resource::Group(Box::new(group))),
-        // A key is found by the cluster too, and launch configurations all at once.
-        ResourceKind::Key | ResourceKind::LaunchConfiguration => None,
+        // A key and a security group are found by the cluster too, and launch configurations all at
+        // once.
+        ResourceKind::Key | ResourceKind::SecurityGroup | ResourceKind::LaunchConfiguration => None,
     })
 }
 

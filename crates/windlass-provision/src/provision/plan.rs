@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 use super::desired::is_own_tag;
 use super::diff::{self, FieldChange};
 use super::resource::{Grant, Group, Resource, ResourceId, ResourceKind};
+use super::security_group;
 
 const OLD_INSTANCES: &str = "instances that are there keep their version: replace them with \
                              `windlass provision roll`";
@@ -31,6 +32,8 @@ pub enum Action {
     Destroy,
     /// Nothing: somebody has to decide first.
     Attention,
+    /// Nothing: it is somebody else's, and stays.
+    Keep,
 }
 
 /// A resource that is not as it should be.
@@ -80,6 +83,9 @@ pub fn plan(cluster: &str, desired: &Resources, observed: &Resources, allowed: A
         if let Some(change) = compare(cluster, id, wanted, found, allowed) {
             changes.push(change);
         }
+        if found.owner() == Some(cluster) {
+            changes.extend(security_group::foreign_rules(id, wanted, found));
+        }
     }
     for (id, found) in observed {
         if desired.contains_key(id) || found.owner() != Some(cluster) {
@@ -87,8 +93,14 @@ pub fn plan(cluster: &str, desired: &Resources, observed: &Resources, allowed: A
         }
         if id.kind == ResourceKind::LaunchConfiguration {
             if !is_used(&id.name, &desired, observed) {
-                changes.push(unused(id));
+                changes.push(unused(id, "no group has it any more"));
             }
+        } else if id.kind == ResourceKind::SecurityGroup {
+            changes.push(unused(
+                id,
+                "the file asks for none any more; AWS keeps it until the last instance that has it is \
+                 gone (`windlass provision roll`)",
+            ));
         } else if !is_spare_template(id, &desired) {
             changes.push(Change {
                 action: Action::Attention,
@@ -122,13 +134,13 @@ fn is_used(name: &str, desired: &Resources, observed: &Resources) -> bool {
     })
 }
 
-/// A launch configuration that another has taken the place of.
-fn unused(id: &ResourceId) -> Change {
+/// What nothing that the file has needs any more.
+fn unused(id: &ResourceId, why: &str) -> Change {
     Change {
         action: Action::Destroy,
         id: id.clone(),
         fields: Vec::new(),
-        note: Some("no group has it any more".to_owned()),
+        note: Some(why.to_owned()),
     }
 }
 
@@ -217,10 +229,11 @@ fn former_configuration(wanted: &Group, found: &Group) -> Option<String> {
     }
 }
 
-/// Numbers of launch templates' versions, which count up: a template that changes gets the next,
-/// and its group is pinned to it.
+/// What AWS numbers: the security group's id, and launch templates' versions, which count up: a
+/// template that changes gets the next, and its group is pinned to it.
 fn versions(desired: &Resources, observed: &Resources) -> Resources {
     let mut desired = desired.clone();
+    security_group::settle(&mut desired, observed);
     let numbers: BTreeMap<String, u64> = desired
         .iter()
         .filter_map(|(id, wanted)| {
@@ -267,6 +280,9 @@ fn not_ours(cluster: &str, id: &ResourceId, found: &Resource) -> Change {
         }
         ResourceKind::Key => "name it in spec.token.kmsKey instead of spec.token.createKey",
         ResourceKind::LaunchConfiguration => "remove it",
+        ResourceKind::SecurityGroup => {
+            "name it in spec.securityGroups instead of spec.nodeSecurityGroup, or remove it"
+        }
         _ => "tag it to take it over, or remove it",
     };
     Change {
@@ -305,6 +321,16 @@ fn compare(
              kms enable-key` bring it back",
             key.state
         ));
+    }
+    if let (Resource::SecurityGroup(wanted), Resource::SecurityGroup(found)) = (wanted, found)
+        && wanted.vpc != found.vpc
+    {
+        action = Action::Attention;
+        note = Some(
+            "a security group stays in its VPC: have it deleted (`windlass provision destroy`) before \
+             the subnets change, or name another in spec.securityGroups"
+                .to_owned(),
+        );
     }
     if let (Resource::Group(wanted), Resource::Group(found)) = (wanted, found) {
         let max = usize::try_from(wanted.max).unwrap_or(usize::MAX);
@@ -395,6 +421,9 @@ fn ours(cluster: &str, wanted: &Resource, found: &Resource) -> Resource {
             found.tags = own(&wanted.tags, &found.tags);
             Resource::Parameter(found)
         }
+        (Resource::SecurityGroup(wanted), Resource::SecurityGroup(found)) => {
+            Resource::SecurityGroup(security_group::ours(wanted, found))
+        }
         (Resource::LaunchTemplate(wanted), Resource::LaunchTemplate(found)) => {
             let mut found = found.clone();
             found.tags = own(&wanted.tags, &found.tags);
@@ -444,7 +473,10 @@ fn comparable(resource: &Resource) -> Value {
             groups.sort();
             fields["content"]["security_groups"] = json!(groups);
         }
-        Resource::Profile(_) | Resource::Parameter(_) | Resource::Group(_) => {}
+        Resource::Profile(_)
+        | Resource::Parameter(_)
+        | Resource::SecurityGroup(_)
+        | Resource::Group(_) => {}
     }
     fields
 }
@@ -499,6 +531,13 @@ impl Plan {
         self.changes.is_empty()
     }
 
+    /// Whether there is nothing to do and nothing to decide, whatever there is to say.
+    pub fn does_nothing(&self) -> bool {
+        self.changes
+            .iter()
+            .all(|change| change.action == Action::Keep)
+    }
+
     /// Leaves out groups, templates and launch configurations but for those that are `meant`.
     pub fn leave_other_groups_out(&mut self, meant: impl Fn(&ResourceId) -> bool) {
         self.changes.retain(|change| match change.id.kind {
@@ -518,12 +557,6 @@ impl Plan {
 
     /// For people: like a diff, one line at the end that counts.
     pub fn to_text(&self) -> String {
-        if self.is_empty() {
-            return format!(
-                "No changes: cluster `{}` is as the file says.\n",
-                self.cluster
-            );
-        }
         let mut text = String::new();
         for change in &self.changes {
             let mark = match change.action {
@@ -531,6 +564,7 @@ impl Plan {
                 Action::Change => '~',
                 Action::Destroy => '-',
                 Action::Attention => '!',
+                Action::Keep => '=',
             };
             let _ = write!(text, "{mark} {}", change.id);
             match &change.note {
@@ -542,6 +576,22 @@ impl Plan {
             for field in &change.fields {
                 text.push_str(&field_text(change.action, field));
             }
+        }
+        if self.does_nothing() {
+            if !text.is_empty() {
+                text.push('\n');
+            }
+            let _ = write!(
+                text,
+                "No changes: cluster `{}` is as the file says",
+                self.cluster
+            );
+            text.push_str(if self.is_empty() {
+                ".\n"
+            } else {
+                ", but for what others have added (marked `=`), which stays.\n"
+            });
+            return text;
         }
         let count = |action| {
             self.changes
@@ -586,7 +636,7 @@ fn field_text(action: Action, field: &FieldChange) -> String {
         Some(Value::String(text)) => text.clone(),
         Some(other) => other.to_string(),
     };
-    if action == Action::Create {
+    if [Action::Create, Action::Keep].contains(&action) {
         format!("    {path}: {}\n", show(new))
     } else {
         format!("    {path}: {} → {}\n", show(old), show(new))

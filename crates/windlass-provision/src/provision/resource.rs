@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 use windlass_aws_client::autoscaling::LaunchConfigurationContent;
-use windlass_aws_client::ec2::LaunchTemplateContent;
+use windlass_aws_client::ec2::{IngressRule, LaunchTemplateContent};
 
 /// Tags of a resource that are Windlass's to set.
 pub type Tags = BTreeMap<String, String>;
@@ -23,6 +23,8 @@ pub enum ResourceKind {
     InstanceProfile,
     /// Where the join credential is published.
     Parameter,
+    /// Who may reach instances.
+    SecurityGroup,
     /// What instances are made of.
     LaunchTemplate,
     /// What instances were made of before there were launch templates.
@@ -38,6 +40,7 @@ impl fmt::Display for ResourceKind {
             Self::Role => "role",
             Self::InstanceProfile => "instance profile",
             Self::Parameter => "parameter",
+            Self::SecurityGroup => "security group",
             Self::LaunchTemplate => "launch template",
             Self::LaunchConfiguration => "launch configuration",
             Self::AutoScalingGroup => "Auto Scaling group",
@@ -72,6 +75,8 @@ pub enum Resource {
     Profile(Profile),
     /// A parameter.
     Parameter(Parameter),
+    /// A security group.
+    SecurityGroup(SecurityGroup),
     /// A launch template.
     LaunchTemplate(Box<LaunchTemplate>),
     /// A launch configuration.
@@ -123,6 +128,20 @@ pub struct Profile {
 pub struct Parameter {
     /// Tags.
     pub tags: Tags,
+}
+
+/// A security group.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct SecurityGroup {
+    /// Its VPC, which it never leaves.
+    pub vpc: Option<String>,
+    /// What it lets in, with the rules' descriptions. The group itself is `self` there.
+    pub ingress: BTreeMap<IngressRule, String>,
+    /// Tags.
+    pub tags: Tags,
+    /// Its id; none where that is for AWS to say.
+    #[serde(skip)]
+    pub id: Option<String>,
 }
 
 /// A launch template.
@@ -230,6 +249,7 @@ impl Resource {
             Self::Role(_) => ResourceKind::Role,
             Self::Profile(_) => ResourceKind::InstanceProfile,
             Self::Parameter(_) => ResourceKind::Parameter,
+            Self::SecurityGroup(_) => ResourceKind::SecurityGroup,
             Self::LaunchTemplate(_) => ResourceKind::LaunchTemplate,
             Self::LaunchConfiguration(_) => ResourceKind::LaunchConfiguration,
             Self::Group(_) => ResourceKind::AutoScalingGroup,
@@ -242,7 +262,10 @@ impl Resource {
             Self::Key(Key { tags, .. })
             | Self::Role(NodeRole { tags, .. })
             | Self::Profile(Profile { tags, .. })
-            | Self::Parameter(Parameter { tags }) => tags.get(super::OWNER_TAG).map(String::as_str),
+            | Self::Parameter(Parameter { tags })
+            | Self::SecurityGroup(SecurityGroup { tags, .. }) => {
+                tags.get(super::OWNER_TAG).map(String::as_str)
+            }
             Self::LaunchTemplate(template) => {
                 template.tags.get(super::OWNER_TAG).map(String::as_str)
             }

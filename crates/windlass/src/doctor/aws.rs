@@ -38,7 +38,8 @@ pub(super) async fn look(config: &ClusterConfig, findings: &mut Findings) -> Opt
             return None;
         }
     }
-    subnets(&client, config, findings).await;
+    let networks = subnets(&client, config, findings).await;
+    security_groups(&client, config, &networks, findings).await;
     stock_image(&client, config, findings).await;
     resources(&client, config, findings).await;
     let published = credential(&client, config, findings).await;
@@ -57,8 +58,12 @@ fn failed(findings: &mut Findings, error: &CallError) {
     findings.fail(error.to_string(), advice::advice(error, Actor::Doctor));
 }
 
-/// The network that nodes and builders are put into.
-async fn subnets(client: &Client, config: &ClusterConfig, findings: &mut Findings) {
+/// The networks that nodes and builders are put into.
+async fn subnets(
+    client: &Client,
+    config: &ClusterConfig,
+    findings: &mut Findings,
+) -> BTreeSet<String> {
     let of_groups = config.groups().flat_map(|group| group.subnets);
     let builder = config.spec.ami.as_ref();
     let of_builder = builder.and_then(|ami| ami.builder.subnet.clone());
@@ -73,15 +78,62 @@ async fn subnets(client: &Client, config: &ClusterConfig, findings: &mut Finding
                 format!("there is no subnet {subnet} in {}", config.spec.region),
                 "mend spec.subnets or spec.region",
             ),
-            Err(error) => return failed(findings, &error),
+            Err(error) => {
+                failed(findings, &error);
+                return networks;
+            }
         }
     }
     if 1 < networks.len() {
-        let networks: Vec<String> = networks.into_iter().collect();
+        let networks: Vec<&str> = networks.iter().map(String::as_str).collect();
         findings.warn(
             format!("the subnets are of several VPCs: {}", networks.join(", ")),
             "a security group is of one VPC alone: take subnets of that one",
         );
+    }
+    networks
+}
+
+/// The security groups that nodes are launched with, but for the one that is made for them, which is
+/// looked at with the other resources.
+async fn security_groups(
+    client: &Client,
+    config: &ClusterConfig,
+    networks: &BTreeSet<String>,
+    findings: &mut Findings,
+) {
+    let named: Vec<&str> = config
+        .spec
+        .security_groups
+        .iter()
+        .map(String::as_str)
+        .collect();
+    if named.is_empty() {
+        return;
+    }
+    let ec2 = client.ec2();
+    let by_id = [("group-id", named.as_slice())];
+    let found = match ec2
+        .security_groups_with("spec.securityGroups", &by_id)
+        .await
+    {
+        Ok(found) => found,
+        Err(error) => return failed(findings, &error),
+    };
+    for id in named {
+        let Some(group) = found.iter().find(|group| group.id == id) else {
+            findings.fail(
+                format!("there is no security group {id} in {}", config.spec.region),
+                "mend spec.securityGroups or spec.region: no node is launched with it",
+            );
+            continue;
+        };
+        if !networks.is_empty() && !networks.contains(&group.vpc_id) {
+            findings.fail(
+                format!("security group {id} is of {}, and no subnet is", group.vpc_id),
+                "name groups of the subnets' VPC in spec.securityGroups: no node is launched with it",
+            );
+        }
     }
 }
 
@@ -116,6 +168,9 @@ async fn resources(client: &Client, config: &ClusterConfig, findings: &mut Findi
     let facts = match observe::facts(client, config).await {
         Ok(facts) => facts,
         Err(FactsError::Call(error)) => return failed(findings, &error),
+        Err(error @ (FactsError::NoSubnetOfNodes { .. } | FactsError::SeveralVpcs { .. })) => {
+            return findings.fail(error.to_string(), "mend the subnets in the file");
+        }
         Err(error) if config.spec.ami.is_some() => {
             return findings.fail(error.to_string(), "`windlass ami build`");
         }
@@ -155,6 +210,16 @@ async fn resources(client: &Client, config: &ClusterConfig, findings: &mut Findi
                 what,
                 "`windlass provision plan` shows it; `apply` waits for it",
             );
+            continue;
+        }
+        if change.action == Action::Keep {
+            let what = format!(
+                "{}: {}: {}",
+                change.id,
+                note.unwrap_or_default(),
+                fields.join(", ")
+            );
+            findings.warn(what, "take it back, or leave it: `windlass provision` does");
             continue;
         }
         let what = if observed.contains_key(&change.id) {

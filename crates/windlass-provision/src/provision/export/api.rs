@@ -13,6 +13,20 @@ pub(super) fn tags(tags: &Tags) -> Value {
         .collect()
 }
 
+/// Security groups, that which is made with the other resources by a reference.
+pub(super) fn security_groups(groups: &[String], own: Option<&str>, reference: &Value) -> Value {
+    groups
+        .iter()
+        .map(|group| {
+            if Some(group.as_str()) == own {
+                reference.clone()
+            } else {
+                json!(group)
+            }
+        })
+        .collect()
+}
+
 /// Volumes of a launch template.
 pub(super) fn template_volumes(volumes: &[TemplateVolume]) -> Value {
     volumes

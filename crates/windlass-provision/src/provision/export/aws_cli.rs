@@ -4,13 +4,20 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::{api, without_nulls};
+use windlass_aws_client::ec2::{IngressRule, RuleSource};
+
+use super::{api, own_security_group, without_nulls};
+use crate::cluster_config::ITSELF;
 use crate::provision::execute::{KEY_DESCRIPTION, PARAMETER_DESCRIPTION, PLACEHOLDER};
 use crate::provision::plan::{self, Resources};
 use crate::provision::resource::{
     Group, Key, LaunchConfiguration, LaunchTemplate, NodeRole, Parameter, Profile, Resource,
-    ResourceId,
+    ResourceId, SecurityGroup,
 };
+use crate::provision::security_group;
+
+/// What stands in JSON for the id that the script has in a variable.
+const GROUP_ID: &str = "$security_group";
 
 const HEAD: &str = "\
 set -euo pipefail
@@ -33,6 +40,8 @@ pub fn aws_cli(cluster: &str, region: &str, kms_key: Option<&str>, desired: &Res
         "#!/bin/bash\n# Node groups of cluster {cluster}, by Windlass.\n{HEAD}export AWS_REGION={region}\n\
          export AWS_DEFAULT_REGION={region}\n"
     ));
+    let own_group = own_security_group(desired);
+    let groups_of = |groups: &[String]| api::security_groups(groups, own_group, &json!(GROUP_ID));
     for (id, resource) in desired {
         // Writing into a String cannot fail.
         let _ = write!(script.0, "\n# {id}\n");
@@ -42,8 +51,11 @@ pub fn aws_cli(cluster: &str, region: &str, kms_key: Option<&str>, desired: &Res
             Resource::Role(role) => script.role(name, role),
             Resource::Profile(profile) => script.profile(name, profile),
             Resource::Parameter(parameter) => script.parameter(name, kms_key, parameter),
-            Resource::LaunchTemplate(template) => script.template(name, template),
-            Resource::LaunchConfiguration(configuration) => script.configuration(configuration),
+            Resource::SecurityGroup(group) => script.security_group(name, group),
+            Resource::LaunchTemplate(template) => script.template(name, template, groups_of),
+            Resource::LaunchConfiguration(configuration) => {
+                script.configuration(configuration, groups_of);
+            }
             Resource::Group(group) => script.group(id, group),
         }
     }
@@ -143,7 +155,37 @@ impl Script {
         self.run("aws ssm put-parameter", &options);
     }
 
-    fn template(&mut self, name: &str, template: &LaunchTemplate) {
+    fn security_group(&mut self, name: &str, group: &SecurityGroup) {
+        let own = json!([{
+            "ResourceType": "security-group", "Tags": api::tags(&group.tags),
+        }]);
+        self.0.push_str("security_group=$(");
+        self.run(
+            "aws ec2 create-security-group",
+            &[
+                ("group-name", name.to_owned()),
+                ("description", security_group::DESCRIPTION.to_owned()),
+                ("vpc-id", group.vpc.clone().unwrap_or_default()),
+                ("tag-specifications", own.to_string()),
+                ("query", "GroupId".to_owned()),
+                ("output", "text".to_owned()),
+            ],
+        );
+        self.0.push_str(")\n");
+        for (rule, why) in &group.ingress {
+            self.run(
+                "aws ec2 authorize-security-group-ingress --group-id \"$security_group\"",
+                &[("ip-permissions", permission(rule, why).to_string())],
+            );
+        }
+    }
+
+    fn template(
+        &mut self,
+        name: &str,
+        template: &LaunchTemplate,
+        groups_of: impl Fn(&[String]) -> Value,
+    ) {
         let own = json!([{
             "ResourceType": "launch-template", "Tags": api::tags(&template.tags),
         }]);
@@ -151,14 +193,21 @@ impl Script {
             "aws ec2 create-launch-template",
             &[
                 ("launch-template-name", name.to_owned()),
-                ("launch-template-data", template_data(template).to_string()),
+                (
+                    "launch-template-data",
+                    template_data(template, groups_of).to_string(),
+                ),
                 ("tag-specifications", own.to_string()),
             ],
         );
     }
 
-    fn configuration(&mut self, configuration: &LaunchConfiguration) {
-        let input = configuration_input(configuration).to_string();
+    fn configuration(
+        &mut self,
+        configuration: &LaunchConfiguration,
+        groups_of: impl Fn(&[String]) -> Value,
+    ) {
+        let input = configuration_input(configuration, groups_of).to_string();
         self.run(
             "again aws autoscaling create-launch-configuration",
             &[("cli-input-json", input)],
@@ -210,10 +259,35 @@ fn quoted(text: &str) -> String {
     if !text.is_empty() && text.chars().all(plain) {
         return text.to_owned();
     }
-    format!("'{}'", text.replace('\'', r"'\''"))
+    let text = text.replace('\'', r"'\''");
+    // Out of the one quotes for the variable, and into them again.
+    let id = format!("\"{GROUP_ID}\"");
+    format!("'{}'", text.replace(&id, &format!("\"'{id}'\"")))
 }
 
-fn template_data(template: &LaunchTemplate) -> Value {
+/// One rule, as the command line takes it.
+fn permission(rule: &IngressRule, why: &str) -> Value {
+    let IngressRule {
+        protocol,
+        ports,
+        source,
+    } = rule;
+    let (list, field, value) = match source {
+        RuleSource::Ipv4(network) => ("IpRanges", "CidrIp", network.as_str()),
+        RuleSource::Ipv6(network) => ("Ipv6Ranges", "CidrIpv6", network.as_str()),
+        RuleSource::Group(group) if group == ITSELF => ("UserIdGroupPairs", "GroupId", GROUP_ID),
+        RuleSource::Group(group) => ("UserIdGroupPairs", "GroupId", group.as_str()),
+        RuleSource::PrefixList(list) => ("PrefixListIds", "PrefixListId", list.as_str()),
+    };
+    without_nulls(json!([{
+        "IpProtocol": protocol,
+        "FromPort": ports.map(|it| it.0),
+        "ToPort": ports.map(|it| it.1),
+        (list): [{ (field): value, "Description": why }],
+    }]))
+}
+
+fn template_data(template: &LaunchTemplate, groups_of: impl Fn(&[String]) -> Value) -> Value {
     let content = &template.content;
     let launched: Vec<Value> = content
         .tags
@@ -224,7 +298,7 @@ fn template_data(template: &LaunchTemplate) -> Value {
         "ImageId": content.image_id,
         "InstanceType": content.instance_type,
         "IamInstanceProfile": content.instance_profile.as_ref().map(|name| json!({ "Name": name })),
-        "SecurityGroupIds": content.security_groups,
+        "SecurityGroupIds": groups_of(&content.security_groups),
         "UserData": content.user_data,
         "BlockDeviceMappings": api::template_volumes(&content.volumes),
         "MetadataOptions": api::template_metadata(&content.metadata_options),
@@ -234,7 +308,10 @@ fn template_data(template: &LaunchTemplate) -> Value {
     }))
 }
 
-fn configuration_input(configuration: &LaunchConfiguration) -> Value {
+fn configuration_input(
+    configuration: &LaunchConfiguration,
+    groups_of: impl Fn(&[String]) -> Value,
+) -> Value {
     let content = &configuration.content;
     // The command line itself encodes this one.
     let user_data = content.user_data.as_deref().map(plan::decoded);
@@ -243,7 +320,7 @@ fn configuration_input(configuration: &LaunchConfiguration) -> Value {
         "ImageId": content.image_id,
         "InstanceType": content.instance_type,
         "IamInstanceProfile": content.instance_profile,
-        "SecurityGroups": content.security_groups,
+        "SecurityGroups": groups_of(&content.security_groups),
         "UserData": user_data,
         "KeyName": content.key_name,
         "InstanceMonitoring": { "Enabled": false },
@@ -300,5 +377,9 @@ mod tests {
         assert_eq!(quoted("/dev/xvda"), "/dev/xvda");
         assert_eq!(quoted(""), "''");
         assert_eq!(quoted("it's $(here)"), r"'it'\''s $(here)'");
+        assert_eq!(
+            quoted(r#"["$security_group","sg-1"]"#),
+            r#"'["'"$security_group"'","sg-1"]'"#
+        );
     }
 }

@@ -2,17 +2,26 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Export, api, without_nulls};
+use windlass_aws_client::ec2::{IngressRule, RuleSource};
+
+use super::{Export, api, own_security_group, without_nulls};
+use crate::cluster_config::ITSELF;
 use crate::provision::execute::KEY_DESCRIPTION;
 use crate::provision::plan::Resources;
 use crate::provision::resource::{
-    Group, Key, LaunchConfiguration, LaunchTemplate, NodeRole, Resource, ResourceId,
+    Group, Key, LaunchConfiguration, LaunchTemplate, NodeRole, Resource, ResourceId, SecurityGroup,
 };
+use crate::provision::security_group;
 
 /// A `CloudFormation` template.
 pub fn cloud_formation(cluster: &str, desired: &Resources) -> Export {
     let mut resources = Map::new();
     let mut left_out = Vec::new();
+    let own_group = own_security_group(desired);
+    let groups_of = |groups: &[String]| {
+        let reference = own_group.map(group_id).unwrap_or_default();
+        api::security_groups(groups, own_group, &reference)
+    };
     for (id, resource) in desired {
         let (kind, properties) = match resource {
             Resource::Key(key) => {
@@ -31,7 +40,7 @@ pub fn cloud_formation(cluster: &str, desired: &Resources) -> Export {
             }
             Resource::LaunchConfiguration(configuration) => (
                 "AWS::AutoScaling::LaunchConfiguration",
-                cfn_configuration(id, configuration),
+                cfn_configuration(id, configuration, groups_of),
             ),
             Resource::Role(role) => ("AWS::IAM::Role", cfn_role(id, role)),
             Resource::Profile(profile) => (
@@ -50,8 +59,18 @@ pub fn cloud_formation(cluster: &str, desired: &Resources) -> Export {
                 ));
                 continue;
             }
-            Resource::LaunchTemplate(template) => {
-                ("AWS::EC2::LaunchTemplate", cfn_template(id, template))
+            Resource::LaunchTemplate(template) => (
+                "AWS::EC2::LaunchTemplate",
+                cfn_template(id, template, groups_of),
+            ),
+            Resource::SecurityGroup(group) => {
+                for (rule, why) in &group.ingress {
+                    let name = logical("Ingress", &format!("{} {}", id.name, in_words(rule)));
+                    let properties = cfn_ingress(id, rule, why);
+                    let kind = "AWS::EC2::SecurityGroupIngress";
+                    resources.insert(name, json!({ "Type": kind, "Properties": properties }));
+                }
+                ("AWS::EC2::SecurityGroup", cfn_security_group(id, group))
             }
             Resource::Group(group) => {
                 let suspended: Vec<&str> = group.suspended.iter().map(String::as_str).collect();
@@ -91,6 +110,7 @@ fn short(resource: &Resource) -> &'static str {
         Resource::Role(_) => "Role",
         Resource::Profile(_) => "Profile",
         Resource::Parameter(_) => "Parameter",
+        Resource::SecurityGroup(_) => "SecurityGroup",
         Resource::LaunchTemplate(_) => "Template",
         Resource::Group(_) => "Group",
     }
@@ -109,6 +129,13 @@ fn logical(prefix: &str, name: &str) -> String {
     text
 }
 
+/// A rule with words for the marks that tell one from another.
+fn in_words(rule: &IngressRule) -> String {
+    let text = rule.to_string().replace('-', " to ");
+    let text = text.replace('.', " d").replace('/', " s");
+    text.replace(':', " c")
+}
+
 fn cfn_key(key: &Key) -> Value {
     json!({
         "Description": KEY_DESCRIPTION,
@@ -118,7 +145,52 @@ fn cfn_key(key: &Key) -> Value {
     })
 }
 
-fn cfn_configuration(id: &ResourceId, configuration: &LaunchConfiguration) -> Value {
+/// Its rules are resources of their own: one may name the group itself, and those of others stay.
+fn cfn_security_group(id: &ResourceId, group: &SecurityGroup) -> Value {
+    json!({
+        "GroupName": id.name,
+        "GroupDescription": security_group::DESCRIPTION,
+        "VpcId": group.vpc,
+        "Tags": api::tags(&group.tags),
+    })
+}
+
+fn cfn_ingress(id: &ResourceId, rule: &IngressRule, why: &str) -> Value {
+    let IngressRule {
+        protocol,
+        ports,
+        source,
+    } = rule;
+    let mut properties = json!({
+        "GroupId": group_id(&id.name),
+        "IpProtocol": protocol,
+        "FromPort": ports.map(|it| it.0),
+        "ToPort": ports.map(|it| it.1),
+        "Description": why,
+    });
+    let (field, value) = match source {
+        RuleSource::Ipv4(network) => ("CidrIp", json!(network)),
+        RuleSource::Ipv6(network) => ("CidrIpv6", json!(network)),
+        RuleSource::Group(group) if group == ITSELF => {
+            ("SourceSecurityGroupId", group_id(&id.name))
+        }
+        RuleSource::Group(group) => ("SourceSecurityGroupId", json!(group)),
+        RuleSource::PrefixList(list) => ("SourcePrefixListId", json!(list)),
+    };
+    properties[field] = value;
+    without_nulls(properties)
+}
+
+/// The id that a security group of the stack gets.
+fn group_id(name: &str) -> Value {
+    json!({ "Fn::GetAtt": [logical("SecurityGroup", name), "GroupId"] })
+}
+
+fn cfn_configuration(
+    id: &ResourceId,
+    configuration: &LaunchConfiguration,
+    groups_of: impl Fn(&[String]) -> Value,
+) -> Value {
     let content = &configuration.content;
     without_nulls(json!({
         "LaunchConfigurationName": id.name,
@@ -127,7 +199,7 @@ fn cfn_configuration(id: &ResourceId, configuration: &LaunchConfiguration) -> Va
         "IamInstanceProfile": content.instance_profile.as_ref().map(|name| {
             json!({ "Ref": logical("Profile", name) })
         }),
-        "SecurityGroups": content.security_groups,
+        "SecurityGroups": groups_of(&content.security_groups),
         "UserData": content.user_data,
         "KeyName": content.key_name,
         "InstanceMonitoring": false,
@@ -150,7 +222,11 @@ fn cfn_role(id: &ResourceId, role: &NodeRole) -> Value {
     })
 }
 
-fn cfn_template(id: &ResourceId, template: &LaunchTemplate) -> Value {
+fn cfn_template(
+    id: &ResourceId,
+    template: &LaunchTemplate,
+    groups_of: impl Fn(&[String]) -> Value,
+) -> Value {
     let LaunchTemplate { content, tags, .. } = template;
     let launched: Vec<Value> = content
         .tags
@@ -165,7 +241,7 @@ fn cfn_template(id: &ResourceId, template: &LaunchTemplate) -> Value {
             "IamInstanceProfile": content.instance_profile.as_ref().map(|name| {
                 json!({ "Name": { "Ref": logical("Profile", name) } })
             }),
-            "SecurityGroupIds": content.security_groups,
+            "SecurityGroupIds": groups_of(&content.security_groups),
             "UserData": content.user_data,
             "BlockDeviceMappings": api::template_volumes(&content.volumes),
             "MetadataOptions": api::template_metadata(&content.metadata_options),
@@ -238,5 +314,15 @@ mod tests {
     #[test]
     fn names_become_what_a_logical_id_may_be() {
         assert_eq!(logical("Group", "prod-workers-a"), "GroupProdWorkersA");
+        let rule = |network: &str| {
+            let rule = IngressRule {
+                protocol: "tcp".to_owned(),
+                ports: Some((1, 9)),
+                source: RuleSource::Ipv4(network.to_owned()),
+            };
+            logical("Ingress", &in_words(&rule))
+        };
+        assert_eq!(rule("11.0.0.0/8"), "IngressTcp1To9From11D0D0D0S8");
+        assert_ne!(rule("11.0.0.0/8"), rule("1.10.0.0/8"));
     }
 }

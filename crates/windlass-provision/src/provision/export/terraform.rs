@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
-use windlass_aws_client::ec2::LaunchTemplateContent;
+use windlass_aws_client::ec2::{IngressRule, LaunchTemplateContent, RuleSource};
 
-use super::{Export, without_nulls};
+use super::{Export, api, own_security_group, without_nulls};
+use crate::cluster_config::ITSELF;
 use crate::provision::execute::{KEY_DESCRIPTION, PLACEHOLDER};
 use crate::provision::plan::{KEY_DELETION_DAYS, Resources};
 use crate::provision::resource::{
-    Group, LaunchConfiguration, LaunchTemplate, Resource, ResourceId, ResourceKind,
+    Group, Key, LaunchConfiguration, LaunchTemplate, NodeRole, Resource, ResourceId, ResourceKind,
+    SecurityGroup,
 };
+use crate::provision::security_group;
 
 /// Terraform's JSON, for a file `windlass.tf.json`.
 pub fn terraform(kms_key: Option<&str>, desired: &Resources) -> Export {
@@ -20,6 +23,11 @@ pub fn terraform(kms_key: Option<&str>, desired: &Resources) -> Export {
         .find(|id| id.kind == ResourceKind::Key)
         .map(|id| format!("${{aws_kms_alias.{}.name}}", local(&id.name)));
     let key = own_key.or_else(|| kms_key.map(str::to_owned));
+    let own_group = own_security_group(desired);
+    let groups_of = |groups: &[String]| {
+        let reference = own_group.map(|name| json!(group_id(name)));
+        api::security_groups(groups, own_group, &reference.unwrap_or_default())
+    };
     for (id, resource) in desired {
         let mut add = |kind: &'static str, name: String, value: Value| {
             resources
@@ -29,56 +37,13 @@ pub fn terraform(kms_key: Option<&str>, desired: &Resources) -> Export {
         };
         let name = local(&id.name);
         match resource {
-            Resource::Key(key) => {
-                add(
-                    "aws_kms_alias",
-                    name.clone(),
-                    json!({
-                        "name": id.name,
-                        "target_key_id": format!("${{aws_kms_key.{name}.key_id}}"),
-                    }),
-                );
-                add(
-                    "aws_kms_key",
-                    name,
-                    json!({
-                        "description": KEY_DESCRIPTION,
-                        "policy": key.policy.to_string(),
-                        "enable_key_rotation": key.rotation,
-                        "deletion_window_in_days": KEY_DELETION_DAYS,
-                        "tags": key.tags,
-                        // What it has encrypted would be lost with it.
-                        "lifecycle": { "prevent_destroy": true },
-                    }),
-                );
-            }
+            Resource::Key(key) => add_key(&mut add, id, key),
             Resource::LaunchConfiguration(configuration) => add(
                 "aws_launch_configuration",
                 name,
-                tf_configuration(id, configuration),
+                tf_configuration(id, configuration, groups_of),
             ),
-            Resource::Role(role) => {
-                add(
-                    "aws_iam_role",
-                    name.clone(),
-                    json!({
-                        "name": id.name,
-                        "assume_role_policy": role.trust.to_string(),
-                        "tags": role.tags,
-                    }),
-                );
-                for (policy, document) in &role.policies {
-                    add(
-                        "aws_iam_role_policy",
-                        local(policy),
-                        json!({
-                            "name": policy,
-                            "role": format!("${{aws_iam_role.{name}.id}}"),
-                            "policy": document.to_string(),
-                        }),
-                    );
-                }
-            }
+            Resource::Role(role) => add_role(&mut add, id, role),
             Resource::Profile(profile) => {
                 let role = profile.roles.first().map(|role| local(role));
                 add(
@@ -105,8 +70,13 @@ pub fn terraform(kms_key: Option<&str>, desired: &Resources) -> Export {
                 }),
             ),
             Resource::LaunchTemplate(template) => {
-                add("aws_launch_template", name, tf_template(id, template));
+                add(
+                    "aws_launch_template",
+                    name,
+                    tf_template(id, template, groups_of),
+                );
             }
+            Resource::SecurityGroup(group) => add_security_group(&mut add, id, group),
             Resource::Group(group) => add("aws_autoscaling_group", name, tf_group(id, group)),
         }
     }
@@ -114,6 +84,77 @@ pub fn terraform(kms_key: Option<&str>, desired: &Resources) -> Export {
         template: json!({ "resource": resources }),
         left_out: Vec::new(),
     }
+}
+
+fn add_key(add: &mut impl FnMut(&'static str, String, Value), id: &ResourceId, key: &Key) {
+    let name = local(&id.name);
+    add(
+        "aws_kms_alias",
+        name.clone(),
+        json!({
+            "name": id.name,
+            "target_key_id": format!("${{aws_kms_key.{name}.key_id}}"),
+        }),
+    );
+    add(
+        "aws_kms_key",
+        name,
+        json!({
+            "description": KEY_DESCRIPTION,
+            "policy": key.policy.to_string(),
+            "enable_key_rotation": key.rotation,
+            "deletion_window_in_days": KEY_DELETION_DAYS,
+            "tags": key.tags,
+            // What it has encrypted would be lost with it.
+            "lifecycle": { "prevent_destroy": true },
+        }),
+    );
+}
+
+fn add_role(add: &mut impl FnMut(&'static str, String, Value), id: &ResourceId, role: &NodeRole) {
+    let name = local(&id.name);
+    add(
+        "aws_iam_role",
+        name.clone(),
+        json!({
+            "name": id.name,
+            "assume_role_policy": role.trust.to_string(),
+            "tags": role.tags,
+        }),
+    );
+    for (policy, document) in &role.policies {
+        add(
+            "aws_iam_role_policy",
+            local(policy),
+            json!({
+                "name": policy,
+                "role": format!("${{aws_iam_role.{name}.id}}"),
+                "policy": document.to_string(),
+            }),
+        );
+    }
+}
+
+/// Its rules are resources of their own, so that those of others stay.
+fn add_security_group(
+    add: &mut impl FnMut(&'static str, String, Value),
+    id: &ResourceId,
+    group: &SecurityGroup,
+) {
+    let name = local(&id.name);
+    for (rule, why) in &group.ingress {
+        add(
+            "aws_vpc_security_group_ingress_rule",
+            local(&format!("{name} {rule}")),
+            tf_ingress(id, rule, why),
+        );
+    }
+    add(
+        "aws_vpc_security_group_egress_rule",
+        name.clone(),
+        tf_egress(id),
+    );
+    add("aws_security_group", name, tf_security_group(id, group));
 }
 
 /// A local name of Terraform's.
@@ -130,7 +171,60 @@ fn local(name: &str) -> String {
         .collect()
 }
 
-fn tf_template(id: &ResourceId, template: &LaunchTemplate) -> Value {
+fn tf_security_group(id: &ResourceId, group: &SecurityGroup) -> Value {
+    json!({
+        "name": id.name,
+        "description": security_group::DESCRIPTION,
+        "vpc_id": group.vpc,
+        "tags": group.tags,
+    })
+}
+
+fn tf_ingress(id: &ResourceId, rule: &IngressRule, why: &str) -> Value {
+    let IngressRule {
+        protocol,
+        ports,
+        source,
+    } = rule;
+    let mut value = json!({
+        "security_group_id": group_id(&id.name),
+        "ip_protocol": protocol,
+        "from_port": ports.map(|it| it.0),
+        "to_port": ports.map(|it| it.1),
+        "description": why,
+    });
+    let (field, text) = match source {
+        RuleSource::Ipv4(network) => ("cidr_ipv4", network.clone()),
+        RuleSource::Ipv6(network) => ("cidr_ipv6", network.clone()),
+        RuleSource::Group(group) if group == ITSELF => {
+            ("referenced_security_group_id", group_id(&id.name))
+        }
+        RuleSource::Group(group) => ("referenced_security_group_id", group.clone()),
+        RuleSource::PrefixList(list) => ("prefix_list_id", list.clone()),
+    };
+    value[field] = json!(text);
+    value
+}
+
+/// AWS lets everything out of a new group, which Terraform takes back.
+fn tf_egress(id: &ResourceId) -> Value {
+    json!({
+        "security_group_id": group_id(&id.name),
+        "ip_protocol": "-1",
+        "cidr_ipv4": "0.0.0.0/0",
+    })
+}
+
+/// The id that a security group gets.
+fn group_id(name: &str) -> String {
+    format!("${{aws_security_group.{}.id}}", local(name))
+}
+
+fn tf_template(
+    id: &ResourceId,
+    template: &LaunchTemplate,
+    groups_of: impl Fn(&[String]) -> Value,
+) -> Value {
     let LaunchTemplateContent {
         image_id,
         instance_type,
@@ -172,7 +266,7 @@ fn tf_template(id: &ResourceId, template: &LaunchTemplate) -> Value {
         "iam_instance_profile": instance_profile.as_ref().map(|name| {
             [json!({ "name": format!("${{aws_iam_instance_profile.{}.name}}", local(name)) })]
         }),
-        "vpc_security_group_ids": security_groups,
+        "vpc_security_group_ids": groups_of(security_groups),
         "user_data": user_data,
         "block_device_mappings": volumes,
         "metadata_options": [{
@@ -188,7 +282,11 @@ fn tf_template(id: &ResourceId, template: &LaunchTemplate) -> Value {
     })
 }
 
-fn tf_configuration(id: &ResourceId, configuration: &LaunchConfiguration) -> Value {
+fn tf_configuration(
+    id: &ResourceId,
+    configuration: &LaunchConfiguration,
+    groups_of: impl Fn(&[String]) -> Value,
+) -> Value {
     let content = &configuration.content;
     let volumes: Vec<Value> = content
         .volumes
@@ -214,7 +312,7 @@ fn tf_configuration(id: &ResourceId, configuration: &LaunchConfiguration) -> Val
         "iam_instance_profile": content.instance_profile.as_ref().map(|name| {
             format!("${{aws_iam_instance_profile.{}.name}}", local(name))
         }),
-        "security_groups": content.security_groups,
+        "security_groups": groups_of(&content.security_groups),
         "user_data_base64": content.user_data,
         "key_name": content.key_name,
         "enable_monitoring": false,

@@ -541,3 +541,212 @@ fn the_order_of_security_groups_is_no_difference() {
     let plan = plan("prod", &turned, &found, Allowed::default());
     assert!(plan.is_empty(), "{}", plan.to_text());
 }
+
+/// A cluster with a security group of its nodes.
+fn with_security_group() -> String {
+    CLUSTER.replace(
+        "  join:",
+        "  nodeSecurityGroup: {ingress: [{from: [self]}, {ports: 22, from: [10.0.0.0/8]}]}\n  join:",
+    )
+}
+
+/// What AWS has after `wanted` was applied, with a security group of this id.
+fn applied_with(wanted: &Resources, id: &str) -> Resources {
+    let mut found = applied(wanted);
+    crate::provision::security_group::put_id(&mut found, "prod-windlass-nodes", id);
+    security_group_of(&mut found).id = Some(id.to_owned());
+    for resource in found.values_mut() {
+        if let Resource::LaunchConfiguration(configuration) = resource {
+            configuration.content.security_groups.sort();
+        }
+    }
+    found
+}
+
+fn security_group_of(resources: &mut Resources) -> &mut crate::provision::SecurityGroup {
+    let mut groups = resources
+        .values_mut()
+        .filter_map(|resource| match resource {
+            Resource::SecurityGroup(group) => Some(group),
+            _ => None,
+        });
+    groups.next().unwrap()
+}
+
+fn steps(plan: &Plan) -> Vec<(Action, ResourceKind)> {
+    let steps = plan.changes.iter();
+    steps
+        .map(|change| (change.action, change.id.kind))
+        .collect()
+}
+
+fn rule(port: i32) -> windlass_aws_client::ec2::IngressRule {
+    windlass_aws_client::ec2::IngressRule {
+        protocol: "tcp".to_owned(),
+        ports: Some((port, port)),
+        source: windlass_aws_client::ec2::RuleSource::Ipv4("10.0.0.0/8".to_owned()),
+    }
+}
+
+#[test]
+fn the_security_group_comes_before_what_names_it() {
+    let wanted = wanted(&with_security_group());
+    let fresh = plan("prod", &wanted, &Resources::new(), Allowed::default());
+    let kinds: Vec<ResourceKind> = steps(&fresh).into_iter().map(|(_, kind)| kind).collect();
+    assert!(kinds.is_sorted(), "{kinds:?}");
+    let text = fresh.to_text();
+    for part in [
+        "+ security group `prod-windlass-nodes`\n",
+        "    ingress[tcp 22 from 10.0.0.0/8]: windlass: as the file",
+        "    content.security_groups: prod-windlass-nodes, sg-1\n",
+    ] {
+        assert!(text.contains(part), "no `{part}` in {text}");
+    }
+    let found = applied_with(&wanted, "sg-2");
+    let clean = plan("prod", &wanted, &found, Allowed::default());
+    assert!(clean.is_empty(), "{}", clean.to_text());
+    let gone = destruction("prod", &found, KeyFate::Kept);
+    let kinds: Vec<ResourceKind> = steps(&gone).into_iter().map(|(_, kind)| kind).collect();
+    assert!(kinds.is_sorted_by(|a, b| a >= b), "{kinds:?}");
+}
+
+/// Something done to a security group by hand.
+type Edit = fn(&mut crate::provision::SecurityGroup);
+
+/// Each field of the group that was changed by hand, and whose it is.
+#[test]
+fn rules_of_the_security_group_are_compared_one_by_one() {
+    let wanted = wanted(&with_security_group());
+    let said = |edit: Edit| {
+        let mut found = applied_with(&wanted, "sg-2");
+        edit(security_group_of(&mut found));
+        let plan = plan("prod", &wanted, &found, Allowed::default());
+        let fields = plan.changes.iter().flat_map(|it| {
+            let fields = it.fields.iter();
+            fields.map(|field| format!("{:?} {}", it.action, field.path))
+        });
+        fields.collect::<Vec<_>>()
+    };
+    let cases: [(Edit, &[&str]); 8] = [
+        (
+            |group| {
+                group.ingress.remove(&rule(22));
+            },
+            &["Change ingress[tcp 22 from 10.0.0.0/8]"],
+        ),
+        (
+            |group| {
+                group.ingress.insert(rule(23), "windlass: once".to_owned());
+            },
+            &["Change ingress[tcp 23 from 10.0.0.0/8]"],
+        ),
+        (
+            |group| {
+                group.ingress.insert(rule(22), "windlass: other".to_owned());
+            },
+            &["Change ingress[tcp 22 from 10.0.0.0/8]"],
+        ),
+        // Somebody else's, which does what the file wants.
+        (
+            |group| {
+                group.ingress.insert(rule(22), "ssh".to_owned());
+            },
+            &[],
+        ),
+        (
+            |group| {
+                group.ingress.insert(rule(23), "telnet".to_owned());
+            },
+            &["Keep ingress[tcp 23 from 10.0.0.0/8]"],
+        ),
+        (
+            |group| {
+                group.tags.remove("windlass.dev/security-group");
+            },
+            &["Change tags[windlass.dev/security-group]"],
+        ),
+        (
+            |group| {
+                group
+                    .tags
+                    .insert("kubernetes.io/cluster/prod".to_owned(), "owned".to_owned());
+            },
+            &[],
+        ),
+        (
+            |group| group.vpc = Some("vpc-9".to_owned()),
+            &["Attention vpc"],
+        ),
+    ];
+    for (edit, expected) in cases {
+        assert_eq!(said(edit), expected);
+    }
+}
+
+/// A launch configuration that names a group of earlier times gives way to one of another name, and
+/// that stays.
+#[test]
+fn another_security_group_is_another_launch_configuration() {
+    let text = with_security_group().replace("max: 3,", "max: 3, launchConfiguration: true,");
+    let wanted = wanted(&text);
+    let clean = |found: &Resources| {
+        let plan = plan("prod", &wanted, found, Allowed::default());
+        assert!(plan.is_empty(), "{}", plan.to_text());
+    };
+    let name = |resources: &Resources| {
+        let mut ids = resources.keys();
+        let id = ids.find(|id| id.kind == ResourceKind::LaunchConfiguration);
+        id.unwrap().name.clone()
+    };
+    let mut found = applied_with(&wanted, "sg-2");
+    clean(&found);
+    // Deleted by hand, and to be made again.
+    found.retain(|id, _| id.kind != ResourceKind::SecurityGroup);
+    let mend = plan("prod", &wanted, &found, Allowed::default());
+    assert_eq!(
+        steps(&mend),
+        [
+            (Action::Create, ResourceKind::SecurityGroup),
+            (Action::Create, ResourceKind::LaunchConfiguration),
+            (Action::Change, ResourceKind::AutoScalingGroup),
+            (Action::Destroy, ResourceKind::LaunchConfiguration),
+        ],
+        "{}",
+        mend.to_text()
+    );
+    let first = name(&found);
+    let mut second = versions(&wanted, &found);
+    assert_ne!(name(&second), first);
+    crate::provision::security_group::put_id(&mut second, "prod-windlass-nodes", "sg-3");
+    security_group_of(&mut second).id = Some("sg-3".to_owned());
+    for resource in second.values_mut() {
+        if let Resource::LaunchConfiguration(configuration) = resource {
+            configuration.content.security_groups.sort();
+        }
+    }
+    clean(&second);
+    // A run that ended before the old one was deleted, too: the right one stays.
+    let old = found.into_iter().find(|(id, _)| id.name == first);
+    let mut both = second.clone();
+    both.extend(old);
+    let rest = plan("prod", &wanted, &both, Allowed::default());
+    assert_eq!(
+        steps(&rest),
+        [(Action::Destroy, ResourceKind::LaunchConfiguration)]
+    );
+    assert_eq!(rest.changes[0].id.name, first);
+}
+
+#[test]
+fn a_security_group_that_is_asked_for_no_more_is_deleted_last() {
+    let found = applied_with(&wanted(&with_security_group()), "sg-2");
+    let without = plan("prod", &wanted(CLUSTER), &found, Allowed::default());
+    assert_eq!(
+        steps(&without),
+        [
+            (Action::Change, ResourceKind::LaunchTemplate),
+            (Action::Change, ResourceKind::AutoScalingGroup),
+            (Action::Destroy, ResourceKind::SecurityGroup),
+        ]
+    );
+}
