@@ -206,12 +206,13 @@ const NAMES: [&str; 29] = [
 /// Actions that moto has no part for, so that it can neither allow nor deny them; it denies the
 /// calls of EKS whatever a policy says, asks for no leave to pass a role, and for none to use a key in
 /// somebody's name, as EC2 does with those of images.
-const NOT_IN_MOTO: [&str; 15] = [
+const NOT_IN_MOTO: [&str; 16] = [
     "autoscaling:DescribeInstanceRefreshes",
     "autoscaling:LaunchInstances",
     "autoscaling:CompleteLifecycleAction",
     "autoscaling:RecordLifecycleActionHeartbeat",
     "ec2:CreateFleet",
+    "ec2:EnableImageDeprecation",
     "eks:DescribeNodegroup",
     "iam:PassRole",
     "kms:CreateGrant",
