@@ -58,7 +58,7 @@ const TOGETHER: &[(&str, &str)] = &[("token", "--test-threads=32"), ("join", "--
 /// Longest time for one suite: it ends what hangs, and not what is slow.
 const DEADLINE: Duration = Duration::from_mins(45);
 /// Suites wait more than they compute, and a test bed takes some 600 MiB.
-const AT_A_TIME: usize = 9;
+const AT_A_TIME: usize = 7;
 
 /// Which suites are to be run.
 pub(crate) enum Wanted<'a> {

@@ -1,6 +1,7 @@
 //! Two replicas, one of them killed at a bad moment: the other takes over, buys nothing twice and
 //! leaves no taint behind. And whoever holds the lease: Windlass and client-go take turns.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -291,6 +292,33 @@ fn client_go(testbed: &'static Testbed, name: &str) -> Result<Process> {
     let kubeconfig = kubeconfig.to_str().context("the path is UTF-8")?;
     let arguments = ["--kubeconfig", kubeconfig, "--identity", name];
     testbed.spawn(Spec::new(name, &testbed.leaderelect(), arguments))
+}
+
+/// A renewal is on its way when the leader is told to end, and is carried out between the release's look
+/// at the Lease and its write.
+#[test]
+fn a_renewal_that_arrives_late_does_not_keep_the_lease() -> Result<()> {
+    let testbed = windlass_e2e::testbed()?;
+    let mut leader = Replica::start(testbed, "first", &[])?;
+    wait_for_holder(testbed, "first", SOON)?;
+    let writes = || Matcher::method("PUT", "/leases/cluster-autoscaler");
+    let renewal = leader.api_server.hold(writes(), Hold::InTransit);
+    renewal.wait(SOON)?;
+    let release = leader.api_server.hold(writes(), Hold::BeforeForwarding);
+    let process = leader.windlass.process().id().to_string();
+    let sent = Command::new("kill").args(["-TERM", &process]).status()?;
+    ensure!(sent.success(), "it is there to be told to end");
+    release.wait(SOON)?;
+    renewal.release();
+    wait_for("the renewal to arrive", SOON, || {
+        let writes = leader.api_server.requests_matching(&writes());
+        let before_release = writes.iter().rev().nth(1);
+        Ok(before_release.is_some_and(|renewal| renewal.answer.is_some()))
+    })?;
+    release.release();
+    wait_for("the lease to be free", AT_ONCE, || {
+        Ok(holder(testbed)?.is_none_or(|holder| holder.is_empty()))
+    })
 }
 
 #[test]

@@ -77,6 +77,9 @@ pub struct Elector {
 /// once. client-go lets it come 1.2 periods late; a candidate that looks more often takes over
 /// sooner, and by the same rules.
 const JITTER: f64 = 0.2;
+/// How often the lease is released where it has been written meanwhile: a renewal that was on its way
+/// at the end may arrive after the Lease has been read.
+const RELEASE_ATTEMPTS: u32 = 3;
 /// A lease is tried for this long after it has run out: not before, by any rounding.
 const AFTER_EXPIRY: Duration = Duration::from_millis(5);
 
@@ -378,28 +381,30 @@ impl Elector {
     }
 
     async fn release(&mut self) {
-        if !self.is_holder() {
-            return;
-        }
-        let released = match self.read().await {
-            Ok(()) if !self.is_holder() => return,
-            Ok(()) => {
-                let record = released(
-                    &self
-                        .observed
-                        .as_ref()
-                        .map(|o| o.record.clone())
-                        .unwrap_or_default(),
-                    Timestamp::now(),
-                );
-                self.write(record).await
+        for left in (0..RELEASE_ATTEMPTS).rev() {
+            match self.try_release().await {
+                Ok(true) => return info!("released the lease"),
+                Ok(false) => return,
+                Err(error) if error.is_conflict() && 0 < left => {
+                    debug!(%error, "the lease has been written meanwhile: reading it again");
+                }
+                Err(error) => return warn!(%error, "cannot release the lease"),
             }
-            Err(error) => Err(error),
-        };
-        match released {
-            Ok(()) => info!("released the lease"),
-            Err(error) => warn!(%error, "cannot release the lease"),
         }
+    }
+
+    /// Whether it was held, and is no more.
+    async fn try_release(&mut self) -> Result<bool, ApiError> {
+        if !self.is_holder() {
+            return Ok(false);
+        }
+        self.read().await?;
+        let Some(observed) = self.observed.as_ref().filter(|_| self.is_holder()) else {
+            return Ok(false);
+        };
+        let record = released(&observed.record, Timestamp::now());
+        self.write(record).await?;
+        Ok(true)
     }
 }
 
