@@ -9,6 +9,7 @@ snapshot of each, which every filter then walks through. The images of moto's ow
 """
 
 import functools
+import logging
 import os
 import threading
 
@@ -29,6 +30,9 @@ moto.core.responses.method_names_from_class = functools.cache(
 DomainDispatcherApplication.get_backend_for_host = functools.cache(
     DomainDispatcherApplication.get_backend_for_host
 )
+
+# A line for each call says nothing but that there was one.
+logging.getLogger("werkzeug").setLevel(logging.ERROR)
 
 one_at_a_time = threading.Lock()
 answer = DomainDispatcherApplication.__call__
