@@ -9,6 +9,7 @@ pub mod iam;
 pub mod join;
 pub mod labels;
 pub mod manifests;
+mod patience;
 pub mod pin;
 pub mod provision;
 pub mod rotation;

@@ -7,6 +7,7 @@ use windlass_aws_client::{CallError, Client};
 
 use super::build::{BUILD_TAG, SETTLE_TIMEOUT};
 use super::report;
+use crate::patience::until_taken;
 
 /// What becomes of the image of a build that is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,19 +76,11 @@ async fn groups_gone(client: &Client, build: &str, poll: Duration) -> Result<(),
     let begun = Instant::now();
     let filter = format!("tag:{BUILD_TAG}");
     for group in ec2.security_groups(&filter, build).await? {
-        loop {
-            match ec2.delete_security_group(&group.id).await {
-                Ok(()) => break,
-                // The interface of an ended instance lingers.
-                Err(error)
-                    if error.code() == Some("DependencyViolation")
-                        && begun.elapsed() < SETTLE_TIMEOUT =>
-                {
-                    sleep(poll).await;
-                }
-                Err(error) => return Err(error),
-            }
-        }
+        // The interface of an ended instance lingers.
+        let is_in_use = |error: &CallError| error.code() == Some("DependencyViolation");
+        let patience = SETTLE_TIMEOUT.saturating_sub(begun.elapsed());
+        let delete = || ec2.delete_security_group(&group.id);
+        until_taken(patience, poll, is_in_use, delete).await?;
     }
     Ok(())
 }

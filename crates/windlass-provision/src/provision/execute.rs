@@ -16,6 +16,7 @@ use super::resource::{
     Group, Key, LaunchTemplate, NodeRole, Profile, Resource, ResourceId, SecurityGroup,
 };
 use super::security_group;
+use crate::patience::until_taken;
 
 /// How long an instance profile may take until Auto Scaling and EC2 know it.
 const PROFILE_DEADLINE: Duration = Duration::from_mins(1);
@@ -213,7 +214,10 @@ impl Executor<'_> {
             let rule = security_group::of_group(rule, &id);
             match old {
                 None => {
-                    known_group(|| ec2.authorize_ingress(&id, &rule, why)).await?;
+                    let is_unknown =
+                        |error: &CallError| error.code() == Some("InvalidGroup.NotFound");
+                    let authorize = || ec2.authorize_ingress(&id, &rule, why);
+                    until_taken(SECURITY_GROUP_DEADLINE, PAUSE, is_unknown, authorize).await?;
                 }
                 Some(old) if old != why && security_group::is_own_rule(old) => {
                     ec2.describe_ingress(&id, &rule, why).await?;
@@ -237,19 +241,10 @@ impl Executor<'_> {
         found: &SecurityGroup,
         patience: Duration,
     ) -> Result<(), CallError> {
-        let begun = Instant::now();
+        let ec2 = self.client.ec2();
         let id = found.id.as_deref().unwrap_or(name);
-        loop {
-            match self.client.ec2().delete_security_group(id).await {
-                Err(error)
-                    if error.code() == Some("DependencyViolation")
-                        && begun.elapsed() < patience =>
-                {
-                    sleep(PAUSE).await;
-                }
-                result => return result,
-            }
-        }
+        let is_in_use = |error: &CallError| error.code() == Some("DependencyViolation");
+        until_taken(patience, PAUSE, is_in_use, || ec2.delete_security_group(id)).await
     }
 
     /// The name comes last: a key without one is found by its tags.
@@ -619,34 +614,7 @@ pub(crate) async fn known_profile<T, F>(
 where
     F: Future<Output = Result<T, CallError>>,
 {
-    let begun = Instant::now();
-    loop {
-        match call().await {
-            Err(error) if is_profile_unknown(&error) && begun.elapsed() < PROFILE_DEADLINE => {
-                sleep(pause).await;
-            }
-            result => return result,
-        }
-    }
-}
-
-/// Calls until all of EC2 knows a security group that has just been made.
-async fn known_group<F>(call: impl Fn() -> F) -> Result<(), CallError>
-where
-    F: Future<Output = Result<(), CallError>>,
-{
-    let begun = Instant::now();
-    loop {
-        match call().await {
-            Err(error)
-                if error.code() == Some("InvalidGroup.NotFound")
-                    && begun.elapsed() < SECURITY_GROUP_DEADLINE =>
-            {
-                sleep(PAUSE).await;
-            }
-            result => return result,
-        }
-    }
+    until_taken(PROFILE_DEADLINE, pause, is_profile_unknown, call).await
 }
 
 /// Whether all of `wanted` is in `found`.
