@@ -71,6 +71,15 @@ impl AutoScalingGroup {
         let tag = self.tags.iter().find(|tag| tag.key == key)?;
         Some(&tag.value)
     }
+
+    /// The launch configuration that its next instance would be of. AWS lists one or a template; moto
+    /// goes on listing the configuration that a template took the place of.
+    pub fn next_launch_configuration(&self) -> Option<&str> {
+        let is_of_template =
+            self.launch_template.is_some() || self.mixed_instances_policy.is_some();
+        let name = self.launch_configuration_name.as_deref();
+        name.filter(|_| !is_of_template)
+    }
 }
 
 /// An instance of a group.

@@ -607,6 +607,7 @@ pub async fn group(client: &Client, name: &str) -> Result<Option<Group>, CallErr
 
 /// A group as AWS describes it, without its hooks.
 fn of_group(group: AutoScalingGroup) -> Group {
+    let launch_configuration = group.next_launch_configuration().map(str::to_owned);
     let mut template = group.launch_template;
     let mut mixed = None;
     if let Some(policy) = group.mixed_instances_policy {
@@ -625,9 +626,6 @@ fn of_group(group: AutoScalingGroup) -> Group {
                 .unwrap_or_default(),
         });
     }
-    // A group is launched from one of both. AWS drops the configuration's name when a template
-    // takes its place; moto goes on listing it.
-    let is_of_template = template.is_some();
     let (launch_template, version) = match template {
         Some(template) => (template.name, template.version),
         None => (None, None),
@@ -644,7 +642,7 @@ fn of_group(group: AutoScalingGroup) -> Group {
             .collect(),
         launch_template,
         version,
-        launch_configuration: group.launch_configuration_name.filter(|_| !is_of_template),
+        launch_configuration,
         mixed,
         health_check_grace_seconds: group.health_check_grace_period.unwrap_or(0),
         suspended: group

@@ -110,7 +110,7 @@ fn fate(name: &str, groups: &[AutoScalingGroup], are_there: &BTreeSet<String>) -
 /// Why a group still needs a launch configuration, if it does.
 fn needs(group: &AutoScalingGroup, name: &str) -> Option<String> {
     let kind = ResourceKind::AutoScalingGroup;
-    if configuration(group) == Some(name) {
+    if group.next_launch_configuration() == Some(name) {
         return Some(format!(
             "{kind} `{}` has it: move that one to a template first",
             group.name
@@ -127,15 +127,6 @@ fn needs(group: &AutoScalingGroup, name: &str) -> Option<String> {
             ids.join(", ")
         )
     })
-}
-
-/// The launch configuration that a group's next instance would be of.
-pub fn configuration(group: &AutoScalingGroup) -> Option<&str> {
-    // AWS lists one of both. moto goes on listing the configuration that a template took the place
-    // of, for the group and for its instances.
-    let is_of_template = group.launch_template.is_some() || group.mixed_instances_policy.is_some();
-    let name = group.launch_configuration_name.as_deref();
-    name.filter(|_| !is_of_template)
 }
 
 /// Whether an instance that stays was launched from it.

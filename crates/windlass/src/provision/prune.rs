@@ -1,7 +1,6 @@
 //! `windlass provision migrate --prune`: deletes the launch configurations that groups had before
 //! their launch templates.
 
-use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use anyhow::bail;
@@ -75,14 +74,14 @@ async fn former(
             .is_none_or(|it| it.iter().any(|it| it == name))
     };
     let recorded = prune::recorded(cluster, &groups, meant);
-    let mut are_there = BTreeSet::new();
-    // One by one: no name at all would ask for all that there are.
-    for name in recorded.keys() {
-        let found = autoscaling.launch_configurations(std::slice::from_ref(name));
-        let found = found.await.map_err(advised)?;
-        are_there.extend(found.into_iter().map(|it| it.name));
+    if recorded.is_empty() {
+        // No name at all would ask for all that there are.
+        return Ok(Vec::new());
     }
-    Ok(prune::former(recorded, &groups, &are_there))
+    let former: Vec<String> = recorded.keys().cloned().collect();
+    let found = autoscaling.launch_configurations(&former).await;
+    let are_there = found.map_err(advised)?.into_iter().map(|it| it.name);
+    Ok(prune::former(recorded, &groups, &are_there.collect()))
 }
 
 /// A group that is asked about by its name has to be one that was moved.
@@ -95,7 +94,7 @@ fn refuse_unmoved(cluster: &str, name: &str, groups: &[AutoScalingGroup]) -> any
         bail!("{kind} `{name}` is not of cluster `{cluster}`");
     }
     if group.tag(FORMER_TAG).is_none()
-        && let Some(configuration) = prune::configuration(group)
+        && let Some(configuration) = group.next_launch_configuration()
     {
         bail!(
             "{kind} `{name}` has launch configuration `{configuration}` itself: `windlass provision \
