@@ -74,23 +74,22 @@ enum Lasts {
 }
 
 impl Stop {
-    fn for_now(phase: Phase, why: impl Into<String>) -> Self {
+    fn new(phase: Phase, lasts: Lasts, why: impl Into<String>) -> Self {
         let why = why.into();
-        Self {
-            phase,
-            lasts: Lasts::ForNow,
-            why,
-        }
+        Self { phase, lasts, why }
+    }
+
+    fn for_now(phase: Phase, why: impl Into<String>) -> Self {
+        Self::new(phase, Lasts::ForNow, why)
+    }
+
+    fn for_good(phase: Phase, why: impl Into<String>) -> Self {
+        Self::new(phase, Lasts::ForGood, why)
     }
 
     /// A call or a program that was given all the time that was left.
     fn cut_short(phase: Phase, why: impl Into<String>) -> Self {
-        let why = why.into();
-        Self {
-            phase,
-            lasts: Lasts::CutShort,
-            why,
-        }
+        Self::new(phase, Lasts::CutShort, why)
     }
 
     /// Whether this tells more than how a later attempt ended: one that the end of the time has cut
@@ -100,15 +99,6 @@ impl Stop {
             Lasts::CutShort => later.phase <= self.phase,
             Lasts::ForNow => later.phase < self.phase,
             Lasts::ForGood => false,
-        }
-    }
-
-    fn for_good(phase: Phase, why: impl Into<String>) -> Self {
-        let why = why.into();
-        Self {
-            phase,
-            lasts: Lasts::ForGood,
-            why,
         }
     }
 }
