@@ -181,13 +181,7 @@ fn play_builders(testbed: &'static Testbed, play: &Play) -> Result<()> {
     let mut played = BTreeSet::new();
     while !play.is_over.load(Ordering::SeqCst) {
         thread::sleep(Duration::from_millis(30));
-        let running = [
-            ("Filter.1.Name", "tag-key"),
-            ("Filter.1.Value.1", "windlass.dev/build"),
-            ("Filter.2.Name", "instance-state-name"),
-            ("Filter.2.Value.1", "running"),
-        ];
-        let described = testbed.aws().query("ec2", "DescribeInstances", &running)?;
+        let described = running(testbed)?;
         let images = values(&described, "imageId");
         for ((instance, build), image) in values(&described, "instanceId")
             .iter()
@@ -235,6 +229,17 @@ fn play_builders(testbed: &'static Testbed, play: &Play) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The instances of builds that run, as EC2 describes them.
+fn running(testbed: &Testbed) -> Result<String> {
+    let running = [
+        ("Filter.1.Name", "tag-key"),
+        ("Filter.1.Value.1", "windlass.dev/build"),
+        ("Filter.2.Name", "instance-state-name"),
+        ("Filter.2.Value.1", "running"),
+    ];
+    testbed.aws().query("ec2", "DescribeInstances", &running)
 }
 
 /// The builds that the described things belong to.
@@ -821,13 +826,7 @@ fn a_boot_test_that_is_interrupted_or_killed_leaves_no_instance() -> Result<()> 
 
 /// The instances that run to test an image.
 fn testers(testbed: &Testbed) -> Result<Vec<String>> {
-    let running = [
-        ("Filter.1.Name", "tag-key"),
-        ("Filter.1.Value.1", "windlass.dev/build"),
-        ("Filter.2.Name", "instance-state-name"),
-        ("Filter.2.Value.1", "running"),
-    ];
-    let described = testbed.aws().query("ec2", "DescribeInstances", &running)?;
+    let described = running(testbed)?;
     let instances = values(&described, "instanceId").into_iter();
     let of_images = instances.zip(values(&described, "imageId"));
     Ok(of_images

@@ -553,14 +553,19 @@ fn with_security_group() -> String {
 /// What AWS has after `wanted` was applied, with a security group of this id.
 fn applied_with(wanted: &Resources, id: &str) -> Resources {
     let mut found = applied(wanted);
-    crate::provision::security_group::put_id(&mut found, "prod-windlass-nodes", id);
-    security_group_of(&mut found).id = Some(id.to_owned());
-    for resource in found.values_mut() {
+    made_as(&mut found, id);
+    found
+}
+
+/// The security group has been made, and got this id.
+fn made_as(resources: &mut Resources, id: &str) {
+    crate::provision::security_group::put_id(resources, "prod-windlass-nodes", id);
+    security_group_of(resources).id = Some(id.to_owned());
+    for resource in resources.values_mut() {
         if let Resource::LaunchConfiguration(configuration) = resource {
             configuration.content.security_groups.sort();
         }
     }
-    found
 }
 
 fn security_group_of(resources: &mut Resources) -> &mut crate::provision::SecurityGroup {
@@ -717,13 +722,7 @@ fn another_security_group_is_another_launch_configuration() {
     let first = name(&found);
     let mut second = versions(&wanted, &found);
     assert_ne!(name(&second), first);
-    crate::provision::security_group::put_id(&mut second, "prod-windlass-nodes", "sg-3");
-    security_group_of(&mut second).id = Some("sg-3".to_owned());
-    for resource in second.values_mut() {
-        if let Resource::LaunchConfiguration(configuration) = resource {
-            configuration.content.security_groups.sort();
-        }
-    }
+    made_as(&mut second, "sg-3");
     clean(&second);
     // A run that ended before the old one was deleted, too: the right one stays.
     let old = found.into_iter().find(|(id, _)| id.name == first);
